@@ -1,0 +1,1 @@
+"""What flows, and how it enters and leaves."""
