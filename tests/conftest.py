@@ -1,0 +1,33 @@
+"""Profiles for the property tests, and the public data where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Kernels compile on their first call, so a deadline would judge the compiler.
+settings.register_profile(
+    "dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture(scope="session")
+def handbook() -> Path:
+    """Path of the Fraud Detection Handbook's transactions in the folder HEADRACE_DATA names."""
+    folder = os.environ.get("HEADRACE_DATA")
+    if not folder:
+        pytest.skip("HEADRACE_DATA names no folder, so the Handbook's transactions are not here")
+    path = Path(folder) / "handbook_raw.parquet"
+    if not path.is_file():
+        pytest.skip(f"no handbook_raw.parquet in HEADRACE_DATA={folder}")
+    return path
