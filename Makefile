@@ -1,0 +1,48 @@
+# The front door. Each target installs what it needs; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTEST_ARGS ?=
+UV := $(shell command -v uv || echo .tools/bin/uv)
+RUN := $(UV) run --no-sync
+
+# --inexact: extras that were added by hand stay.
+.venv/.synced: pyproject.toml uv.lock .python-version | $(UV)
+	$(UV) sync --frozen --inexact
+	@touch $@
+
+# Reached only where uv is not installed.
+.tools/bin/uv:
+	python3 -m venv .tools && .tools/bin/pip install --quiet uv \
+		|| python3 -m pip install --quiet --target .tools uv
+
+.PHONY: demo test check format prove bench clean help
+
+demo: .venv/.synced ## Score and learn on simulated transactions, in one process, no services
+	$(RUN) headrace demo
+
+test: .venv/.synced ## Run the tests and the doctests (PYTEST_ARGS="-k windows -n 2")
+	$(RUN) pytest $(PYTEST_ARGS)
+
+check: .venv/.synced ## Lint, formatting and types
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+
+format: .venv/.synced ## Rewrite the files as `make check` wants them
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+
+prove: .venv/.synced ## Show the promised invariants on a long run
+	$(RUN) python -m benchmarks.prove
+
+bench: .venv/.synced ## Measure, with the rivals in the same table
+	$(RUN) python -m benchmarks.run
+
+clean: ## Remove the environment, the caches and what runs left behind
+	rm -rf .venv .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .headrace build dist out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## This list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
