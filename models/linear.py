@@ -1,0 +1,270 @@
+"""Linear: the online model that scores first: logistic regression over bins and crosses of inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from models import ftrl
+from models.base import Floats, Labels, Reasons, Tensors, column, examine
+from models.bins import Edges, automatic_edges
+from models.calibration import THRESHOLD, Calibration, publish
+from models.state import restore
+from streams.errors import ConfigError
+
+_FEWEST_BITS, _MOST_BITS = 4, 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """Logistic regression by FTRL-proximal over binned, crossed and hashed inputs.
+
+    `inputs`: bin edges by input, or the inputs' names alone for automatic edges; all inputs of the
+    pipeline when empty. Each is a term of its own, except second views made by `Edges.of`, which
+    serve in crosses. `crosses`: tuples of inputs whose bins are weighed jointly. `bits`: the table
+    has 2**bits slots of 20 bytes, a version 4 of them. `alpha`, `beta`, `l1`, `l2`: as in McMahan
+    et al. `prior`: the share of positives assumed before any example.
+
+    >>> model = Linear(inputs=["amount", "night"], crosses=[("amount", "night")], bits=12)
+    >>> learner = model.bind(("amount", "night"))
+    >>> x = np.array([[900.0, 1.0], [20.0, 0.0]] * 200)
+    >>> learner.learn_many(x, np.array([1, 0] * 200, np.int8), np.ones(400))
+    >>> (learner.version().predict_many(x[:2]) > 0.5).tolist()
+    [True, False]
+    """
+
+    inputs: Mapping[str, Edges] | Sequence[str] = ()
+    crosses: Sequence[tuple[str, ...]] = ()
+    bits: int = 18
+    alpha: float = 0.1
+    beta: float = 1.0
+    l1: float = 0.0
+    l2: float = 1e-3
+    prior: float = 0.01
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        if not _FEWEST_BITS <= self.bits <= _MOST_BITS:
+            wanted = f"between {_FEWEST_BITS} and {_MOST_BITS} bits"
+            raise ConfigError(f"Linear wants {wanted}; got {self.bits}")
+        sound = min(self.alpha, self.beta) > 0 and min(self.l1, self.l2) >= 0 and 0 < self.prior < 1
+        if not sound:
+            wanted = "alpha and beta above 0, l1 and l2 of at least 0 and a prior inside (0, 1)"
+            raise ConfigError(f"Linear wants {wanted}; got {self}")
+
+    def bind(self, names: tuple[str, ...]) -> LinearLearner:
+        return LinearLearner(self, names)
+
+
+def _edges(model: Linear, names: tuple[str, ...]) -> dict[str, Edges]:
+    """The edges of each input, under the name that crosses know it by."""
+    if isinstance(model.inputs, Mapping):
+        return dict(model.inputs)
+    return {name: automatic_edges() for name in (model.inputs or names)}
+
+
+class _Frame:
+    """What neither learning nor scoring changes: names, inputs, terms, and the kernels' plan."""
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        inputs: Sequence[tuple[str, str, int]],
+        crosses: Sequence[Sequence[str]],
+        bits: int,
+        prior: float,
+    ) -> None:
+        """`inputs` are name, column's name (empty when the same) and number of edges."""
+        known = [name for name, _, _ in inputs]
+        unknown = sorted({name for cross in crosses for name in cross} - set(known))
+        if unknown:
+            raise ConfigError(f"Linear crosses {unknown}; its inputs are {known}")
+        self.names, self.inputs, self.bits, self.prior = names, inputs, bits, prior
+        self.crosses = [list(cross) for cross in crosses]
+        columns = [column(names, feature or name, "Linear") for name, feature, _ in inputs]
+        terms = [[place] for place, (_, feature, _) in enumerate(inputs) if not feature]
+        terms += [[known.index(name) for name in cross] for cross in crosses]
+        counts = [count for _, _, count in inputs]
+        for term in terms:
+            if math.prod(counts[place] + 2 for place in term) >= 2**62:
+                raise ConfigError(f"Linear: the cross {[known[i] for i in term]} has too many cells")
+        self.plan = ftrl.layout(columns, counts, terms, bits)
+        self.width = 1 << max(counts, default=0).bit_length()
+        self.terms = len(terms)
+        self.offset = math.log(prior / (1 - prior))
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "names": list(self.names),
+            "inputs": [list(entry) for entry in self.inputs],
+            "crosses": self.crosses,
+            "bits": self.bits,
+            "prior": self.prior,
+        }
+
+
+class LinearLearner:
+    """What a `Linear` has learnt; 20 bytes a slot. See `models.base.Learner`."""
+
+    def __init__(self, model: Linear, names: tuple[str, ...]) -> None:
+        given = _edges(model, names)
+        inputs = [(name, edges.feature, len(edges.values)) for name, edges in given.items()]
+        self.names = names
+        self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior)
+        self._rates = np.array([model.alpha, model.beta, model.l1, model.l2, self._frame.offset])
+        self._room = ftrl.room_for(self._frame.plan)
+        self._edges = np.full(len(given) * self._frame.width, math.inf)
+        self._learnt = []
+        for place, edges in enumerate(given.values()):
+            start = place * self._frame.width
+            self._edges[start : start + len(edges.values)] = edges.values
+            if edges.learnt_after:
+                where = column(names, edges.feature or list(given)[place], "Linear")
+                self._learnt.append((where, start, len(edges.values)))
+        self._warm_up = max((edges.learnt_after for edges in given.values()), default=0)
+        self._first = np.empty((self._warm_up, len(self._learnt)))
+        slots = (1 << model.bits) + 1
+        self._table = np.zeros((slots, 2))
+        self._weights = np.zeros(slots, np.float32)
+        self._averages = np.zeros(self._frame.terms)
+        self._calibration = model.calibration.start()
+        self._seen = np.zeros(1, np.int64)
+
+    def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
+        examine(self.names, x)
+        cut = min(max(self._warm_up - int(self._seen[0]), 0), len(x))
+        if cut:
+            self._remember(x[:cut])
+            self._learn(x[:cut], y[:cut], weight[:cut])
+            if self._seen[0] == self._warm_up:
+                self._settle()
+        self._learn(x[cut:], y[cut:], weight[cut:])
+
+    def _learn(self, x: Floats, y: Labels, weight: Floats) -> None:
+        ftrl.learn(
+            x,
+            y,
+            weight,
+            self._edges,
+            self._frame.plan,
+            self._rates,
+            self._table,
+            self._weights,
+            self._averages,
+            self._calibration,
+            self._seen,
+            self._room,
+        )
+
+    def _remember(self, x: Floats) -> None:
+        start = int(self._seen[0])
+        for place, (where, _, _) in enumerate(self._learnt):
+            self._first[start : start + len(x), place] = x[:, where]
+
+    def _settle(self) -> None:
+        """Fix the edges that are quantiles of the first examples; an input never seen keeps none."""
+        for place, (_, start, count) in enumerate(self._learnt):
+            values = np.sort(self._first[:, place])
+            values = values[np.isfinite(values)]
+            if len(values):
+                ranks = (np.arange(1, count + 1) * len(values)) // (count + 1)
+                self._edges[start : start + count] = values[ranks]
+
+    def version(self) -> LinearVersion:
+        return LinearVersion(
+            self._frame,
+            edges=self._edges.copy(),
+            weights=self._weights.copy(),
+            averages=self._averages.copy(),
+            calibration=publish(self._calibration),
+        )
+
+    def _parts(self) -> Tensors:
+        return {
+            "first": self._first,
+            "edges": self._edges,
+            "table": self._table,
+            "weights": self._weights,
+            "averages": self._averages,
+            "calibration": self._calibration,
+            "seen": self._seen,
+        }
+
+    def state(self) -> Tensors:
+        parts = self._parts() | {"plan": self._frame.plan, "rates": self._rates}
+        return {name: part.copy() for name, part in parts.items()}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        fixed = {"plan": self._frame.plan, "rates": self._rates}
+        restore(self._parts(), fixed, state, "Linear")
+
+
+class LinearVersion:
+    """A `Linear` as it scores; 4 bytes a slot. See `models.base.Version`."""
+
+    kind: ClassVar[str] = "linear"
+
+    def __init__(
+        self,
+        frame: _Frame,
+        *,
+        edges: Floats,
+        weights: ftrl.Weights,
+        averages: Floats,
+        calibration: Floats,
+    ) -> None:
+        self.names = frame.names
+        self._frame, self._edges, self._weights = frame, edges, weights
+        self._averages, self._calibration = averages, calibration
+
+    @property
+    def threshold(self) -> float:
+        return float(self._calibration[THRESHOLD])
+
+    def predict_many(self, x: Floats) -> Floats:
+        examine(self.names, x)
+        out = np.empty(len(x))
+        plan = self._frame.plan
+        room = ftrl.room_for(plan)
+        ftrl.predict(
+            x, self._edges, plan, self._frame.offset, self._weights, self._calibration, room, out
+        )
+        return out
+
+    def reasons_many(self, x: Floats, k: int) -> Reasons:
+        examine(self.names, x)
+        out = np.empty((len(x), k), np.int16)
+        plan = self._frame.plan
+        room, shares = ftrl.room_for(plan), np.empty(len(self.names))
+        ftrl.reasons(x, self._edges, plan, self._weights, self._averages, room, shares, out)
+        return out
+
+    def tensors(self) -> Tensors:
+        return {
+            "edges": self._edges,
+            "weights": self._weights,
+            "averages": self._averages,
+            "calibration": self._calibration,
+        }
+
+    def config(self) -> dict[str, Any]:
+        return self._frame.config()
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        names, inputs = tuple(config["names"]), [tuple(entry) for entry in config["inputs"]]
+        frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"])
+        version = cls(
+            frame,
+            edges=np.empty(len(inputs) * frame.width),
+            weights=np.empty((1 << frame.bits) + 1, np.float32),
+            averages=np.empty(frame.terms),
+            calibration=np.empty(THRESHOLD + 1),
+        )
+        restore(version.tensors(), {}, tensors, "Linear")
+        return version
