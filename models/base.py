@@ -1,10 +1,10 @@
-"""What a model is: a `Model` is configuration, a `Learner` holds what was learnt, a `Version` scores.
+"""A `Model` is configuration, a `Learner` holds what was learnt, a `Version` scores.
 
-    model = Linear(crosses=[("amount", "customer_mean_30d")])   # one line of a pipeline file
-    learner = model.bind(names)                                 # empty, for these inputs in this order
-    learner.learn_many(x, y, weight)                            # matured examples, in order
-    version = learner.version()                                 # frozen; learning goes on without it
-    version.predict_many(x)                                     # calibrated probabilities
+    model = Linear(crosses=[("amount", "customer_mean_30d")])   # in a pipeline file
+    learner = model.bind(names)                                # empty, for these inputs
+    learner.learn_many(x, y, weight)                           # matured examples, in order
+    version = learner.version()                                # frozen; learning goes on
+    version.predict_many(x)                                    # calibrated probabilities
 
 `models.checks` is this contract as code: a new model is tested by being listed there.
 """
@@ -115,6 +115,6 @@ def column(names: tuple[str, ...], name: str, model: str) -> int:
 
 def examine(names: tuple[str, ...], x: Floats) -> None:
     """ValueError unless x has one column for each name."""
-    if x.ndim != 2 or x.shape[1] != len(names):  # noqa: PLR2004 - rows and columns
+    if x.ndim != 2 or x.shape[1] != len(names):
         wanted = f"inputs of shape (n, {len(names)}), a column for each of {', '.join(names)}"
         raise ValueError(f"wanted {wanted}; got {x.shape}")

@@ -1,4 +1,4 @@
-"""From a raw log-odds to a calibrated probability and a decision; every learner ends in one of these.
+"""From raw log-odds to a calibrated probability and a decision; every learner ends in this.
 
     log-odds = slope * (raw + shift) + intercept
 
@@ -59,7 +59,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         rates = (self.negative_rate, self.alert_budget)
-        if not (all(0 < rate <= 1 for rate in rates) and min(self.positive_weight, self.half_life) > 0):
+        if not (
+            all(0 < rate <= 1 for rate in rates) and min(self.positive_weight, self.half_life) > 0
+        ):
             wanted = "rates in (0, 1], positive_weight and half_life above 0"
             raise ConfigError(f"Calibration wants {wanted}; got {self}")
 
@@ -77,19 +79,19 @@ class Calibration:
 
 
 @kernel("float64(float64)")
-def sigmoid(z):  # type: ignore[no-untyped-def]
+def sigmoid(z: float) -> float:
     """The probability of log-odds z, held inside (0, 1)."""
-    return 1.0 / (1.0 + np.exp(-min(max(z, -_LIMIT), _LIMIT)))
+    return float(1.0 / (1.0 + np.exp(-min(max(z, -_LIMIT), _LIMIT))))
 
 
 @kernel("float64(float64[::1], float64)")
-def log_odds(state, raw):  # type: ignore[no-untyped-def]
+def log_odds(state: Floats, raw: float) -> float:
     """The calibrated log-odds of a raw one, by a state or by what `publish` gave."""
-    return state[SLOPE] * (raw + state[SHIFT]) + state[INTERCEPT]
+    return float(state[SLOPE] * (raw + state[SHIFT]) + state[INTERCEPT])
 
 
 @kernel("void(float64[::1], float64, float64, float64, float64)")
-def _newton(state, s, z, y, count):  # type: ignore[no-untyped-def]
+def _newton(state: Floats, s: float, z: float, y: float, count: float) -> None:
     """Move slope and intercept by one example's score s, calibrated z, and label y."""
     p = sigmoid(z)
     info = p * (1.0 - p) * count
@@ -108,7 +110,7 @@ def _newton(state, s, z, y, count):  # type: ignore[no-untyped-def]
 
 
 @kernel("void(float64[::1], float64, float64, float64)")
-def observe(state, raw, y, weight):  # type: ignore[no-untyped-def]
+def observe(state: Floats, raw: float, y: float, weight: float) -> None:
     """Take in one matured example: its raw log-odds from before it was learnt, and its label."""
     count = weight if y > 0 else weight * state[_NEGATIVE_COUNT]
     z = log_odds(state, raw)
@@ -129,7 +131,7 @@ def observe(state, raw, y, weight):  # type: ignore[no-untyped-def]
 def observe_many(state: Floats, raw: Floats, y: Labels, weight: Floats) -> None:
     """`observe` each example in order; raw, y and weight are (n,)."""
     for i in range(len(raw)):
-        observe(state, raw[i], np.float64(y[i]), weight[i])
+        observe(state, float(raw[i]), float(y[i]), float(weight[i]))
 
 
 @kernel("void(float64[::1], float64[::1], float64[::1])")
@@ -150,4 +152,4 @@ def publish(state: Floats) -> Floats:
     cell = _CELLS - within
     seen = state[_TOTAL] > 0 and cell < _CELLS
     threshold = sigmoid(cell / _CELLS_PER_UNIT - _RANGE) if seen else 1.0
-    return np.array([*state[: THRESHOLD].tolist(), threshold])
+    return np.array([*state[:THRESHOLD].tolist(), threshold])

@@ -1,10 +1,10 @@
 """FTRL-proximal logistic regression (McMahan et al., 2013) over binned, crossed and hashed inputs.
 
-A *term* is one input or a cross of several; its cell is the mixed-radix number of the bins, and each
-term adds the weight of one slot of the table to the log-odds. Slots are hashed by blocks of eight
-neighbouring cells, so that nearby values share a cache line. Per slot the table holds z and the root
-of the summed squared gradients; the weight they amount to is kept beside them in float32, and it is
-that rounded weight which scores and which is learnt from, so a learner and its version agree.
+A *term* is one input or a cross of several; its cell is the mixed-radix number of the bins, and
+each term adds the weight of one slot of the table to the log-odds. Slots are hashed by blocks of
+eight neighbouring cells, so that nearby values share a cache line. Per slot the table holds z and
+the root of the summed squared gradients; the weight they amount to is kept beside them in float32,
+and it is that rounded weight which scores and is learnt from, so learner and version agree.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def room_for(plan: Ints) -> Room:
 
 
 @kernel("void(float64[:, ::1], int64, float64[::1], int64[::1], int64[::1])")
-def _find_slots(x, row, edges, plan, room):  # type: ignore[no-untyped-def]
+def _find_slots(x: Floats, row: int, edges: Floats, plan: Ints, room: Room) -> None:
     """Write the row's slot of each term, then its bin of each input, into `room`.
 
     Level by level of the binary searches, and place by place of the terms, so that the steps of
@@ -95,16 +95,17 @@ def _find_slots(x, row, edges, plan, room):  # type: ignore[no-untyped-def]
             slots[t] = slots[t] * radices[start + t] + bins[members[start + t]]
     for t in range(terms):
         block = np.uint64(slots[t] >> _BLOCK_BITS) + np.uint64(salts[t])
-        place_in_block = np.uint64(slots[t] & _BLOCK_MASK)
-        slots[t] = np.int64(((mix(block) & mask) << np.uint64(_BLOCK_BITS)) | place_in_block)
+        hashed = mix(block) & mask  # type: ignore[no-untyped-call]
+        within = np.uint64(slots[t] & _BLOCK_MASK)
+        slots[t] = np.int64((hashed << np.uint64(_BLOCK_BITS)) | within)
 
 
 @kernel("float64(float32[::1], int64, float64, int64[::1])")
-def _total(weights, terms, offset, room):  # type: ignore[no-untyped-def]
+def _total(weights: Weights, terms: int, offset: float, room: Room) -> float:
     """The raw log-odds of the slots in `room`; the last weight is the bias."""
-    total = offset + np.float64(weights[len(weights) - 1])
+    total = float(offset + np.float64(weights[len(weights) - 1]))
     for t in range(terms):
-        total += np.float64(weights[room[t]])
+        total += float(weights[room[t]])
     return total
 
 
@@ -129,7 +130,16 @@ def predict(
 
 
 @kernel()
-def _move(table, weights, slot, g, alpha_inverse, beta, l1, l2):  # type: ignore[no-untyped-def]
+def _move(
+    table: Floats,
+    weights: Weights,
+    slot: int,
+    g: float,
+    alpha_inverse: float,
+    beta: float,
+    l1: float,
+    l2: float,
+) -> None:
     """One coordinate's step for gradient g."""
     old = table[slot, 1]
     root = np.sqrt(old * old + g * g)
@@ -171,10 +181,10 @@ def learn(
     for row in range(len(x)):
         _find_slots(x, row, edges, plan, room)
         raw = _total(weights, terms, rates[OFFSET], room)
-        label = np.float64(y[row])
+        label = float(y[row])
         observe(state, raw, label, weight[row])
         seen[0] += 1
-        pace = 1.0 / min(np.float64(seen[0]), _MEMORY)
+        pace = 1.0 / min(float(seen[0]), _MEMORY)
         importance = weight[row] * (state[POSITIVE_WEIGHT] if label > 0 else 1.0)
         g = (sigmoid(raw) - label) * importance
         for t in range(terms):

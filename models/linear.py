@@ -1,4 +1,4 @@
-"""Linear: the online model that scores first: logistic regression over bins and crosses of inputs."""
+"""The online model that scores first: logistic regression over bins and crosses of inputs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,9 @@ class _Frame:
         counts = [count for _, _, count in inputs]
         for term in terms:
             if math.prod(counts[place] + 2 for place in term) >= 2**62:
-                raise ConfigError(f"Linear: the cross {[known[i] for i in term]} has too many cells")
+                raise ConfigError(
+                    f"Linear: the cross {[known[i] for i in term]} has too many cells"
+                )
         self.plan = ftrl.layout(columns, counts, terms, bits)
         self.width = 1 << max(counts, default=0).bit_length()
         self.terms = len(terms)
@@ -167,7 +169,7 @@ class LinearLearner:
             self._first[start : start + len(x), place] = x[:, where]
 
     def _settle(self) -> None:
-        """Fix the edges that are quantiles of the first examples; an input never seen keeps none."""
+        """Fix the edges that are quantiles of the first examples; one never seen keeps none."""
         for place, (_, start, count) in enumerate(self._learnt):
             values = np.sort(self._first[:, place])
             values = values[np.isfinite(values)]

@@ -1,0 +1,214 @@
+# ruff: noqa: S101 - a check is its assertions
+"""The contract of `models.base` as code: `for check in CHECKS: check(model)` proves a new model.
+
+Each check takes a configuration, binds it to `NAMES`, and fails with an AssertionError that says
+which promise is broken. The events are made here, from a seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.base import Floats, Labels, Learner, Model
+
+NAMES = ("amount", "night", "ratio", "gap")
+_N = 240
+
+
+def examples(seed: int = 0, n: int = _N) -> tuple[Floats, Labels, Floats]:
+    """N events with inputs `NAMES`, some missing and some of them negative, labels, weights."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack(
+        [
+            np.exp(rng.normal(3, 1, n)),
+            (rng.random(n) < 0.3).astype(np.float64),
+            rng.normal(0, 2, n),
+            rng.exponential(5, n),
+        ]
+    )
+    y = (x[:, 0] * (1 + x[:, 1]) > 45).astype(np.int8)
+    x[rng.random((n, len(NAMES))) < 0.1] = np.nan
+    return x, y, np.ones(n)
+
+
+def _learnt(model: Model, n: int = _N) -> Learner:
+    learner = model.bind(NAMES)
+    x, y, weight = examples(n=n)
+    learner.learn_many(x, y, weight)
+    return learner
+
+
+def _same(one: Mapping[str, npt.NDArray[Any]], other: Mapping[str, npt.NDArray[Any]]) -> bool:
+    bits = [{name: part.tobytes() for name, part in each.items()} for each in (one, other)]
+    return bits[0] == bits[1]
+
+
+def check_any_cut_learns_the_same_bits(model: Model) -> None:
+    """Examples learnt one by one, in odd pieces or at once leave the same scores."""
+    x, y, weight = examples()
+    whole = _learnt(model).version().predict_many(x)
+    for size in (1, 7, 100):
+        learner = model.bind(NAMES)
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            learner.learn_many(x[rows], y[rows], weight[rows])
+        assert np.array_equal(learner.version().predict_many(x), whole), f"cut by {size}"
+
+
+def check_a_batch_scores_as_its_rows(model: Model) -> None:
+    """predict_many and reasons_many of a batch are those of its rows one by one, bit for bit."""
+    version = _learnt(model).version()
+    x, _, _ = examples(seed=1)
+    alone = np.concatenate([version.predict_many(x[row : row + 1]) for row in range(len(x))])
+    assert np.array_equal(version.predict_many(x), alone)
+    some = x[:20]
+    reasons = [version.reasons_many(some[row : row + 1], 3) for row in range(len(some))]
+    assert np.array_equal(version.reasons_many(some, 3), np.concatenate(reasons))
+
+
+def check_a_snapshot_in_the_middle_changes_nothing(model: Model) -> None:
+    """state() loaded into a fresh learner goes on to the same bits."""
+    x, y, weight = examples()
+    learner = _learnt(model)
+    resumed = model.bind(NAMES)
+    resumed.load(learner.state())
+    for each in (learner, resumed):
+        each.learn_many(x, y, weight)
+    assert np.array_equal(learner.version().predict_many(x), resumed.version().predict_many(x))
+    assert learner.version().threshold == resumed.version().threshold
+
+
+def check_a_state_is_a_copy(model: Model) -> None:
+    """What state() gave stays as it was while learning goes on."""
+    learner = _learnt(model)
+    state = learner.state()
+    before = {name: part.copy() for name, part in state.items()}
+    learner.learn_many(*examples(seed=2))
+    assert _same(state, before)
+
+
+def check_a_version_stays_while_learning_goes_on(model: Model) -> None:
+    """A version's scores, threshold and tensors never change."""
+    learner = _learnt(model)
+    version = learner.version()
+    x, _, _ = examples()
+    scores, threshold = version.predict_many(x), version.threshold
+    tensors = {name: part.copy() for name, part in version.tensors().items()}
+    learner.learn_many(*examples(seed=2))
+    assert np.array_equal(version.predict_many(x), scores)
+    assert version.threshold == threshold
+    assert _same(version.tensors(), tensors)
+
+
+def check_scoring_learns_nothing(model: Model) -> None:
+    """A learner whose versions score goes on as one whose versions do not."""
+    x, y, weight = examples()
+    watched, alone = model.bind(NAMES), model.bind(NAMES)
+    for start in range(0, len(x), 60):
+        rows = slice(start, start + 60)
+        watched.learn_many(x[rows], y[rows], weight[rows])
+        watched.version().predict_many(x)
+        watched.version().reasons_many(x[:3], 2)
+        alone.learn_many(x[rows], y[rows], weight[rows])
+    assert np.array_equal(watched.version().predict_many(x), alone.version().predict_many(x))
+
+
+def check_probabilities_are_inside_0_and_1(model: Model) -> None:
+    """Before any example, after one, and for the oddest inputs, a score is strictly inside."""
+    odd = np.array([[np.nan] * 4, [0.0] * 4, [1e100] * 4, [-1e100] * 4, [5e-324] * 4])
+    for learner in (model.bind(NAMES), _learnt(model, 1), _learnt(model)):
+        scores = learner.version().predict_many(odd)
+        assert scores.dtype == np.float64
+        assert scores.shape == (len(odd),)
+        assert np.all((scores > 0) & (scores < 1)), scores
+        assert 0 < learner.version().threshold <= 1
+
+
+def check_one_class_is_no_error(model: Model) -> None:
+    """A learner that has seen only negatives, or only positives, still scores inside (0, 1)."""
+    x, _, weight = examples()
+    for label in (0, 1):
+        learner = model.bind(NAMES)
+        learner.learn_many(x, np.full(len(x), label, np.int8), weight)
+        scores = learner.version().predict_many(x)
+        assert np.all((scores > 0) & (scores < 1))
+
+
+def check_no_rows_are_no_error(model: Model) -> None:
+    """An empty batch learns nothing and scores to an empty array."""
+    learner = _learnt(model)
+    before = learner.state()
+    none = np.empty((0, len(NAMES)))
+    learner.learn_many(none, np.empty(0, np.int8), np.empty(0))
+    assert _same(learner.state(), before)
+    assert learner.version().predict_many(none).shape == (0,)
+    assert learner.version().reasons_many(none, 3).shape == (0, 3)
+
+
+def check_parts_make_the_same_version(model: Model) -> None:
+    """from_parts of config() and tensors() scores, explains and decides the same."""
+    version = _learnt(model).version()
+    again = type(version).from_parts(version.config(), version.tensors())
+    x, _, _ = examples(seed=3)
+    assert again.names == version.names == NAMES
+    assert np.array_equal(again.predict_many(x), version.predict_many(x))
+    assert np.array_equal(again.reasons_many(x[:9], 2), version.reasons_many(x[:9], 2))
+    assert again.threshold == version.threshold
+    assert again.config() == version.config()
+
+
+def check_the_same_calls_give_the_same_bits(model: Model) -> None:
+    """Two learners of one configuration do not differ: binding one leaves no trace in another."""
+    x, _, _ = examples()
+    one, other = _learnt(model), _learnt(model)
+    assert np.array_equal(one.version().predict_many(x), other.version().predict_many(x))
+
+
+def check_reasons_are_inputs_or_minus_1(model: Model) -> None:
+    """Reasons are distinct indices of inputs, the -1 of absent ones last."""
+    x, _, _ = examples()
+    k = len(NAMES) + 1
+    reasons = _learnt(model).version().reasons_many(x[:50], k)
+    assert reasons.dtype == np.int16
+    assert reasons.shape == (50, k)
+    for row in reasons.tolist():
+        given = [reason for reason in row if reason >= 0]
+        assert row == given + [-1] * (k - len(given))
+        assert len(set(given)) == len(given)
+        assert all(reason < len(NAMES) for reason in given)
+
+
+def check_a_wrong_shape_is_refused(model: Model) -> None:
+    """Rows with a column too many are a ValueError, for learning and for scoring."""
+    learner = _learnt(model)
+    wide = np.zeros((2, len(NAMES) + 1))
+    for attempt in (
+        lambda: learner.learn_many(wide, np.zeros(2, np.int8), np.ones(2)),
+        lambda: learner.version().predict_many(wide),
+    ):
+        try:
+            attempt()
+        except ValueError:
+            continue
+        raise AssertionError("a row with a column too many was taken")
+
+
+CHECKS: tuple[Callable[[Model], None], ...] = (
+    check_any_cut_learns_the_same_bits,
+    check_a_batch_scores_as_its_rows,
+    check_a_snapshot_in_the_middle_changes_nothing,
+    check_a_state_is_a_copy,
+    check_a_version_stays_while_learning_goes_on,
+    check_scoring_learns_nothing,
+    check_probabilities_are_inside_0_and_1,
+    check_one_class_is_no_error,
+    check_no_rows_are_no_error,
+    check_parts_make_the_same_version,
+    check_the_same_calls_give_the_same_bits,
+    check_reasons_are_inputs_or_minus_1,
+    check_a_wrong_shape_is_refused,
+)

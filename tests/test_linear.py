@@ -1,0 +1,227 @@
+"""The linear model is FTRL-proximal over bins and crosses, as a plain Python twin computes it."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models import ftrl
+from models.bins import Edges, edges_at, log_edges, quantile_edges, ratio_edges, symmetric_edges
+from models.calibration import Calibration
+from models.checks import NAMES, examples
+from models.linear import Linear
+from streams.errors import ConfigError, StateError
+
+EDGES = {"amount": log_edges(1, 1000, 3), "night": edges_at(0.5), "ratio": symmetric_edges(1, 9, 2)}
+CROSSES = [("amount", "night"), ("night", "ratio", "amount")]
+
+
+def bin_of(edges, value):
+    return 0 if math.isnan(value) else 1 + sum(edge <= value for edge in edges)
+
+
+class Twin:
+    """FTRL-proximal in plain Python over cells in a dict, so without hashing."""
+
+    def __init__(self, model):
+        self.model, self.cells = model, {}
+        self.terms = [(name,) for name in model.inputs] + list(model.crosses)
+
+    def weight(self, cell):
+        model, (z, n) = self.model, self.cells.get(cell, (0.0, 0.0))
+        l1, l2 = (0.0, 0.0) if cell == "bias" else (model.l1, model.l2)
+        shrunk = math.copysign(max(abs(z) - l1, 0.0), z)
+        return -shrunk / ((model.beta + math.sqrt(n)) / model.alpha + l2)
+
+    def log_odds(self, row):
+        found = [
+            (term, tuple(bin_of(self.model.inputs[name].values, row[name]) for name in term))
+            for term in self.terms
+        ]
+        self.found = [*found, "bias"]
+        prior = math.log(self.model.prior / (1 - self.model.prior))
+        return prior + sum(self.weight(cell) for cell in self.found)
+
+    def learn(self, row, label):
+        g = 1 / (1 + math.exp(-self.log_odds(row))) - label
+        for cell in self.found:
+            z, n = self.cells.get(cell, (0.0, 0.0))
+            sigma = (math.sqrt(n + g * g) - math.sqrt(n)) / self.model.alpha
+            self.cells[cell] = (z + g - sigma * self.weight(cell), n + g * g)
+
+
+def learnt(model, seed=0, n=400):
+    learner = model.bind(NAMES)
+    learner.learn_many(*examples(seed, n))
+    return learner
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.5, 1e-2)])
+def test_it_learns_what_plain_ftrl_learns(l1, l2):
+    model = Linear(inputs=EDGES, crosses=CROSSES, bits=20, l1=l1, l2=l2)
+    twin, (x, y, _) = Twin(model), examples(n=400)
+    rows = [dict(zip(NAMES, row, strict=True)) for row in x.tolist()]
+    for row, label in zip(rows, y.tolist(), strict=True):
+        twin.learn(row, label)
+    wanted = [1 / (1 + math.exp(-twin.log_odds(row))) for row in rows]
+    np.testing.assert_allclose(learnt(model).version().predict_many(x), wanted, atol=1e-5)
+
+
+@given(
+    edges=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=70, unique=True).map(sorted),
+    values=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=9),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_value_falls_into_the_bin_its_edges_say(edges, values):
+    plan = ftrl.layout([0, 1], [len(edges), 1], [[0]], 10)
+    width = int(plan[3])
+    places = np.full(2 * width, np.inf)
+    places[: len(edges)] = edges
+    places[width] = 0.0
+    room = ftrl.room_for(plan)
+    for value in values:
+        ftrl._find_slots(np.array([[value, value]]), 0, places, plan, room)
+        assert room[1] == bin_of(edges, value)
+        assert room[2] == bin_of([0.0], value)
+
+
+def test_different_cells_have_different_slots_in_a_large_table():
+    counts = [40, 30]
+    plan = ftrl.layout([0, 1], counts, [[0], [1], [0, 1]], 24)
+    places = np.full(2 * int(plan[3]), np.inf)
+    for start, count in zip((0, int(plan[3])), counts, strict=True):
+        places[start : start + count] = np.arange(count)
+    room, slots = ftrl.room_for(plan), set()
+    for a in range(-1, 40):
+        for b in range(-1, 30):
+            ftrl._find_slots(np.array([[a, b]], np.float64), 0, places, plan, room)
+            slots |= {(term, int(room[term])) for term in range(3)}
+    assert len({slot for _, slot in slots}) >= len(slots) - 8
+
+
+def test_a_cross_sees_what_no_single_input_shows():
+    x, _, weight = examples(n=4000)
+    x = np.nan_to_num(x)
+    y = ((x[:, 1] > 0.5) ^ (x[:, 2] >= 0)).astype(np.int8)
+    inputs = {"night": edges_at(0.5), "ratio": edges_at(0)}
+    scores = []
+    for crosses in ([], [("night", "ratio")]):
+        learner = Linear(inputs=inputs, crosses=crosses, bits=8).bind(NAMES)
+        learner.learn_many(x, y, weight)
+        scores.append(np.mean((learner.version().predict_many(x) > 0.5) == y))
+    assert scores[0] < 0.9
+    assert scores[1] > 0.99
+
+
+def test_a_missing_value_has_a_weight_of_its_own():
+    x, _, weight = examples(n=4000)
+    y = np.isnan(x[:, 3]).astype(np.int8)
+    learner = Linear(inputs={"gap": log_edges(0.1, 100)}).bind(NAMES)
+    learner.learn_many(x, y, weight)
+    assert np.all((learner.version().predict_many(x) > 0.5) == y)
+
+
+def test_a_reason_is_the_input_that_raised_the_score():
+    learner = learnt(Linear(inputs=EDGES, bits=12), n=4000)
+    x = np.array([[400.0, 0.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0]])
+    reasons = learner.version().reasons_many(x, 1)[:, 0].tolist()
+    assert reasons[0] == NAMES.index("amount") != reasons[1]
+
+
+def test_a_second_view_of_an_input_explains_as_that_input():
+    coarse = log_edges(1, 1000, 1).of("amount")
+    model = Linear(inputs={"coarse": coarse}, crosses=[("coarse",)], bits=10)
+    reasons = learnt(model).version().reasons_many(np.array([[400.0, 0.0, 0.0, 1.0]]), 4)
+    assert reasons.tolist() == [[0, -1, -1, -1]]
+
+
+def test_a_second_view_is_a_term_only_in_crosses():
+    coarse = log_edges(1, 1000, 1).of("amount")
+    assert learnt(Linear(inputs={"coarse": coarse})).version()._frame.terms == 0
+
+
+def test_weighting_and_sampling_leave_the_level_of_the_scores():
+    x, _, weight = examples(n=20_000)
+    rng = np.random.default_rng(1)
+    y = (rng.random(len(x)) < np.where(np.nan_to_num(x[:, 1]) > 0, 0.1, 0.02)).astype(np.int8)
+    kept = (y > 0) | (rng.random(len(x)) < 0.2)
+    calibration = Calibration(negative_rate=0.2, positive_weight=3)
+    learner = Linear(inputs={"night": edges_at(0.5)}, calibration=calibration).bind(NAMES)
+    learner.learn_many(x[kept], y[kept], weight[kept])
+    assert learner.version().predict_many(x).mean() == pytest.approx(y.mean(), rel=0.1)
+
+
+def test_an_example_of_weight_two_pulls_as_a_gradient_twice_as_large():
+    model = Linear(inputs={"night": edges_at(0.5)}, bits=8)
+    x, one = np.zeros((1, 4)), np.ones(1)
+    scores = []
+    for weight in (0 * one, one, 2 * one):
+        learner = model.bind(NAMES)
+        learner.learn_many(x, np.ones(1, np.int8), weight)
+        scores.append(learner.version().predict_many(x)[0])
+    assert scores[0] == pytest.approx(model.prior)
+    assert scores[0] < scores[1] < scores[2]
+
+
+def test_quantile_edges_come_from_the_first_examples_and_stay():
+    model = Linear(inputs={"amount": quantile_edges(3, after=200)}, bits=8)
+    x, y, weight = examples(n=1000)
+    learner = model.bind(NAMES)
+    learner.learn_many(x[:150], y[:150], weight[:150])
+    assert not np.isfinite(learner.version().tensors()["edges"]).any()
+    learner.learn_many(x[150:], y[150:], weight[150:])
+    edges = learner.version().tensors()["edges"][:3]
+    values = np.sort(x[:200, 0][~np.isnan(x[:200, 0])])
+    assert edges.tolist() == [values[len(values) * rank // 4] for rank in (1, 2, 3)]
+
+
+def test_edges_are_where_they_were_asked_for():
+    assert log_edges(1, 1000, 2).values == pytest.approx([1, 3.16228, 10, 31.6228, 100, 316.228, 1000])
+    assert ratio_edges(0.5, 2, 2).values == pytest.approx([0.5, 0.5**0.5, 1, 2**0.5, 2])
+    assert symmetric_edges(1, 10, 1).values == (-10, -1, 1, 10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: log_edges(0, 10),
+        lambda: log_edges(10, 1),
+        lambda: edges_at(2, 1),
+        lambda: edges_at(math.nan),
+        edges_at,
+        lambda: edges_at(*range(300)),
+        lambda: quantile_edges(8, after=0),
+        lambda: Edges((1.0, math.inf)),
+        lambda: Linear(bits=40),
+        lambda: Linear(alpha=0),
+        lambda: Linear(prior=1),
+        lambda: Linear(crosses=[("amount", "nothing")]).bind(NAMES),
+        lambda: Linear(crosses=[NAMES * 4]).bind(NAMES),
+    ],
+)
+def test_what_cannot_work_is_refused_when_it_is_said(wrong):
+    with pytest.raises(ConfigError):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Linear(bits=11),
+        Linear(bits=10, alpha=0.2),
+        Linear(bits=10, crosses=[("amount", "night")]),
+        Linear(bits=10, inputs=["amount"]),
+    ],
+)
+def test_the_state_of_another_configuration_is_refused(other):
+    with pytest.raises(StateError, match="another"):
+        Linear(bits=10).bind(NAMES).load(other.bind(NAMES).state())
+
+
+def test_tensors_of_another_size_make_no_version():
+    version = learnt(Linear(bits=10)).version()
+    tensors = version.tensors() | {"weights": np.zeros(5, np.float32)}
+    with pytest.raises(StateError, match="weights"):
+        type(version).from_parts(version.config(), tensors)

@@ -1,0 +1,100 @@
+"""Every model keeps the contract of models.base."""
+
+import numpy as np
+import pytest
+
+from models.base import Model
+from models.baselines import AmountRule, Prior, Random
+from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
+from models.calibration import Calibration
+from models.checks import CHECKS, NAMES, examples
+from models.linear import Linear
+from models.river import River
+from streams.errors import ConfigError, StateError
+
+linear_model = pytest.importorskip("river.linear_model")
+from river import forest, naive_bayes, neighbors, preprocessing, tree  # noqa: E402
+
+MODELS: dict[str, Model] = {
+    "linear": Linear(bits=12),
+    "linear-crosses": Linear(
+        inputs={
+            "amount": log_edges(1, 1000, 5),
+            "night": edges_at(0.5),
+            "ratio": symmetric_edges(0.1, 10),
+            "coarse": log_edges(1, 1000, 1).of("amount"),
+        },
+        crosses=[("amount", "night"), ("coarse", "night", "ratio")],
+        bits=10,
+        l1=0.1,
+        calibration=Calibration(platt=True, positive_weight=3, half_life=100),
+    ),
+    "linear-quantiles": Linear(
+        inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
+    ),
+    "prior": Prior(),
+    "amount-rule": AmountRule(),
+    "random": Random(seed=3),
+    "river-logistic": River(preprocessing.StandardScaler() | linear_model.LogisticRegression()),
+    "river-calibrated": River(
+        linear_model.LogisticRegression(), calibration=Calibration(platt=True)
+    ),
+    "river-tree": River(tree.HoeffdingTreeClassifier(grace_period=50)),
+    "river-forest": River(forest.ARFClassifier(n_models=3, seed=1)),
+    "river-mondrian": River(forest.AMFClassifier(n_estimators=2, seed=1)),
+    "river-bayes": River(naive_bayes.GaussianNB()),
+    "river-neighbours": River(neighbors.KNNClassifier()),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_every_model_passes_every_check(check, name):
+    check(MODELS[name])
+
+
+@pytest.mark.parametrize(
+    "model", [Linear(inputs=["nothing"]), AmountRule("nothing")], ids=["linear", "rule"]
+)
+def test_an_input_that_is_not_made_is_named(model):
+    with pytest.raises(ConfigError, match="nothing"):
+        model.bind(NAMES)
+
+
+@pytest.mark.parametrize("name", ["linear", "prior", "amount-rule", "river-logistic"])
+def test_the_state_of_another_model_is_refused(name):
+    other = Random(seed=9).bind(NAMES)
+    with pytest.raises(StateError, match=r"another|should hold"):
+        MODELS[name].bind(NAMES).load(other.state())
+
+
+def test_the_prior_is_the_running_share():
+    x, y, weight = examples()
+    learner = Prior(share=0.01).bind(NAMES)
+    learner.learn_many(x, y, weight)
+    assert learner.version().predict_many(x[:1])[0] == (0.01 + y.sum()) / (1 + len(y))
+
+
+def test_the_amount_rule_ranks_by_the_amount_and_finds_the_level():
+    x, y, weight = examples(n=5000)
+    learner = AmountRule().bind(NAMES)
+    learner.learn_many(x, y, weight)
+    known = x[~np.isnan(x[:, 0])]
+    scores = learner.version().predict_many(known)
+    assert np.all(np.diff(scores[np.argsort(known[:, 0])]) >= 0)
+    assert abs(learner.version().predict_many(x).mean() - y.mean()) < 0.03
+
+
+def test_chance_ranks_by_nothing_and_finds_the_level():
+    x, y, weight = examples(n=5000)
+    learner = Random().bind(NAMES)
+    learner.learn_many(x, y, weight)
+    scores = learner.version().predict_many(x)
+    assert abs(np.corrcoef(scores, y)[0, 1]) < 0.05
+    assert abs(scores.mean() - y.mean()) < 0.03
+
+
+def test_another_seed_is_another_order():
+    x, _, _ = examples()
+    scores = [Random(seed).bind(NAMES).version().predict_many(x) for seed in (1, 2)]
+    assert not np.array_equal(np.argsort(scores[0]), np.argsort(scores[1]))
