@@ -1,0 +1,239 @@
+"""Features as a pipeline file declares them.
+
+    customer, terminal = Entity("customer"), Entity("terminal")
+    features = {
+        "amount": value("amount"),
+        "customer_mean_7d": customer.mean("amount", "7d"),
+        "terminal_risk_7d": terminal.share("7d", delay="7d", empty=0.0),
+    }
+
+A window of `last` with a `delay` is (t - delay - last, t - delay], the current event included when there is no delay.
+Where there is nothing to compute from a feature is NaN, unless `empty` says otherwise. `operators.plan` compiles them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from operators import scans, view
+from streams.schema import duration_us
+
+NAN = float("nan")
+EVENT_OPERATIONS = ("value", "missing", "weekend", "night", "hour", "weekday", "bucket")
+DERIVED_OPERATIONS = ("ratio", "difference", "standardised")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One declared feature: an operation, what it looks at, and over which window."""
+
+    operation: str
+    entity: str = ""
+    field: str = ""
+    last: str = "0s"
+    delay: str = "0s"
+    empty: float | None = None
+    argument: int = 0
+    factor: float = 0.0
+    parts: tuple[Feature, ...] = ()
+    function: Callable[..., Any] | None = None
+
+    @property
+    def horizon_us(self) -> int:
+        """How far back it can see, in microseconds."""
+        own = duration_us(self.last) + duration_us(self.delay)
+        return max((own, *(part.horizon_us for part in self.parts)))
+
+    @property
+    def missing_value(self) -> float:
+        """What it is where there is nothing to compute from."""
+        return NAN if self.empty is None else self.empty
+
+    def __str__(self) -> str:
+        if self.operation in DERIVED_OPERATIONS:
+            return f"{self.operation}({', '.join(map(str, self.parts))})"
+        words = [self.field] if self.field else []
+        if self.last != "0s":
+            words.append(self.last)
+        if self.delay != "0s":
+            words.append(f"delay {self.delay}")
+        owner = f"{self.entity}." if self.entity else ""
+        return f"{owner}{self.operation}({', '.join(words)})"
+
+
+def value(field: str) -> Feature:
+    """A number of the event, in its own units."""
+    return Feature("value", field=field)
+
+
+def missing(field: str) -> Feature:
+    """1 where a field was not given, else 0."""
+    return Feature("missing", field=field)
+
+
+def weekend() -> Feature:
+    """1 on Saturday and Sunday (UTC), else 0."""
+    return Feature("weekend")
+
+
+def night(last_hour: int = 6) -> Feature:
+    """1 from midnight to the end of `last_hour` (UTC), else 0."""
+    return Feature("night", argument=last_hour)
+
+
+def hour() -> Feature:
+    """Hour of the day, 0 to 23 (UTC)."""
+    return Feature("hour")
+
+
+def weekday() -> Feature:
+    """Day of the week, Monday 0 to Sunday 6 (UTC)."""
+    return Feature("weekday")
+
+
+def bucket(category: str, buckets: int = 1024) -> Feature:
+    """A category as a number below `buckets`, by its hash; NaN where it is missing."""
+    return Feature("bucket", field=category, argument=buckets)
+
+
+def ratio(above: Feature, below: Feature) -> Feature:
+    """One feature over another; NaN where the lower one is zero or either is missing."""
+    return Feature("ratio", parts=(above, below))
+
+
+def difference(left: Feature, right: Feature) -> Feature:
+    """One feature less another."""
+    return Feature("difference", parts=(left, right))
+
+
+def standardised(what: Feature, mean: Feature, deviation: Feature) -> Feature:
+    """(what - mean) / deviation: a z-score. NaN where the deviation is zero or any is missing."""
+    return Feature("standardised", parts=(what, mean, deviation))
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """The features of one entity key: each reads that key's own events.
+
+    >>> str(Entity("customer").mean("amount", "7d"))
+    'customer.mean(amount, 7d)'
+    """
+
+    key: str
+
+    def count(self, last: str, delay: str = "0s") -> Feature:
+        """How many events."""
+        return Feature("count", self.key, last=last, delay=delay)
+
+    def sum(self, field: str, last: str, delay: str = "0s") -> Feature:
+        """The sum of a number, exact."""
+        return Feature("sum", self.key, field, last, delay)
+
+    def mean(self, field: str, last: str, delay: str = "0s", empty: float | None = None) -> Feature:
+        """The mean of a number over the events that have it."""
+        return Feature("mean", self.key, field, last, delay, empty)
+
+    def std(self, field: str, last: str, delay: str = "0s", empty: float | None = None) -> Feature:
+        """The sample standard deviation of a number."""
+        return Feature("std", self.key, field, last, delay, empty)
+
+    def past_mean(self, field: str, last: str) -> Feature:
+        """The mean before the current event."""
+        return Feature("past_mean", self.key, field, last)
+
+    def past_std(self, field: str, last: str) -> Feature:
+        """The sample standard deviation before the current event."""
+        return Feature("past_std", self.key, field, last)
+
+    def zscore(self, field: str, last: str) -> Feature:
+        """How many deviations the event lies from the key's own past."""
+        past = self.past_mean(field, last), self.past_std(field, last)
+        return standardised(value(field), *past)
+
+    def minimum(self, field: str, last: str, delay: str = "0s") -> Feature:
+        """The least of a number."""
+        return Feature("minimum", self.key, field, last, delay)
+
+    def maximum(self, field: str, last: str, delay: str = "0s") -> Feature:
+        """The greatest of a number."""
+        return Feature("maximum", self.key, field, last, delay)
+
+    def distinct(self, field: str, last: str) -> Feature:
+        """How many different values of a category or of another key."""
+        return Feature("distinct", self.key, field, last)
+
+    def seen(self, field: str, last: str) -> Feature:
+        """How many earlier events had this value of a category or of another key: 0 for a new pair."""
+        return Feature("seen", self.key, field, last)
+
+    def positives(self, last: str, delay: str = "0s") -> Feature:
+        """How many events are labelled positive, as far as known."""
+        return Feature("positives", self.key, last=last, delay=delay)
+
+    def share(self, last: str, delay: str = "0s", empty: float | None = None) -> Feature:
+        """The share of events labelled positive, as far as known. Delay it by the maturity."""
+        return Feature("share", self.key, last=last, delay=delay, empty=empty)
+
+    def since_last(self, last: str) -> Feature:
+        """Seconds since the event before."""
+        return Feature("since_last", self.key, last=last)
+
+    def since_first(self, last: str) -> Feature:
+        """Seconds since the first event of the window: how long the key is known."""
+        return Feature("since_first", self.key, last=last)
+
+    def hour_share(self, last: str, width: str = "1h") -> Feature:
+        """The share of earlier events at about this time of day (UTC), `width` either side."""
+        return Feature("hour_share", self.key, last=last, argument=duration_us(width))
+
+    def run(self, what: str, last: str) -> Feature:
+        """The label's history: `age`, `last`, `length` or `gap` of the current run, or `calm` after it.
+
+        See `operators.scans.run_feature`. Raises ValueError for any other word.
+        """
+        if what not in RUNS:
+            raise ValueError(f"run() knows {', '.join(RUNS)}; got {what!r}")
+        return Feature("run", self.key, last=last, argument=RUNS[what])
+
+    def clean_mean(self, field: str, last: str, limit: float = 3.0) -> Feature:
+        """The mean of the past without suspect values (`operators.scans.clean_mean`)."""
+        return Feature("clean_mean", self.key, field, last, factor=limit)
+
+    def custom(self, function: Callable[..., Any], field: str, last: str) -> Feature:
+        """Your own kernel: `float64(int64[::1] times_us, int64[::1] values, int8[::1] status)`.
+
+        Times, values (in units of 10**-scale) and what is known of the label (1, 0, -1 unknown) of
+        the key's events in the window, oldest first, the current one last.
+        """
+        return Feature("custom", self.key, field, last, function=function)
+
+
+RUNS = {
+    "age": scans.RUN_AGE,
+    "last": scans.RUN_LAST,
+    "length": scans.RUN_LENGTH,
+    "gap": scans.RUN_GAP,
+    "calm": scans.CALM,
+}
+CODES = {
+    "count": view.TOTAL,
+    "sum": view.TOTAL,
+    "positives": view.TOTAL,
+    "mean": view.MEAN,
+    "share": view.SHARE,
+    "std": view.STD,
+    "past_mean": view.PAST_MEAN,
+    "past_std": view.PAST_STD,
+    "since_last": view.SINCE_LAST,
+    "since_first": view.SINCE_FIRST,
+    "minimum": view.MINIMUM,
+    "maximum": view.MAXIMUM,
+    "distinct": view.DISTINCT,
+    "seen": view.OCCURRENCES,
+    "hour_share": view.HOUR_SHARE,
+    "run": view.RUN,
+    "clean_mean": view.CLEAN_MEAN,
+    "custom": view.CUSTOM,
+}

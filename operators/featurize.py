@@ -1,0 +1,196 @@
+"""The feature operator of the embedded host: rows in, one line of features an event out, key records in arenas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators import ring
+from operators.arena import Arena
+from operators.features import EVENT_OPERATIONS
+from operators.plan import EntityPlan, Plan
+from operators.view import USER, no_custom
+from operators.windows import update
+from streams.batch import Batch
+from streams.jit import kernel
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+MISSING = -(2**63)
+DAY_US = 86_400_000_000
+HOUR_US = 3_600_000_000
+
+VALUE, MISSING_NUMBER, WEEKEND, NIGHT, HOUR, WEEKDAY, BUCKET = range(len(EVENT_OPERATIONS))
+MISSING_CATEGORY = MISSING_NUMBER + 100
+
+
+@kernel(
+    "void(int64[:, ::1], float64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    " float64[:, ::1])"
+)
+def event_features(
+    ops: Int64s,
+    reals: Float64s,
+    admitted: Int64s,
+    time: Int64s,
+    numbers: Int64s,
+    categories: Int64s,
+    out: Float64s,
+) -> None:
+    """Write the features that need nothing but the event. 1970-01-01 was a Thursday."""
+    for row in range(len(admitted)):
+        line = admitted[row]
+        if line < 0:
+            continue
+        hour = time[row] % DAY_US // HOUR_US
+        weekday = (time[row] // DAY_US + 3) % 7
+        for o in range(len(ops)):
+            code, at, column = ops[o, 0], ops[o, 1], ops[o, 2]
+            result = np.nan
+            if code == VALUE:
+                held = numbers[row, column]
+                if held != MISSING:
+                    result = held * reals[at, 0]
+            elif code == MISSING_NUMBER:
+                result = 1.0 if numbers[row, column] == MISSING else 0.0
+            elif code == MISSING_CATEGORY:
+                result = 1.0 if categories[row, column] == MISSING else 0.0
+            elif code == WEEKEND:
+                result = 1.0 if weekday >= 5 else 0.0
+            elif code == NIGHT:
+                result = 1.0 if hour <= ops[o, 3] else 0.0
+            elif code == HOUR:
+                result = float(hour)
+            elif code == WEEKDAY:
+                result = float(weekday)
+            elif categories[row, column] != MISSING:
+                result = float(categories[row, column] % ops[o, 3])
+            out[line, at] = result
+
+
+@kernel("void(int64[:, ::1], float64[:, ::1])")
+def derived_features(ops: Int64s, out: Float64s) -> None:
+    """Write ratios, differences and z-scores of features already there."""
+    for line in range(len(out)):
+        for o in range(len(ops)):
+            left, right = out[line, ops[o, 2]], out[line, ops[o, 3]]
+            if ops[o, 0] == 0:
+                result = left / right if right != 0 else np.nan
+            elif ops[o, 0] == 1:
+                result = left - right
+            else:
+                spread = out[line, ops[o, 4]]
+                result = (left - right) / spread if spread != 0 else np.nan
+            out[line, ops[o, 1]] = result
+
+
+def chain(functions: list[Any]) -> Any:
+    """One kernel that calls the n-th of a pipeline's own feature kernels."""
+    dispatch = no_custom
+    for number, function in enumerate(functions):
+        dispatch = _link(dispatch, number, function)
+    return dispatch
+
+
+def _link(rest: Any, number: int, function: Any) -> Any:
+    @kernel(USER)
+    def dispatch(which, times, values, status):  # type: ignore[no-untyped-def]
+        if which == number:
+            return function(times, values, status)
+        return rest(which, times, values, status)
+
+    return dispatch
+
+
+class EntityWindows:
+    """One entity's key records and the scratch its kernel needs."""
+
+    def __init__(self, plan: EntityPlan, number: int, custom: Any) -> None:
+        self.plan = plan
+        self.number = number
+        self.custom = custom
+        self.arena = Arena.reserve(plan.shape)
+        stride, cap = int(plan.shape[ring.STRIDE]), int(plan.shape[ring.CAP])
+        wide = int(plan.shape[ring.BOUNDS] + plan.shape[ring.ACCS])
+        lines = cap if plan.shape[ring.SCAN] >= 0 else 0
+        self._scratch = (
+            np.zeros(stride, np.int64),
+            np.zeros(ring.HEADER + wide + 2 * stride, np.int64),
+            np.zeros(wide, np.int64),
+            np.zeros(lines, np.int64),
+            np.zeros(lines, np.int8),
+            np.zeros((stride, lines), np.int64),
+        )
+
+    def update(
+        self,
+        batch: Batch,
+        admitted: Int64s,
+        when: Int64s,
+        keys: Int64s,
+        ident: Int64s,
+        known: Int64s,
+        value: npt.NDArray[np.int8],
+        out: Float64s,
+    ) -> None:
+        """See `operators.windows.update`. Raises MemoryError when the arena is used up."""
+        arena, plan = self.arena, self.plan
+        arena.make_room(len(admitted))
+        done = update(
+            arena.words, arena.chunk_before, arena.classes, arena.heads, arena.index, arena.slots,
+            arena.dirty, plan.shape, plan.ages, plan.accs, plan.edge_from, plan.edges, plan.ops,
+            plan.reals, plan.fields, self.number, admitted, when, batch.numbers, batch.categories,
+            keys, ident, known, value, *self._scratch, self.custom, out,
+        )  # fmt: skip
+        if done < 0:
+            raise MemoryError(
+                f"the records of {plan.key!r} fill all memory ({arena.nbytes >> 20} MiB, "
+                f"{arena.keys} keys): shorten its windows or lower its cap"
+            )
+
+
+class Features:
+    """All features of a pipeline, exact and per event.
+
+    A line's first `len(plan.names)` columns are the named features in order; hidden parts follow.
+    """
+
+    def __init__(self, plan: Plan, keys: tuple[str, ...]) -> None:
+        self.plan = plan
+        custom = chain([f.function for f in plan.columns if f.function is not None])
+        self.entities = [
+            EntityWindows(entity, keys.index(entity.key), custom) for entity in plan.entities
+        ]
+
+    def update(
+        self,
+        batch: Batch,
+        admitted: Int64s,
+        when: Int64s,
+        keys: Int64s,
+        ident: Int64s,
+        known: Int64s,
+        value: npt.NDArray[np.int8],
+        lines: int,
+    ) -> Float64s:
+        """Features (lines, columns) of the admitted events among these rows; labels are written in passing.
+
+        admitted: (m,) which line an event writes, -1 otherwise; when, keys, ident, known, value:
+        as the index decided (`operators.labels.Admission`).
+        """
+        out = np.empty((lines, len(self.plan.columns)))
+        event_features(
+            self.plan.event_ops,
+            self.plan.reals,
+            admitted,
+            when,
+            batch.numbers,
+            batch.categories,
+            out,
+        )
+        for entity in self.entities:
+            entity.update(batch, admitted, when, keys, ident, known, value, out)
+        derived_features(self.plan.derived_ops, out)
+        return out

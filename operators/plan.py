@@ -1,0 +1,280 @@
+"""From declared features to the arrays the kernels read: boundaries, accumulators and operations per entity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from operators import ring, view, windows
+from operators.features import CODES, DERIVED_OPERATIONS, EVENT_OPERATIONS, Feature
+from streams.errors import ConfigError
+from streams.schema import DAY, Event, Number, duration_us
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+LONGEST = 400 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class EntityPlan:
+    """What the window kernels need to know of one entity (see `operators.ring` and `operators.view`)."""
+
+    key: str
+    shape: Int64s
+    ages: Int64s
+    accs: Int64s
+    edge_from: Int64s
+    edges: Int64s
+    ops: Int64s
+    reals: Float64s
+    fields: Int64s
+    field_names: tuple[str, ...]
+
+    @property
+    def header_bytes(self) -> int:
+        """Bytes of a key before its first event."""
+        return 8 * int(ring.HEADER + self.shape[ring.BOUNDS] + self.shape[ring.ACCS])
+
+    @property
+    def event_bytes(self) -> int:
+        """Bytes a retained event takes."""
+        return 8 * int(self.shape[ring.STRIDE])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All features compiled: `names` in order, then hidden parts that only derived features read."""
+
+    names: tuple[str, ...]
+    columns: tuple[Feature, ...]
+    entities: tuple[EntityPlan, ...]
+    event_ops: Int64s
+    derived_ops: Int64s
+    reals: Float64s
+
+
+def compile_plan(
+    event: Event, features: Mapping[str, Feature], *, lateness_us: int, cap: int
+) -> Plan:
+    """Check the declared features against the event and lay them out for the kernels.
+
+    Raises ConfigError naming the feature, for a field or key the event does not have, a horizon that
+    is missing or too long, or a number whose squares could overflow 63 bits at this cap.
+    """
+    columns = list(dict.fromkeys(features.values()))
+    if len(columns) < len(features):
+        columns = list(features.values())
+    for feature in features.values():
+        for part in _parts(feature):
+            if part not in columns:
+                columns.append(part)
+    names = {id(f): n for n, f in features.items()}
+    for feature in columns:
+        _check(names.get(id(feature), str(feature)), feature, event)
+    entities = tuple(
+        _entity(event, key, columns, lateness_us, cap)
+        for key in event.keys
+        if any(f.entity == key for f in columns)
+    )
+    reals = np.array([[_scale(event, f), f.missing_value, f.factor] for f in columns])
+    return Plan(
+        names=tuple(features),
+        columns=tuple(columns),
+        entities=entities,
+        event_ops=_event_ops(event, columns),
+        derived_ops=_derived_ops(columns),
+        reals=reals,
+    )
+
+
+def _parts(feature: Feature) -> list[Feature]:
+    return [p for part in feature.parts for p in (*_parts(part), part)]
+
+
+def _check(name: str, feature: Feature, event: Event) -> None:
+    known = {"value": [n.name for n in event.numbers], "bucket": [c.name for c in event.categories]}
+    fields = known.get(feature.operation, list(event.fields))
+    if feature.field and feature.field not in fields:
+        raise ConfigError(f"feature {name}: no field {feature.field!r}; there are {fields}")
+    if feature.entity and feature.entity not in event.keys:
+        keys = ", ".join(event.keys)
+        raise ConfigError(f"feature {name}: no entity key {feature.entity!r}; there are {keys}")
+    if feature.entity and not 0 < duration_us(feature.last):
+        raise ConfigError(f"feature {name}: a window needs a length such as '7d'")
+    if feature.horizon_us > LONGEST:
+        raise ConfigError(f"feature {name}: it looks back {feature.horizon_us // DAY} days; 400 at most")
+
+
+def _number(event: Event, field: str) -> Number | None:
+    return next((number for number in event.numbers if number.name == field), None)
+
+
+def _scale(event: Event, feature: Feature) -> float:
+    number = _number(event, feature.field)
+    return 1.0 if number is None else 1 / 10**number.scale
+
+
+class _Layout:
+    """The boundaries, accumulators and entry words of one entity, collected as its features need them."""
+
+    def __init__(self, event: Event, key: str, columns: list[Feature]) -> None:
+        self.event = event
+        mine = [feature for feature in columns if feature.entity == key]
+        labelled = {"share", "positives", "run", "clean_mean", "custom"}
+        self.labelled = any(feature.operation in labelled for feature in mine)
+        spans = {duration_us(f.delay) for f in mine} | {f.horizon_us for f in mine}
+        self.ages = sorted(spans - {0})
+        self.fields = list(dict.fromkeys(f.field for f in mine if f.field))
+        self.accs: list[tuple[int, int, int, int]] = []
+
+    def bound(self, age: int) -> int:
+        return self.ages.index(age) if age else -1
+
+    def word(self, field: str) -> int:
+        return 2 + self.labelled + self.fields.index(field) if field else 0
+
+    def source(self, field: str) -> tuple[int, int]:
+        """Where an entry's word comes from in a batch."""
+        number = _number(self.event, field)
+        if number is not None:
+            return windows.NUMBER, self.event.numbers.index(number)
+        names = [category.name for category in self.event.categories]
+        if field in names:
+            return windows.CATEGORY, names.index(field)
+        if field in self.event.keys:
+            return windows.KEY, self.event.keys.index(field)
+        raise ConfigError(f"windows cannot hold the field {field!r}: name a number, category or key")
+
+    def acc(self, kind: int, feature: Feature) -> int:
+        lower, upper = self.bound(feature.horizon_us), self.bound(duration_us(feature.delay))
+        word = self.word(feature.field) if kind in {ring.SUM, ring.SQUARES, ring.PRESENT} else 0
+        row = (kind, word, lower, upper)
+        if row not in self.accs:
+            self.accs.append(row)
+        return self.accs.index(row)
+
+    def present(self, feature: Feature) -> int:
+        """The accumulator that counts the events which have the field."""
+        number = _number(self.event, feature.field)
+        required = number is None or number.required
+        return self.acc(ring.COUNT if required else ring.PRESENT, feature)
+
+    def op(self, out: int, feature: Feature) -> list[int]:
+        """One row of `ops`: code, out, word, lower, upper, first, second, argument."""
+        code = CODES[feature.operation]
+        first = second = 0
+        argument = feature.argument
+        match feature.operation:
+            case "count":
+                first = self.acc(ring.COUNT, feature)
+            case "sum":
+                first = self.acc(ring.SUM, feature)
+            case "positives":
+                first = self.acc(ring.POSITIVES, feature)
+            case "share":
+                first, second = self.acc(ring.POSITIVES, feature), self.acc(ring.COUNT, feature)
+            case "mean" | "std" | "past_mean" | "past_std":
+                first, second = self.acc(ring.SUM, feature), self.present(feature)
+                if feature.operation in {"std", "past_std"}:
+                    argument = self.acc(ring.SQUARES, feature)
+            case "since_last":
+                argument = duration_us(feature.last)
+        lower, upper = self.bound(feature.horizon_us), self.bound(duration_us(feature.delay))
+        return [code, out, self.word(feature.field), lower, upper, first, second, argument]
+
+
+def _entity(
+    event: Event, key: str, columns: list[Feature], lateness_us: int, cap: int
+) -> EntityPlan:
+    layout = _Layout(event, key, columns)
+    customs = [feature for feature in columns if feature.function is not None]
+    rows, reals = [], []
+    for out, feature in enumerate(columns):
+        if feature.entity == key:
+            row = layout.op(out, feature)
+            if feature.function is not None:
+                row[-1] = customs.index(feature)
+            rows.append(row)
+            reals.append([_scale(event, feature), feature.missing_value, feature.factor])
+    _check_squares(event, layout, key, cap)
+    edges = [
+        [(a, sign) for a, acc in enumerate(layout.accs) for at, sign in ((2, -1), (3, 1)) if acc[at] == b]
+        for b in range(len(layout.ages))
+    ]
+    scanning = [row[view.LOWER] for row in rows if row[view.CODE] >= view.MINIMUM]
+    stride = 2 + layout.labelled + len(layout.fields)
+    shape = np.zeros(8, np.int64)
+    shape[ring.STRIDE], shape[ring.LABELLED] = stride, layout.labelled
+    shape[ring.BOUNDS], shape[ring.ACCS] = len(layout.ages), len(layout.accs)
+    shape[ring.RETENTION] = max(layout.ages) + lateness_us
+    shape[ring.MATURITY], shape[ring.CAP] = event.label.maturity_us, cap
+    shape[ring.SCAN] = max(scanning, default=-1)
+    return EntityPlan(
+        key=key,
+        shape=shape,
+        ages=np.array(layout.ages, np.int64),
+        accs=np.array(layout.accs, np.int64).reshape(-1, 4),
+        edge_from=np.cumsum([0, *map(len, edges)]),
+        edges=np.array([edge for row in edges for edge in row], np.int64).reshape(-1, 2),
+        ops=np.array(rows, np.int64),
+        reals=np.array(reals),
+        fields=np.array([layout.source(f) for f in layout.fields], np.int64).reshape(-1, 2),
+        field_names=tuple(layout.fields),
+    )
+
+
+def _check_squares(event: Event, layout: _Layout, key: str, cap: int) -> None:
+    for kind, word, _, _ in layout.accs:
+        if kind not in {ring.SUM, ring.SQUARES}:
+            continue
+        field = layout.fields[word - 2 - layout.labelled]
+        number = _number(event, field)
+        if number is None:
+            raise ConfigError(f"{key}: {field!r} is no number, it cannot be summed")
+        power = 2 if kind == ring.SQUARES else 1
+        if cap * number.largest**power >= 2**63:
+            raise ConfigError(
+                f"{key}: {cap} events of {field!r} up to {number.maximum} could overflow 63 bits: "
+                "lower its maximum, its scale or the cap"
+            )
+
+
+def _event_ops(event: Event, columns: list[Feature]) -> Int64s:
+    """Rows (code, out, column, argument)."""
+    names = [number.name for number in event.numbers]
+    categories = [category.name for category in event.categories]
+    rows = []
+    for out, feature in enumerate(columns):
+        if feature.operation not in EVENT_OPERATIONS:
+            continue
+        code = EVENT_OPERATIONS.index(feature.operation)
+        column = 0
+        if feature.field in names:
+            column = names.index(feature.field)
+        elif feature.field in categories:
+            column = categories.index(feature.field)
+            code += feature.operation == "missing" and 100
+        rows.append((code, out, column, feature.argument))
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def _derived_ops(columns: list[Feature]) -> Int64s:
+    """Rows (code, out, part, part, part), parts before those that read them."""
+    rows = {}
+    for out, feature in enumerate(columns):
+        if feature.operation in DERIVED_OPERATIONS:
+            parts = [columns.index(part) for part in feature.parts]
+            code = DERIVED_OPERATIONS.index(feature.operation)
+            rows[out] = (code, out, *parts, *[0] * (3 - len(parts)))
+    depth = {out: _depth(columns[out]) for out in rows}
+    return np.array([rows[out] for out in sorted(rows, key=lambda o: (depth[o], o))], np.int64).reshape(
+        -1, 5
+    )
+
+
+def _depth(feature: Feature) -> int:
+    return 1 + max(map(_depth, feature.parts)) if feature.parts else 0
