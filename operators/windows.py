@@ -127,11 +127,11 @@ def update(
             now = when[row]
             if now > heads[CLOCK]:
                 heads[CLOCK] = now
-            if slot < 0:
+            fresh = slot < 0
+            if fresh:
                 slot = add_key(words, shape, chunk_before, classes, heads, index, slots, hi, lo)
                 if slot < 0:
                     return -1
-                sweep(words, shape, chunk_before, classes, heads, index, slots, dirty, SWEPT)
             dirty[slot] = 1
             gather_event(event, fields, row, numbers, categories, keys, when, ident[row])
             at = slots[slot, AT]
@@ -163,6 +163,8 @@ def update(
                 words, at, shape, ages, accs, ops, reals, capacity, place_in_ring, now, view,
                 times, status, columns, custom, out[admitted[row]],
             )  # fmt: skip
+            if fresh:
+                sweep(words, shape, chunk_before, classes, heads, index, slots, dirty, SWEPT)
         if value[row] >= 0 and slot >= 0 and shape[LABELLED]:
             at = slots[slot, AT]
             if at >= 0:
