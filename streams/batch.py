@@ -60,9 +60,7 @@ class Batch:
         return self._each(lambda column: column.take(rows, axis=0), lambda text: text.take(places))
 
     def _each(self, column, text) -> Batch:  # type: ignore[no-untyped-def]
-        values = {
-            field.name: column(getattr(self, field.name)) for field in fields(self)[:-1]
-        }
+        values = {field.name: column(getattr(self, field.name)) for field in fields(self)[:-1]}
         return Batch(**values, texts=tuple(text(array) for array in self.texts))
 
     @staticmethod

@@ -107,7 +107,11 @@ def idents(texts: pa.Array) -> Int64s:
     if len(texts):
         _, offsets, data = texts.buffers()
         whole = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-        raw = np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8)
+        raw = (
+            np.frombuffer(data, np.uint8)
+            if data is not None and data.size
+            else np.empty(0, np.uint8)
+        )
         _idents(np.ascontiguousarray(whole), raw, out)
     return out
 

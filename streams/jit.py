@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from numba.core import config
@@ -21,7 +21,7 @@ from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-F = TypeVar("F", bound=Callable[..., Any])
+Function = Callable[..., Any]
 
 CACHE = Path(
     os.environ.get("HEADRACE_CACHE")
@@ -31,7 +31,7 @@ _digests: dict[str, bytes] = {}
 _announced = False
 
 
-def kernel(*signatures: str, inline: bool = False) -> Callable[[F], F]:
+def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Function]:
     """Compile a function to machine code for the given numba signatures, now, and cache it on disk.
 
     Strict IEEE arithmetic in program order (no fastmath), numpy's rules for division by zero, and
@@ -45,7 +45,7 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[F], F]:
     42
     """
 
-    def wrap(function: F) -> F:
+    def wrap(function: Function) -> Function:
         cached = Path(function.__code__.co_filename).is_file() and function.__closure__ is None
         if cached:
             folder = CACHE / "kernels" / _digest(function).hex()[:24]

@@ -1,0 +1,177 @@
+"""JSON in and out: lines to a `Batch` and dead letters, predictions to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from streams.batch import EVENT, LABEL, Batch
+from streams.columns import Columns, Problems, check_event
+from streams.errors import DeadLetter
+from streams.jsonl import MIXED, JsonLines
+from streams.schema import Event
+from streams.timestamps import parse
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Decoder:
+    """Decodes the JSON records of one topic or file.
+
+    `kind` is EVENT, LABEL or MIXED. `names` maps an event's field to the JSON key it is read from,
+    where the two differ. A name given for the label says that events carry their own label: then
+    `Batch.label` holds it, for the file source to make label rows of.
+
+    >>> from streams.schema import Event, Label
+    >>> decoder = Decoder(Event("click", keys=("user",), label=Label("bought")), EVENT)
+    >>> batch, bad = decoder.decode([b'{"id":1,"time":7,"user":"a"}', b"{"], received=0)
+    >>> len(batch), bad[0].reason.value
+    (1, 'not JSON')
+    """
+
+    def __init__(
+        self,
+        event: Event,
+        kind: int = MIXED,
+        topic: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        check_event(event)
+        self._event = event
+        self._topic = topic
+        self._lines = JsonLines(event, kind, names or {})
+
+    def decode(
+        self,
+        lines: Sequence[bytes],
+        received: int | None,
+        partition: int = 0,
+        offsets: Int64s | None = None,
+    ) -> tuple[Batch, list[DeadLetter]]:
+        """The good records in order, and a dead letter for each of the others. Never raises.
+
+        `received` is when they were taken (microseconds UTC; None: each at its own time), `offsets`
+        their places in the partition (by default 0, 1, …).
+        """
+        offsets = np.arange(len(lines), dtype=np.int64) if offsets is None else offsets
+        kinds, records, problems = self._lines.read(lines)
+        parts: list[Batch] = []
+        places: list[Int64s] = []
+        for kind in (EVENT, LABEL):
+            rows = np.flatnonzero(kinds == kind)
+            if len(rows) or (kind == LABEL and not parts):
+                chosen = records if len(rows) == len(lines) else [records[row] for row in rows]
+                noted = Problems()
+                part, good = self._batch(kind, chosen, received, noted)
+                problems |= {int(rows[row]): why for row, why in noted.items()}
+                part.partition[:] = partition
+                part.offset[:] = offsets[rows[good]]
+                parts.append(part)
+                places.append(rows[good])
+        batch = Batch.concat(parts)
+        if len(parts) > 1:
+            batch = batch.take(np.argsort(np.concatenate(places)))
+        return batch, [
+            DeadLetter(
+                *problems[row],
+                topic=self._topic,
+                partition=partition,
+                offset=int(offsets[row]),
+                time_us=received or 0,
+                raw=bytes(lines[row][: self._event.max_bytes]),
+            )
+            for row in sorted(problems)
+        ]
+
+    def _batch(
+        self, kind: int, records: Sequence[Any], received: int | None, problems: Problems
+    ) -> tuple[Batch, Int64s]:
+        event = self._event
+        values = self._lines.columns(kind, records)
+        columns = Columns(event, kind, len(records), received, problems)
+        time, integers = _times(values[event.time])
+        columns.time(time, integers)
+        columns.text(0, event.id, _texts(values[event.id]))
+        if kind == EVENT:
+            for place, name in enumerate(event.keys, 1):
+                columns.text(place, name, _texts(values[name]))
+            for place, number in enumerate(event.numbers):
+                columns.number(place, number, np.array(values[number.name], np.float64))
+            for place, category in enumerate(event.categories):
+                columns.category(place, category, _texts(values[category.name]))
+        if event.label.name in values:
+            label = values[event.label.name]
+            columns.label(np.array([-1 if each is None else each for each in label], np.int8))
+        return columns.batch()
+
+
+def _texts(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.large_string())
+    except pa.ArrowTypeError:
+        texts = [each if isinstance(each, str) or each is None else str(each) for each in values]
+        return pa.array(texts, pa.large_string())
+
+
+def _times(values: list[Any]) -> tuple[Int64s, npt.NDArray[np.bool_] | None]:
+    """Microseconds of each value, and which were integers (None: none was)."""
+    kinds = set(map(type, values))
+    if kinds <= {str}:
+        return parse(pa.array(values, pa.large_string())), None
+    if kinds == {int}:
+        return np.array(values, np.int64), np.ones(len(values), np.bool_)
+    texts = [each if isinstance(each, str) else "" for each in values]
+    integers = np.array([isinstance(each, int) for each in values])
+    numbers = np.array([each if isinstance(each, int) else 0 for each in values], np.int64)
+    return np.where(integers, numbers, parse(pa.array(texts, pa.large_string()))), integers
+
+
+def encode_predictions(
+    ids: Sequence[str],
+    time: Int64s,
+    score: npt.NDArray[np.float64],
+    decision: Sequence[str],
+    reasons: Sequence[Sequence[str]],
+    model_version: Int64s,
+    features: npt.NDArray[np.float64],
+) -> list[bytes]:
+    """One JSON line per prediction, in the field order of `streams.records.Prediction`.
+
+    `features` is (n, F), F names published once per pipeline; NaN and infinities become null. Equal
+    predictions give equal bytes: shortest round-trip floats, no spaces.
+
+    >>> one = np.ones(1)
+    >>> encode_predictions(["a"], np.array([7]), one, ["review"], [["amount"]], np.array([0]),
+    ...                    np.array([[0.1, np.nan]]))[0].decode()  # doctest: +NORMALIZE_WHITESPACE
+    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null]}'
+    """
+    columns = zip(
+        ids,
+        time.tolist(),
+        score.tolist(),
+        decision,
+        reasons,
+        model_version.tolist(),
+        features.tolist(),
+        strict=True,
+    )
+    dumps = orjson.dumps
+    return [
+        dumps(
+            {
+                "id": id_,
+                "time": time_us,
+                "score": each,
+                "decision": decided,
+                "reasons": why,
+                "model_version": version,
+                "features": row,
+            }
+        )
+        for id_, time_us, each, decided, why, version, row in columns
+    ]

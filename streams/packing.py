@@ -1,0 +1,64 @@
+"""A `Batch` as bytes and back: what operators that hold rows put into their saved state."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from streams.batch import Batch
+from streams.columns import text_lengths
+from streams.errors import StateError
+
+_ARRAYS = tuple(field.name for field in fields(Batch)[:-1])
+
+
+def pack(batch: Batch) -> bytes:
+    """The rows as bytes; equal rows give equal bytes."""
+    arrays = [_packed(getattr(batch, name)) for name in _ARRAYS]
+    return msgspec.msgpack.encode((arrays, [_packed_text(texts) for texts in batch.texts]))
+
+
+def unpack(state: bytes) -> Batch:
+    """The batch that `pack` made these bytes of; `StateError` for any other bytes."""
+    try:
+        arrays, texts = msgspec.msgpack.decode(state)
+        columns: Any = dict(zip(_ARRAYS, map(_unpacked, arrays), strict=True))
+        return Batch(**columns, texts=tuple(map(_unpacked_text, texts)))
+    except (msgspec.MsgspecError, ValueError, TypeError, pa.ArrowException) as error:
+        raise StateError(f"saved rows cannot be read back: {error}") from None
+
+
+def _packed(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _unpacked(packed: tuple[str, list[int], bytes]) -> np.ndarray[Any, Any]:
+    kind, shape, content = packed
+    return np.frombuffer(bytearray(content), kind).reshape(shape)
+
+
+def _packed_text(texts: pa.Array) -> tuple[object, object]:
+    if pa.types.is_integer(texts.type):
+        return None, _packed(texts.to_numpy(zero_copy_only=False))
+    lengths = text_lengths(texts)
+    content = b""
+    if lengths.sum():
+        bounds = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset :]
+        content = texts.buffers()[2][int(bounds[0]) : int(bounds[len(texts)])].to_pybytes()
+    return content, _packed(lengths)
+
+
+def _unpacked_text(packed: tuple[bytes | None, tuple[str, list[int], bytes]]) -> pa.Array:
+    content, numbers = packed[0], _unpacked(packed[1])
+    if content is None:
+        return pa.array(numbers)
+    bounds = np.concatenate([np.zeros(1, np.int64), np.cumsum(numbers)])
+    texts = pa.LargeStringArray.from_buffers(
+        len(numbers), pa.py_buffer(bounds), pa.py_buffer(content)
+    )
+    texts.validate(full=True)
+    return texts

@@ -1,0 +1,86 @@
+"""One frozen record per stage, in the order of the flow.
+
+The transaction itself is the pipeline's own `Event`. Records are what topics and folders hold.
+Inside a process the same values travel as columns (`streams.batch`).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Label(msgspec.Struct, frozen=True):
+    """What became known of an event. In JSON `value` has the name the pipeline gives its label."""
+
+    id: str
+    time: int
+    """When it became known, microseconds UTC."""
+    value: bool
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What the score job says of one event. Its id is the event's id, as text."""
+
+    id: str
+    time: int
+    """The event's time, microseconds UTC."""
+    score: float
+    """The calibrated probability of the label."""
+    decision: str
+    """`review` or `approve`, by the thresholds of the version."""
+    reasons: tuple[str, ...]
+    """The features with the largest contributions, largest first."""
+    model_version: int
+    """The version's sequence number; 0 is the prior."""
+    features: tuple[float | None, ...]
+    """What the score was made from, in the pipeline's order; null is missing."""
+
+
+class Example(msgspec.Struct, frozen=True):
+    """A prediction joined with its label: what the learner learns from."""
+
+    id: str
+    time: int
+    """The event's time."""
+    known: int
+    """When its label became known, or its maturity passed."""
+    value: bool
+    score: float
+    model_version: int
+    features: tuple[float | None, ...]
+    weight: float = 1.0
+    """The inverse of the probability with which examples of its class are kept."""
+
+
+class ModelManifest(msgspec.Struct, frozen=True):
+    """One version of a model: what it is, what it was made from, where its bytes are."""
+
+    version: int
+    model: str
+    pipeline: str
+    """The hash of the pipeline whose features it reads."""
+    content: str
+    """The hash of its bytes."""
+    size: int
+    """Bytes, in all chunks together."""
+    chunks: int
+    time: int
+    """The event time of the last example learnt."""
+    examples: int
+    signature: str | None = None
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One number about one model over one window of event time and one slice."""
+
+    time: int
+    """The end of the window."""
+    window: str
+    """Its length, as in `7d`; `all` is from the beginning."""
+    slice: str
+    model: str
+    name: str
+    value: float | None
+    """Null where it is not defined, as an AUC without positives."""
+    count: int
+    """Matured examples behind it."""

@@ -1,0 +1,152 @@
+"""JSON Schemas of what a pipeline reads and writes, for those who produce and consume its topics.
+
+`python -m streams.schemas jobs.fraud:EVENT docs/schemas` writes the files again.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from streams.columns import LONGEST_TEXT, optional_fields
+from streams.errors import Reason
+from streams.schema import Category, Event, Number
+
+Schema = dict[str, Any]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schemas(event: Event) -> dict[str, Schema]:
+    """File stem → schema: the event, its label, the prediction and the dead letter.
+
+    A schema says what can be said in JSON Schema; scale, duplicate keys and times too far ahead are
+    the decoder's alone.
+    """
+    return {
+        event.name: event_schema(event),
+        "label": label_schema(event),
+        "prediction": prediction_schema(),
+        "dead_letter": dead_letter_schema(),
+    }
+
+
+def write(event: Event, folder: Path) -> None:
+    """Write every schema to its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, schema in schemas(event).items():
+        (folder / f"{name}.json").write_bytes(encode(schema))
+
+
+def encode(schema: Schema) -> bytes:
+    """The bytes of a schema's file."""
+    return orjson.dumps(schema, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def event_schema(event: Event) -> Schema:
+    """What the decoder takes for an event."""
+    properties: Schema = {event.id: _text("What the prediction and the label refer to.")}
+    properties[event.time] = _time("When it happened.")
+    properties |= {name: _text(f"Which {name}.") for name in event.keys}
+    properties |= {number.name: _number(number) for number in event.numbers}
+    properties |= {category.name: _category(category) for category in event.categories}
+    properties["v"] = _version(event)
+    optional = optional_fields(event)
+    required = [name for name in event.fields if name not in optional]
+    return _object(event.name, properties, required, closed=False)
+
+
+def label_schema(event: Event) -> Schema:
+    """What the decoder takes for a label."""
+    name = event.label.name
+    properties = {
+        event.id: _text(f"The id of the {event.name}."),
+        event.time: _time("When it became known."),
+        name: {"enum": [True, False, 1, 0], "description": "The later of two labels holds."},
+        "v": _version(event),
+    }
+    return _object("label", properties, [event.id, event.time, name], closed=False)
+
+
+def prediction_schema() -> Schema:
+    """What `streams.codec.encode_predictions` writes."""
+    properties: Schema = {
+        "id": {"type": "string", "description": "The id of the event, as text."},
+        "time": {"type": "integer", "description": "The event's time, microseconds UTC."},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "decision": {"enum": ["approve", "review"]},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+        "model_version": {"type": "integer", "minimum": 0},
+        "features": {"type": "array", "items": {"type": ["number", "null"]}},
+    }
+    return _object("prediction", properties, list(properties), closed=True)
+
+
+def dead_letter_schema() -> Schema:
+    """What `streams.sinks.encode_dead_letter` writes."""
+    properties: Schema = {
+        "reason": {"enum": [reason.value for reason in Reason]},
+        "detail": {"type": "string"},
+        "topic": {"type": "string", "description": "The topic or path it came from."},
+        "partition": {"type": "integer"},
+        "offset": {"type": "integer"},
+        "time": {"type": "integer", "description": "When it was taken, microseconds UTC; or 0."},
+        "raw": {"type": "string", "description": "The record, if it is UTF-8."},
+        "raw_base64": {"type": "string", "contentEncoding": "base64"},
+    }
+    schema = _object("dead_letter", properties, list(properties)[:-2], closed=True)
+    return schema | {"oneOf": [{"required": ["raw"]}, {"required": ["raw_base64"]}]}
+
+
+def _object(name: str, properties: Schema, required: list[str], *, closed: bool) -> Schema:
+    schema = {"$schema": _DIALECT, "title": name, "type": "object", "properties": properties}
+    return schema | {"required": required} | ({"additionalProperties": False} if closed else {})
+
+
+def _text(description: str) -> Schema:
+    return {
+        "type": ["string", "integer"],
+        "minLength": 1,
+        "maxLength": LONGEST_TEXT,
+        "minimum": 0,
+        "description": f"{description} At most {LONGEST_TEXT} bytes; the number 7 is the text 7.",
+    }
+
+
+def _time(description: str) -> Schema:
+    return {
+        "type": ["string", "integer"],
+        "description": f"{description} RFC 3339, without an offset in UTC, or microseconds UTC.",
+    }
+
+
+def _number(number: Number) -> Schema:
+    return {
+        "type": "number" if number.required else ["number", "null"],
+        "minimum": number.minimum,
+        "maximum": number.maximum,
+        "description": f"At most {number.scale} decimals.",
+    }
+
+
+def _category(category: Category) -> Schema:
+    schema = _text(f"Which {category.name}.")
+    return schema if category.required else schema | {"type": [*schema["type"], "null"]}
+
+
+def _version(event: Event) -> Schema:
+    return {"enum": [event.version, None], "description": "The version of this schema."}
+
+
+def main(event: str, folder: str) -> None:
+    """Write the schemas of the event at `module:name` into a folder."""
+    module, _, name = event.partition(":")
+    write(getattr(import_module(module), name), Path(folder))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
