@@ -1,0 +1,164 @@
+"""What a simulated world is like: its size, its fraud, its transport's faults, its dated drifts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from streams.errors import ConfigError
+from streams.schema import LATEST, duration_us
+
+_SHARES = ("disorder", "late", "duplicates", "conflicts", "garbage", "labels_missing")
+
+
+def moment_us(text: str) -> int:
+    """An ISO 8601 date or time as microseconds since 1970; without an offset it is UTC.
+
+    >>> moment_us("1970-01-02")
+    86400000000
+    """
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A change of the world from `at` until `until`, or for good; `size` says how much changes."""
+
+    at: str
+    size: float
+    until: str | None = None
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """From when to when it works, in microseconds."""
+        return moment_us(self.at), LATEST if self.until is None else moment_us(self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class PopulationShift(Drift):
+    """A share `size` of customers live in another town, with other shops and other amounts."""
+
+    size: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class NewTactic(Drift):
+    """A share `size` of new fraud is of the tactic `vouchers`, which was not there before."""
+
+    size: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class PriorShift(Drift):
+    """Cases of fraud begin `size` times as often; what has begun goes on."""
+
+    size: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class PriceInflation(Drift):
+    """All amounts grow evenly from `at` to `until`, to `size` times what they were, and stay."""
+
+    size: float = 1.3
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalOutage(Drift):
+    """A share `size` of terminals say nothing: what happens there is never sent, nor noticed."""
+
+    size: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """A world of card payments. Give `days` or `events`; with neither it never ends.
+
+    `per_day` counts transactions, `fraud_rate` is the share of them that are fraud in the long run.
+    A chargeback comes after a lognormal delay of median `label_delay` whose logarithm deviates by
+    `label_spread`, at most 60 days; a share `labels_missing` of them never comes.
+
+    Transport: a share `disorder` of transactions arrives up to `max_delay` after its time, a share
+    `late` between `max_delay` and `late_delay` after. A share `duplicates` is sent again unchanged
+    and a share `conflicts` again with another amount, within ten minutes. In NDJSON a share
+    `garbage` of lines is malformed. None of these changes what happens in the world.
+
+    >>> Traffic(days=2).end == Traffic().begin + 2 * 86_400_000_000
+    True
+    """
+
+    customers: int = 5_000
+    terminals: int = 10_000
+    per_day: float = 10_000
+    start: str = "2024-01-01"
+    days: float | None = None
+    events: int | None = None
+    seed: int = 0
+    fraud_rate: float = 0.007
+    label_delay: str = "3d"
+    label_spread: float = 0.6
+    labels_missing: float = 0.0
+    drifts: tuple[Drift, ...] = ()
+    disorder: float = 0.0
+    max_delay: str = "10m"
+    late: float = 0.0
+    late_delay: str = "3d"
+    duplicates: float = 0.0
+    conflicts: float = 0.0
+    garbage: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be simulated."""
+        if self.customers < 1 or self.terminals < 20 or not self.per_day > 0:
+            got = f"{self.customers}, {self.terminals} and {self.per_day}"
+            message = "Traffic needs customers >= 1, terminals >= 20 and per_day > 0"
+            raise ConfigError(f"{message}; got {got}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(
+                f"Traffic.seed is a whole number from 0 to 2**63 - 1; got {self.seed}"
+            )
+        if self.days is not None and self.events is not None:
+            got = f"{self.days} and {self.events}"
+            raise ConfigError(f"Traffic takes days or events, not both; got {got}")
+        for name in _SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                got = getattr(self, name)
+                raise ConfigError(f"Traffic.{name} is a share from 0 to 1; got {got}")
+        if not 0 <= self.fraud_rate <= 0.5 or self.disorder + self.late > 1:
+            message = "Traffic needs fraud_rate in [0, 0.5] and disorder + late <= 1"
+            got = f"{self.fraud_rate}, {self.disorder} and {self.late}"
+            raise ConfigError(f"{message}; got {got}")
+        if duration_us(self.late_delay) <= duration_us(self.max_delay):
+            got = f"{self.late_delay} and {self.max_delay}"
+            raise ConfigError(f"Traffic.late_delay must be longer than max_delay; got {got}")
+        for drift in self.drifts:
+            if drift.window[1] <= drift.window[0] or drift.size < 0:
+                raise ConfigError(f"a drift ends after it begins, with a size >= 0; got {drift}")
+            if isinstance(drift, PriceInflation) and drift.until is None:
+                raise ConfigError(f"prices grow until a date; say until=..., got {drift}")
+
+    @property
+    def begin(self) -> int:
+        """The first instant, in microseconds."""
+        return moment_us(self.start)
+
+    @property
+    def end(self) -> int:
+        """The instant after the last, in microseconds; of `events` and of endless traffic, 2200."""
+        return LATEST if self.days is None else self.begin + round(self.days * 86_400_000_000)
+
+    @property
+    def expected_rows(self) -> int | None:
+        """About how many transactions, copies and labels there will be; None if it never ends."""
+        if self.days is None and self.events is None:
+            return None
+        events = self.per_day * (self.days or 0) if self.events is None else self.events
+        labels = self.fraud_rate * (1 - self.labels_missing)
+        return round(events * (1 + self.duplicates + self.conflicts + labels))
+
+    @property
+    def definition(self) -> str:
+        """Everything that decides the output, as one line of text."""
+        values = {**asdict(self), "drifts": tuple(repr(drift) for drift in self.drifts)}
+        return repr(sorted(values.items()))
