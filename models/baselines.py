@@ -153,9 +153,9 @@ def _magnitude(x: Floats, where: int, out: Floats) -> None:
 def _chance(x: npt.NDArray[np.uint64], seed: int, out: Floats) -> None:
     """The log-odds of a uniform draw by a hash of the row's bits."""
     for row in range(len(x)):
-        drawn = mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15))  # type: ignore[no-untyped-call]
+        drawn = mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15))
         for i in range(x.shape[1]):
-            drawn = mix(drawn ^ x[row, i])  # type: ignore[no-untyped-call]
+            drawn = mix(drawn ^ x[row, i])
         uniform = (np.float64(drawn >> np.uint64(11)) + 0.5) / 2.0**53
         out[row] = np.log(uniform / (1.0 - uniform))
 

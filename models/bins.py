@@ -13,19 +13,21 @@ from dataclasses import dataclass, replace
 from streams.errors import ConfigError
 
 _MOST = 255
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Edges:
     """Increasing bin edges for one input.
 
-    With `feature` they bin that input of the pipeline, whatever the name they are given under; such
-    a second view serves in crosses only. With `learnt_after` the values are placeholders until that
-    many examples have been seen.
+    With `feature` they bin that input of the pipeline, whatever the name they are given under.
+    `crossed_only` inputs have no weight of their own. With `learnt_after` the values are
+    placeholders until that many examples have been seen.
     """
 
     values: tuple[float, ...]
     feature: str = ""
+    crossed_only: bool = False
     learnt_after: int = 0
 
     def __post_init__(self) -> None:
@@ -36,12 +38,20 @@ class Edges:
             raise ConfigError(f"wanted {wanted}; got {len(self.values)}: {self.values}")
 
     def of(self, feature: str) -> Edges:
-        """The same edges as a second, often coarser, view of an input.
+        """The same edges for a second view of an input, finer or coarser than its own.
 
         >>> edges_at(100).of("amount").feature
         'amount'
         """
         return replace(self, feature=feature)
+
+    def for_crosses(self) -> Edges:
+        """The same edges for a view that serves in crosses only.
+
+        >>> edges_at(100).of("amount").for_crosses().crossed_only
+        True
+        """
+        return replace(self, crossed_only=True)
 
 
 def edges_at(*values: float) -> Edges:
@@ -54,21 +64,28 @@ def edges_at(*values: float) -> Edges:
 
 
 def log_edges(lo: float, hi: float, per_decade: float = 10) -> Edges:
-    """Edges from lo to hi, both above 0, so many to each factor of ten.
+    """Edges from lo to at most hi, both above 0, so many to each factor of ten.
 
     >>> log_edges(1, 100, per_decade=1).values
     (1.0, 10.0, 100.0)
     """
-    return _geometric(lo, hi, 10.0, per_decade)
+    _check_range(lo, hi, per_decade)
+    last = math.floor(math.log10(hi / lo) * per_decade + _ROUNDING)
+    return Edges(tuple(lo * 10.0 ** (step / per_decade) for step in range(last + 1)))
 
 
-def ratio_edges(lo: float, hi: float, per_doubling: float = 4) -> Edges:
-    """Edges from lo to hi, both above 0, so many to each factor of two: for ratios and risks.
+def ratio_edges(lo: float, hi: float, per_octave: int = 4) -> Edges:
+    """The powers of two, and so many steps to each doubling, between lo and hi, both above 0.
 
-    >>> ratio_edges(1 / 4, 4, per_doubling=1).values
-    (0.25, 0.5, 1.0, 2.0, 4.0)
+    1 is on the grid, wherever it begins: for ratios, and for risks and times that compare.
+
+    >>> ratio_edges(1 / 3, 5, per_octave=1).values
+    (0.5, 1.0, 2.0, 4.0)
     """
-    return _geometric(lo, hi, 2.0, per_doubling)
+    _check_range(lo, hi, per_octave)
+    first = math.ceil(math.log2(lo) * per_octave - _ROUNDING)
+    last = math.floor(math.log2(hi) * per_octave + _ROUNDING)
+    return Edges(tuple(2.0 ** (step / per_octave) for step in range(first, last + 1)))
 
 
 def symmetric_edges(lo: float, hi: float, per_decade: float = 3) -> Edges:
@@ -98,8 +115,6 @@ def quantile_edges(count: int = 32, after: int = 10_000) -> Edges:
     return Edges((math.inf,) * count, learnt_after=after)
 
 
-def _geometric(lo: float, hi: float, base: float, per: float) -> Edges:
+def _check_range(lo: float, hi: float, per: float) -> None:
     if not (0 < lo < hi and per > 0):
         raise ConfigError(f"wanted 0 < lo < hi and a positive density; got {lo}, {hi}, {per}")
-    steps = math.floor(math.log(hi / lo, base) * per + 1e-9)
-    return Edges(tuple(lo * base ** (step / per) for step in range(steps + 1)))

@@ -3,9 +3,9 @@
 A pickle can call whatever it can name. Here it can name classes of River's models (and the
 functions by which Cython rebuilds them, and its distance), numpy's arrays and random states, and
 plain containers. Two more come with them: `random.Random`, which seeded estimators hold, and
-`functools.partial`, by which naive Bayes, nearest neighbours and forests say what a new entry starts
-from; it can call only what is named, so it reaches nothing more. Even so, only local files and
-signed versions come here.
+`functools.partial`, by which naive Bayes, neighbours and forests say what a new entry starts from;
+it can call only what is named, so it reaches nothing more. Even so, only local files and signed
+versions come here.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ and it is that rounded weight which scores and is learnt from, so learner and ve
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,16 +32,30 @@ _MEMORY = 10_000.0
 ALPHA, BETA, L1, L2, OFFSET = range(5)
 
 
+def _width(count: int) -> int:
+    """The power of two that so many edges, and infinity, fit into."""
+    return 1 << count.bit_length()
+
+
+def edge_places(edges: Sequence[int]) -> list[int]:
+    """Where the edges of each input begin, and where the last one's end, given their numbers.
+
+    >>> edge_places([5, 1])
+    [0, 8, 10]
+    """
+    return [0, *itertools.accumulate(_width(count) for count in edges)]
+
+
 def layout(
     columns: Sequence[int], edges: Sequence[int], terms: Sequence[Sequence[int]], bits: int
 ) -> Ints:
-    """What the kernels read: counts, then each input's column and bins, then the terms.
+    """What the kernels read: counts, then each input's column, bins and edges, then the terms.
 
-    `columns` and `edges` give each input's column and number of edges, `terms` the inputs of each
-    term. Every input's edges fill `width` places, a power of two, with infinity after the last, and
-    every term has as many places as the longest, filled with an input that is always in bin 0.
+    `columns` and `edges` give each input's column and number of edges, most edges first; `terms`
+    the inputs of each term. An input's edges begin where `edge_places` says and have infinity after
+    the last, and every term has as many places as the longest, filled with an input that is always
+    in bin 0.
     """
-    width = 1 << max(edges, default=0).bit_length()
     most = max((len(term) for term in terms), default=0)
     nothing = len(columns)
     counts = [count + 2 for count in edges]
@@ -48,9 +63,12 @@ def layout(
     radices = [[[*counts, 1][member] for member in places] for places in members]
     salts = [(_SALT * (term + 1)) % 2**63 for term in range(len(terms))]
     mask = (1 << (bits - _BLOCK_BITS)) - 1
-    head = [len(columns), len(terms), most, width, mask]
+    head = [len(columns), len(terms), most, _width(edges[0]) if edges else 1, mask]
+    starts = edge_places(edges)
     tables = [np.array(table, np.int64).T.ravel() for table in (members, radices)]
-    return np.concatenate([np.array([*head, *columns, *counts, *salts], np.int64), *tables])
+    return np.concatenate(
+        [np.array([*head, *columns, *counts, *starts, *salts], np.int64), *tables]
+    )
 
 
 def room_for(plan: Ints) -> Room:
@@ -67,24 +85,27 @@ def _find_slots(x: Floats, row: int, edges: Floats, plan: Ints, room: Room) -> N
     """
     inputs = plan[_INPUTS]
     terms = plan[_TERMS]
-    width = plan[_WIDTH]
     mask = np.uint64(plan[_MASK])
     columns = plan[_LISTS : _LISTS + inputs]
     counts = plan[_LISTS + inputs : _LISTS + 2 * inputs]
-    salts = plan[_LISTS + 2 * inputs : _LISTS + 2 * inputs + terms]
-    members = plan[_LISTS + 2 * inputs + terms :]
+    starts = plan[_LISTS + 2 * inputs : _LISTS + 3 * inputs + 1]
+    salts = plan[_LISTS + 3 * inputs + 1 : _LISTS + 3 * inputs + 1 + terms]
+    members = plan[_LISTS + 3 * inputs + 1 + terms :]
     radices = members[terms * plan[_PLACES] :]
     slots = room[:terms]
     bins = room[terms:]
     for i in range(inputs):
-        bins[i] = i * width - 1
-    step = width >> 1
+        bins[i] = starts[i] - 1
+    step = plan[_WIDTH] >> 1
+    deep = 0
     while step > 0:
-        for i in range(inputs):
+        while deep < inputs and starts[deep + 1] - starts[deep] > step:
+            deep += 1
+        for i in range(deep):
             bins[i] += step * np.int64(edges[bins[i] + step] <= x[row, columns[i]])
         step >>= 1
     for i in range(inputs):
-        found = min(bins[i] - i * width + 2, counts[i] - 1)
+        found = min(bins[i] - starts[i] + 2, counts[i] - 1)
         bins[i] = 0 if np.isnan(x[row, columns[i]]) else found
     bins[inputs] = 0
     for t in range(terms):
@@ -95,7 +116,7 @@ def _find_slots(x: Floats, row: int, edges: Floats, plan: Ints, room: Room) -> N
             slots[t] = slots[t] * radices[start + t] + bins[members[start + t]]
     for t in range(terms):
         block = np.uint64(slots[t] >> _BLOCK_BITS) + np.uint64(salts[t])
-        hashed = mix(block) & mask  # type: ignore[no-untyped-call]
+        hashed = mix(block) & mask
         within = np.uint64(slots[t] & _BLOCK_MASK)
         slots[t] = np.int64((hashed << np.uint64(_BLOCK_BITS)) | within)
 
@@ -215,7 +236,7 @@ def reasons(
     """
     terms = plan[_TERMS]
     columns = plan[_LISTS : _LISTS + plan[_INPUTS]]
-    members = plan[_LISTS + 2 * plan[_INPUTS] + terms :]
+    members = plan[_LISTS + 3 * plan[_INPUTS] + 1 + terms :]
     for row in range(len(x)):
         _find_slots(x, row, edges, plan, room)
         shares[:] = 0.0

@@ -25,8 +25,8 @@ class Linear:
     """Logistic regression by FTRL-proximal over binned, crossed and hashed inputs.
 
     `inputs`: bin edges by input, or the inputs' names alone for automatic edges; all inputs of the
-    pipeline when empty. Each is a term of its own, except second views made by `Edges.of`, which
-    serve in crosses. `crosses`: tuples of inputs whose bins are weighed jointly. `bits`: the table
+    pipeline when empty. Each is a term of its own but for those that are `Edges.for_crosses`.
+    `crosses`: tuples of inputs whose bins are weighed jointly. `bits`: the table
     has 2**bits slots of 20 bytes, a version 4 of them. `alpha`, `beta`, `l1`, `l2`: as in McMahan
     et al. `prior`: the share of positives assumed before any example.
 
@@ -62,10 +62,13 @@ class Linear:
 
 
 def _edges(model: Linear, names: tuple[str, ...]) -> dict[str, Edges]:
-    """The edges of each input, under the name that crosses know it by."""
+    """The edges of each input under the name that crosses know it by, most edges first."""
     if isinstance(model.inputs, Mapping):
-        return dict(model.inputs)
-    return {name: automatic_edges() for name in (model.inputs or names)}
+        given = dict(model.inputs)
+    else:
+        given = {name: automatic_edges() for name in (model.inputs or names)}
+    by_count = sorted(given.items(), key=lambda entry: -len(entry[1].values))
+    return {name: edges if edges.feature else edges.of(name) for name, edges in by_count}
 
 
 class _Frame:
@@ -74,29 +77,29 @@ class _Frame:
     def __init__(
         self,
         names: tuple[str, ...],
-        inputs: Sequence[tuple[str, str, int]],
+        inputs: Sequence[tuple[str, str, int, bool]],
         crosses: Sequence[Sequence[str]],
         bits: int,
         prior: float,
     ) -> None:
-        """`inputs` are name, column's name (empty when the same) and number of edges."""
-        known = [name for name, _, _ in inputs]
+        """`inputs` are name, column's name, number of edges and whether only crossed."""
+        known = [name for name, *_ in inputs]
         unknown = sorted({name for cross in crosses for name in cross} - set(known))
         if unknown:
             raise ConfigError(f"Linear crosses {unknown}; its inputs are {known}")
         self.names, self.inputs, self.bits, self.prior = names, inputs, bits, prior
         self.crosses = [list(cross) for cross in crosses]
-        columns = [column(names, feature or name, "Linear") for name, feature, _ in inputs]
-        terms = [[place] for place, (_, feature, _) in enumerate(inputs) if not feature]
+        columns = [column(names, feature, "Linear") for _, feature, _, _ in inputs]
+        terms = [[place] for place, (*_, crossed_only) in enumerate(inputs) if not crossed_only]
         terms += [[known.index(name) for name in cross] for cross in crosses]
-        counts = [count for _, _, count in inputs]
+        counts = [count for _, _, count, _ in inputs]
         for term in terms:
             if math.prod(counts[place] + 2 for place in term) >= 2**62:
                 raise ConfigError(
                     f"Linear: the cross {[known[i] for i in term]} has too many cells"
                 )
         self.plan = ftrl.layout(columns, counts, terms, bits)
-        self.width = 1 << max(counts, default=0).bit_length()
+        self.places = ftrl.edge_places(counts)
         self.terms = len(terms)
         self.offset = math.log(prior / (1 - prior))
 
@@ -115,18 +118,20 @@ class LinearLearner:
 
     def __init__(self, model: Linear, names: tuple[str, ...]) -> None:
         given = _edges(model, names)
-        inputs = [(name, edges.feature, len(edges.values)) for name, edges in given.items()]
+        inputs = [
+            (name, edges.feature, len(edges.values), edges.crossed_only)
+            for name, edges in given.items()
+        ]
         self.names = names
         self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior)
         self._rates = np.array([model.alpha, model.beta, model.l1, model.l2, self._frame.offset])
         self._room = ftrl.room_for(self._frame.plan)
-        self._edges = np.full(len(given) * self._frame.width, math.inf)
+        self._edges = np.full(self._frame.places[-1], math.inf)
         self._learnt = []
-        for place, edges in enumerate(given.values()):
-            start = place * self._frame.width
+        for start, edges in zip(self._frame.places, given.values(), strict=False):
             self._edges[start : start + len(edges.values)] = edges.values
             if edges.learnt_after:
-                where = column(names, edges.feature or list(given)[place], "Linear")
+                where = column(names, edges.feature, "Linear")
                 self._learnt.append((where, start, len(edges.values)))
         self._warm_up = max((edges.learnt_after for edges in given.values()), default=0)
         self._first = np.empty((self._warm_up, len(self._learnt)))
@@ -263,7 +268,7 @@ class LinearVersion:
         frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"])
         version = cls(
             frame,
-            edges=np.empty(len(inputs) * frame.width),
+            edges=np.empty(frame.places[-1]),
             weights=np.empty((1 << frame.bits) + 1, np.float32),
             averages=np.empty(frame.terms),
             calibration=np.empty(THRESHOLD + 1),

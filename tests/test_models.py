@@ -22,7 +22,7 @@ MODELS: dict[str, Model] = {
             "amount": log_edges(1, 1000, 5),
             "night": edges_at(0.5),
             "ratio": symmetric_edges(0.1, 10),
-            "coarse": log_edges(1, 1000, 1).of("amount"),
+            "coarse": log_edges(1, 1000, 1).of("amount").for_crosses(),
         },
         crosses=[("amount", "night"), ("coarse", "night", "ratio")],
         bits=10,
