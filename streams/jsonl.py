@@ -95,7 +95,7 @@ class JsonLines:
         doubtful: list[int] = []
         for kind in (EVENT, LABEL):
             rows = np.flatnonzero(kinds == kind).tolist()
-            if len(rows) == len(lines):
+            if rows and len(rows) == len(lines):
                 records, doubtful = self._decode(kind, lines)
             elif rows:
                 found, doubts = self._decode(kind, [lines[row] for row in rows])
