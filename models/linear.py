@@ -87,7 +87,7 @@ class _Frame:
         unknown = sorted({name for cross in crosses for name in cross} - set(known))
         if unknown:
             raise ConfigError(f"Linear crosses {unknown}; its inputs are {known}")
-        self.names, self.inputs, self.bits, self.prior = names, inputs, bits, prior
+        self.names, self.inputs, self.bits, self.prior = names, inputs, bits, float(prior)
         self.crosses = [list(cross) for cross in crosses]
         columns = [column(names, feature, "Linear") for _, feature, _, _ in inputs]
         terms = [[place] for place, (*_, crossed_only) in enumerate(inputs) if not crossed_only]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     until_us: int | None = None
     parent: int | None = None
     """The version that learning went on from."""
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float | None] = {}
+    """What was known of its quality; None for what could not be computed yet."""
     checksum: str = ""
     signature: str = ""
 
@@ -136,7 +138,7 @@ class Registry:
             since_us=since_us,
             until_us=until_us,
             parent=parent,
-            metrics=dict(metrics or {}),
+            metrics=_finite(metrics or {}),
         )
         known = self._path(sequence, "json")
         if not known.exists():
@@ -233,6 +235,10 @@ class Registry:
 
     def _path(self, sequence: int, suffix: str) -> Path:
         return self._folder / f"{sequence:0{_DIGITS}d}.{suffix}"
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def _plain(tensors: Tensors) -> Tensors:

@@ -1,5 +1,7 @@
 """Every model keeps the contract of models.base."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -42,40 +44,41 @@ MODELS: dict[str, Model] = {
     "river-tree": River(tree.HoeffdingTreeClassifier(grace_period=50)),
     "river-forest": River(forest.ARFClassifier(n_models=3, seed=1)),
     "river-mondrian": River(forest.AMFClassifier(n_estimators=2, seed=1)),
-    "river-bayes": River(naive_bayes.GaussianNB()),
+    "river-bayes": River(naive_bayes.GaussianNB()),  # type: ignore[no-untyped-call]
     "river-neighbours": River(neighbors.KNNClassifier()),
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_every_model_passes_every_check(check, name):
+def test_every_model_passes_every_check(check: Callable[[Model], None], name: str) -> None:
     check(MODELS[name])
 
 
 @pytest.mark.parametrize(
     "model", [Linear(inputs=["nothing"]), AmountRule("nothing")], ids=["linear", "rule"]
 )
-def test_an_input_that_is_not_made_is_named(model):
+def test_an_input_that_is_not_made_is_named(model: Model) -> None:
     with pytest.raises(ConfigError, match="nothing"):
         model.bind(NAMES)
 
 
 @pytest.mark.parametrize("name", ["linear", "prior", "amount-rule", "river-logistic"])
-def test_the_state_of_another_model_is_refused(name):
+def test_the_state_of_another_model_is_refused(name: str) -> None:
     other = Random(seed=9).bind(NAMES)
     with pytest.raises(StateError, match=r"another|should hold"):
         MODELS[name].bind(NAMES).load(other.state())
 
 
-def test_the_prior_is_the_running_share():
+def test_the_prior_is_the_running_share() -> None:
     x, y, weight = examples()
     learner = Prior(share=0.01).bind(NAMES)
     learner.learn_many(x, y, weight)
-    assert learner.version().predict_many(x[:1])[0] == (0.01 + y.sum()) / (1 + len(y))
+    share = (0.01 + y.sum()) / (1 + len(y))
+    assert learner.version().predict_many(x[:1])[0] == pytest.approx(share)
 
 
-def test_the_amount_rule_ranks_by_the_amount_and_finds_the_level():
+def test_the_amount_rule_ranks_by_the_amount_and_finds_the_level() -> None:
     x, y, weight = examples(n=5000)
     learner = AmountRule().bind(NAMES)
     learner.learn_many(x, y, weight)
@@ -85,7 +88,7 @@ def test_the_amount_rule_ranks_by_the_amount_and_finds_the_level():
     assert abs(learner.version().predict_many(x).mean() - y.mean()) < 0.03
 
 
-def test_chance_ranks_by_nothing_and_finds_the_level():
+def test_chance_ranks_by_nothing_and_finds_the_level() -> None:
     x, y, weight = examples(n=5000)
     learner = Random().bind(NAMES)
     learner.learn_many(x, y, weight)
@@ -94,7 +97,7 @@ def test_chance_ranks_by_nothing_and_finds_the_level():
     assert abs(scores.mean() - y.mean()) < 0.03
 
 
-def test_another_seed_is_another_order():
+def test_another_seed_is_another_order() -> None:
     x, _, _ = examples()
     scores = [Random(seed).bind(NAMES).version().predict_many(x) for seed in (1, 2)]
     assert not np.array_equal(np.argsort(scores[0]), np.argsort(scores[1]))

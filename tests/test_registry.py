@@ -1,10 +1,14 @@
 """Versions at rest come back to the bit or not at all."""
 
 import json
+import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from models.base import Model, Version
 from models.baselines import AmountRule, Prior
 from models.checks import NAMES, examples
 from models.linear import Linear
@@ -12,32 +16,32 @@ from models.registry import Registry, content_hash
 from models.river import River
 from streams.errors import StateError
 
-ABOUT = {"name": "champion", "pipeline": "abc", "examples": 240}
+ABOUT: dict[str, Any] = {"name": "champion", "pipeline": "abc", "examples": 240}
 
 
-def learnt(model):
+def learnt(model: Model) -> Version:
     learner = model.bind(NAMES)
     learner.learn_many(*examples())
     return learner.version()
 
 
 @pytest.fixture
-def version():
+def version() -> Version:
     return learnt(Linear(bits=10))
 
 
 @pytest.fixture
-def registry(tmp_path):
+def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "versions")
 
 
-def models():
+def models() -> list[Model]:
     river = pytest.importorskip("river.linear_model")
     return [Linear(bits=10), Prior(), AmountRule(), River(river.LogisticRegression())]
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: type(model).__name__)
-def test_a_version_comes_back_to_the_bit(registry, model):
+def test_a_version_comes_back_to_the_bit(registry: Registry, model: Model) -> None:
     version = learnt(model)
     registry.publish(version, sequence=7, metrics={"auc": 0.9}, **ABOUT)
     again = registry.load(7)
@@ -48,7 +52,7 @@ def test_a_version_comes_back_to_the_bit(registry, model):
     assert content_hash(again) == content_hash(version) == registry.manifest(7).content
 
 
-def test_a_manifest_says_what_was_published(registry, version):
+def test_a_manifest_says_what_was_published(registry: Registry, version: Version) -> None:
     published = registry.publish(
         version, sequence=3, parent=2, since_us=10, until_us=20, metrics={"auc": 0.9}, **ABOUT
     )
@@ -57,19 +61,27 @@ def test_a_manifest_says_what_was_published(registry, version):
     assert (published.since_us, published.until_us, published.metrics) == (10, 20, {"auc": 0.9})
 
 
-def test_the_same_content_may_be_published_again(registry, version):
+def test_a_metric_that_is_not_yet_a_number_is_none(registry: Registry, version: Version) -> None:
+    assert registry.publish(version, sequence=1, metrics={"auc": math.nan}, **ABOUT).metrics == {
+        "auc": None
+    }
+
+
+def test_the_same_content_may_be_published_again(registry: Registry, version: Version) -> None:
     first = registry.publish(version, sequence=1, **ABOUT)
     assert registry.publish(version, sequence=1, **ABOUT) == first
 
 
-def test_a_number_is_never_used_for_other_content(registry, version):
+def test_a_number_is_never_used_for_other_content(registry: Registry, version: Version) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     with pytest.raises(StateError, match="never used again"):
         registry.publish(learnt(Prior()), sequence=1, **ABOUT)
     assert registry.load(1).kind == "linear"
 
 
-def test_a_number_stays_taken_when_its_weights_are_dropped(registry, version):
+def test_a_number_stays_taken_when_its_weights_are_dropped(
+    registry: Registry, version: Version
+) -> None:
     for sequence in (1, 2):
         registry.publish(version, sequence=sequence, **ABOUT)
     registry.retain(1)
@@ -77,20 +89,24 @@ def test_a_number_stays_taken_when_its_weights_are_dropped(registry, version):
         registry.publish(learnt(Prior()), sequence=1, **ABOUT)
 
 
-def test_weights_without_a_manifest_were_never_published(registry, version, tmp_path):
+def test_weights_without_a_manifest_were_never_published(
+    registry: Registry, version: Version, tmp_path: Path
+) -> None:
     (tmp_path / "versions" / "000000000001.safetensors").write_bytes(b"half a write")
     assert registry.sequences() == []
     registry.publish(version, sequence=1, **ABOUT)
     assert content_hash(registry.load(1)) == content_hash(version)
 
 
-def test_nothing_but_the_files_of_versions_is_left_behind(registry, version, tmp_path):
+def test_nothing_but_the_files_of_versions_is_left_behind(
+    registry: Registry, version: Version, tmp_path: Path
+) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     names = sorted(path.name for path in (tmp_path / "versions").iterdir())
     assert names == ["000000000001.json", "000000000001.safetensors"]
 
 
-def test_the_newest_and_the_promoted_are_kept(registry, version):
+def test_the_newest_and_the_promoted_are_kept(registry: Registry, version: Version) -> None:
     for sequence in range(1, 6):
         registry.publish(version, sequence=sequence, **ABOUT)
     registry.promote(2)
@@ -101,13 +117,15 @@ def test_the_newest_and_the_promoted_are_kept(registry, version):
         registry.load(3)
 
 
-def test_keeping_none_drops_all_but_the_promoted(registry, version):
+def test_keeping_none_drops_all_but_the_promoted(registry: Registry, version: Version) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     assert registry.retain(0) == [1]
 
 
 @pytest.mark.parametrize("suffix", ["json", "safetensors"])
-def test_every_damaged_byte_is_noticed(registry, version, tmp_path, suffix):
+def test_every_damaged_byte_is_noticed(
+    registry: Registry, version: Version, tmp_path: Path, suffix: str
+) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     path = tmp_path / "versions" / f"000000000001.{suffix}"
     raw = path.read_bytes()
@@ -119,7 +137,9 @@ def test_every_damaged_byte_is_noticed(registry, version, tmp_path, suffix):
             registry.load(1)
 
 
-def test_a_manifest_edited_with_its_checksum_needs_the_key(version, tmp_path):
+def test_a_manifest_edited_with_its_checksum_needs_the_key(
+    version: Version, tmp_path: Path
+) -> None:
     signed = Registry(tmp_path, key=b"ours")
     signed.publish(version, sequence=1, **ABOUT)
     assert signed.load(1).kind == "linear"
@@ -130,7 +150,9 @@ def test_a_manifest_edited_with_its_checksum_needs_the_key(version, tmp_path):
         Registry(tmp_path, key=b"theirs").load(1)
 
 
-def test_a_misplaced_manifest_is_noticed(registry, version, tmp_path):
+def test_a_misplaced_manifest_is_noticed(
+    registry: Registry, version: Version, tmp_path: Path
+) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     folder = tmp_path / "versions"
     (folder / "000000000002.json").write_bytes((folder / "000000000001.json").read_bytes())
@@ -138,13 +160,13 @@ def test_a_misplaced_manifest_is_noticed(registry, version, tmp_path):
         registry.load(2)
 
 
-def test_a_manifest_is_json_to_read(registry, version, tmp_path):
+def test_a_manifest_is_json_to_read(registry: Registry, version: Version, tmp_path: Path) -> None:
     registry.publish(version, sequence=1, **ABOUT)
     manifest = json.loads((tmp_path / "versions" / "000000000001.json").read_text())
     assert manifest["name"] == "champion"
 
 
-def test_an_absent_version_says_what_there_is(registry, version):
+def test_an_absent_version_says_what_there_is(registry: Registry, version: Version) -> None:
     registry.publish(version, sequence=4, **ABOUT)
     with pytest.raises(StateError, match="4 to 4"):
         registry.load(9)
