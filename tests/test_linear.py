@@ -263,4 +263,5 @@ def test_the_kernels_as_plain_python_learn_the_same() -> None:
         ).stdout.split()
         for disabled in ("0", "1")
     ]
-    np.testing.assert_allclose(*(np.array(line, np.float64) for line in printed), rtol=1e-9)
+    compiled, plain = (np.array(line, np.float64) for line in printed)
+    np.testing.assert_allclose(compiled, plain, rtol=1e-9)
