@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from operators import scans, view
+from operators import view
 from streams.schema import duration_us
 
 NAN = float("nan")
@@ -35,6 +35,7 @@ class Feature:
     last: str = "0s"
     delay: str = "0s"
     empty: float | None = None
+    within: str = "0s"
     argument: int = 0
     factor: float = 0.0
     parts: tuple[Feature, ...] = ()
@@ -177,29 +178,59 @@ class Entity:
         return Feature("share", self.key, last=last, delay=delay, empty=empty)
 
     def since_last(self, last: str) -> Feature:
-        """Seconds since the event before."""
+        """Days since the event before."""
         return Feature("since_last", self.key, last=last)
 
     def since_first(self, last: str) -> Feature:
-        """Seconds since the first event of the window: how long the key is known."""
+        """Days since the first event of the window: how long the key is known."""
         return Feature("since_first", self.key, last=last)
+
+    def since_positive(self, last: str) -> Feature:
+        """Days since the latest earlier event that is known to be positive."""
+        return Feature("since_positive", self.key, last=last)
 
     def hour_share(self, last: str, width: str = "1h") -> Feature:
         """The share of earlier events at about this time of day (UTC), `width` either side."""
         return Feature("hour_share", self.key, last=last, argument=duration_us(width))
 
-    def run(self, what: str, last: str) -> Feature:
-        """The label's history: `age`, `last`, `length` or `gap` of the current run, or `calm` after it.
+    def run(self, what: str, last: str, field: str = "") -> Feature:
+        """The label's history: the latest run of positives, back to the latest known negative.
 
-        See `operators.scans.run_feature`. Raises ValueError for any other word.
+        `length`, `age`, `gap`, `least` (of `field`) or `since_negative`, as
+        `operators.view.run_history` defines them. Raises ValueError for any other word.
         """
-        if what not in RUNS:
-            raise ValueError(f"run() knows {', '.join(RUNS)}; got {what!r}")
-        return Feature("run", self.key, last=last, argument=RUNS[what])
+        if what not in RUNS or (what == "least") != bool(field):
+            raise ValueError(f"run() knows {', '.join(RUNS)}, least with a field; got {what!r}")
+        return Feature("run", self.key, field, last, argument=RUNS[what])
 
-    def clean_mean(self, field: str, last: str, limit: float = 3.0) -> Feature:
-        """The mean of the past without suspect values (`operators.scans.clean_mean`)."""
-        return Feature("clean_mean", self.key, field, last, factor=limit)
+    def clean_mean(self, field: str, last: str, enough: int = 5) -> Feature:
+        """The mean of the key's clean past.
+
+        The clean past is the matured events of the window that are not labelled positive; while
+        there are fewer than `enough`, the young ones that are not positive count too. The current
+        event never does.
+        """
+        return Feature("clean_mean", self.key, field, last, argument=enough)
+
+    def clean_ratio(self, field: str, last: str, enough: int = 5) -> Feature:
+        """The event's value over `clean_mean`."""
+        return Feature("clean_ratio", self.key, field, last, argument=enough)
+
+    def clean_zscore(self, field: str, last: str, enough: int = 5) -> Feature:
+        """How many deviations the event's value lies from `clean_mean`; missing before `enough`."""
+        return Feature("clean_zscore", self.key, field, last, argument=enough)
+
+    def largest_clean_ratio(self, field: str, within: str, last: str, enough: int = 5) -> Feature:
+        """The largest earlier value of the last `within`, over `clean_mean`."""
+        return Feature("largest_clean_ratio", self.key, field, last, within=within, argument=enough)
+
+    def clean_excess(
+        self, field: str, within: str, last: str, above: float = 2.0, enough: int = 5
+    ) -> Feature:
+        """By how much earlier values of the last `within` exceed `above` times `clean_mean`, in all."""
+        return Feature(
+            "clean_excess", self.key, field, last, within=within, factor=above, argument=enough
+        )
 
     def custom(self, function: Callable[..., Any], field: str, last: str) -> Feature:
         """Your own kernel: `float64(int64[::1] times_us, int64[::1] values, int8[::1] status)`.
@@ -211,11 +242,11 @@ class Entity:
 
 
 RUNS = {
-    "age": scans.RUN_AGE,
-    "last": scans.RUN_LAST,
-    "length": scans.RUN_LENGTH,
-    "gap": scans.RUN_GAP,
-    "calm": scans.CALM,
+    "length": view.RUN_LENGTH,
+    "age": view.RUN_AGE,
+    "gap": view.RUN_GAP,
+    "least": view.RUN_LEAST,
+    "since_negative": view.SINCE_NEGATIVE,
 }
 CODES = {
     "count": view.TOTAL,
@@ -233,7 +264,12 @@ CODES = {
     "distinct": view.DISTINCT,
     "seen": view.OCCURRENCES,
     "hour_share": view.HOUR_SHARE,
+    "since_positive": view.SINCE_POSITIVE,
     "run": view.RUN,
     "clean_mean": view.CLEAN_MEAN,
+    "clean_ratio": view.CLEAN_RATIO,
+    "clean_zscore": view.CLEAN_ZSCORE,
+    "largest_clean_ratio": view.LARGEST_CLEAN_RATIO,
+    "clean_excess": view.CLEAN_EXCESS,
     "custom": view.CUSTOM,
 }

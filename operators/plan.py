@@ -17,6 +17,9 @@ Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
 LONGEST = 400 * DAY
+LABELLED = {"share", "positives", "since_positive", "run", "custom"}
+CLEAN = {"clean_mean", "clean_ratio", "clean_zscore", "largest_clean_ratio", "clean_excess"}
+"""Operations that need the label in the record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,10 @@ class _Layout:
     def __init__(self, event: Event, key: str, columns: list[Feature]) -> None:
         self.event = event
         mine = [feature for feature in columns if feature.entity == key]
-        labelled = {"share", "positives", "run", "clean_mean", "custom"}
-        self.labelled = any(feature.operation in labelled for feature in mine)
+        self.labelled = any(f.operation in LABELLED or f.operation in CLEAN for f in mine)
         spans = {duration_us(f.delay) for f in mine} | {f.horizon_us for f in mine}
+        if any(f.operation in CLEAN for f in mine):
+            spans |= {event.label.maturity_us} | {duration_us(f.within) for f in mine}
         self.ages = sorted(spans - {0})
         self.fields = list(dict.fromkeys(f.field for f in mine if f.field))
         self.accs: list[tuple[int, int, int, int]] = []
@@ -149,9 +153,10 @@ class _Layout:
             return windows.KEY, self.event.keys.index(field)
         raise ConfigError(f"windows cannot hold the field {field!r}: name a number, category or key")
 
-    def acc(self, kind: int, feature: Feature) -> int:
-        lower, upper = self.bound(feature.horizon_us), self.bound(duration_us(feature.delay))
-        word = self.word(feature.field) if kind in {ring.SUM, ring.SQUARES, ring.PRESENT} else 0
+    def acc(self, kind: int, feature: Feature, delay_us: int = -1) -> int:
+        delay_us = duration_us(feature.delay) if delay_us < 0 else delay_us
+        lower, upper = self.bound(feature.horizon_us), self.bound(delay_us)
+        word = 0 if kind in {ring.COUNT, ring.POSITIVES} else self.word(feature.field)
         row = (kind, word, lower, upper)
         if row not in self.accs:
             self.accs.append(row)
@@ -162,6 +167,11 @@ class _Layout:
         number = _number(self.event, feature.field)
         required = number is None or number.required
         return self.acc(ring.COUNT if required else ring.PRESENT, feature)
+
+    def clean(self, feature: Feature, delay_us: int) -> int:
+        """The first of three accumulators in a row: count, sum and squares of the clean events."""
+        kinds = (ring.CLEAN_COUNT, ring.CLEAN_SUM, ring.CLEAN_SQUARES)
+        return [self.acc(kind, feature, delay_us) for kind in kinds][0]
 
     def op(self, out: int, feature: Feature) -> list[int]:
         """One row of `ops`: code, out, word, lower, upper, first, second, argument."""
@@ -181,8 +191,14 @@ class _Layout:
                 first, second = self.acc(ring.SUM, feature), self.present(feature)
                 if feature.operation in {"std", "past_std"}:
                     argument = self.acc(ring.SQUARES, feature)
-            case "since_last":
-                argument = duration_us(feature.last)
+            case "since_positive":
+                first = self.acc(ring.POSITIVES, feature)
+            case name if name in CLEAN:
+                first = self.clean(feature, self.event.label.maturity_us)
+                second = self.clean(feature, 0)
+        if feature.within != "0s":
+            lower, upper = self.bound(duration_us(feature.within)), -1
+            return [code, out, self.word(feature.field), lower, upper, first, second, argument]
         lower, upper = self.bound(feature.horizon_us), self.bound(duration_us(feature.delay))
         return [code, out, self.word(feature.field), lower, upper, first, second, argument]
 
@@ -205,7 +221,7 @@ def _entity(
         [(a, sign) for a, acc in enumerate(layout.accs) for at, sign in ((2, -1), (3, 1)) if acc[at] == b]
         for b in range(len(layout.ages))
     ]
-    scanning = [row[view.LOWER] for row in rows if row[view.CODE] >= view.MINIMUM]
+    scanning = [row[view.LOWER] for row in rows if row[view.CODE] >= view.LARGEST_CLEAN_RATIO]
     stride = 2 + layout.labelled + len(layout.fields)
     shape = np.zeros(8, np.int64)
     shape[ring.STRIDE], shape[ring.LABELLED] = stride, layout.labelled
@@ -229,13 +245,13 @@ def _entity(
 
 def _check_squares(event: Event, layout: _Layout, key: str, cap: int) -> None:
     for kind, word, _, _ in layout.accs:
-        if kind not in {ring.SUM, ring.SQUARES}:
+        if kind in {ring.COUNT, ring.PRESENT, ring.POSITIVES, ring.CLEAN_COUNT}:
             continue
         field = layout.fields[word - 2 - layout.labelled]
         number = _number(event, field)
         if number is None:
             raise ConfigError(f"{key}: {field!r} is no number, it cannot be summed")
-        power = 2 if kind == ring.SQUARES else 1
+        power = 2 if kind in {ring.SQUARES, ring.CLEAN_SQUARES} else 1
         if cap * number.largest**power >= 2**63:
             raise ConfigError(
                 f"{key}: {cap} events of {field!r} up to {number.maximum} could overflow 63 bits: "

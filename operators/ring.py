@@ -24,13 +24,17 @@ TIME = 0
 ID = 1
 LABEL_WORD = 2
 MISSING = -(2**63)
+EVER = 2**62
+"""A time by which every label is known."""
 
 STRIDE, LABELLED, BOUNDS, ACCS, RETENTION, MATURITY, CAP, SCAN = range(8)
 """Places in a plan's `shape`: words an entry, whether it has a label word, boundaries, accumulators, microseconds
 of retention and maturity, the cap in events, and the boundary that scanning features look back to (-1: none scans)."""
 
-COUNT, SUM, SQUARES, PRESENT, POSITIVES = range(5)
-"""Kinds of accumulator: rows of `accs` are (kind, entry word, lower boundary, upper boundary or -1)."""
+COUNT, SUM, SQUARES, PRESENT, POSITIVES, CLEAN_COUNT, CLEAN_SUM, CLEAN_SQUARES = range(8)
+"""Kinds of accumulator: rows of `accs` are (kind, entry word, lower boundary, upper boundary or -1).
+
+The clean ones leave out what is labelled positive."""
 
 UNLABELLED, NEGATIVE, POSITIVE, PANE = range(4)
 """Low two bits of a label word; the rest is when it became known, or a pane's positives."""
@@ -51,24 +55,31 @@ def weight(words, entry):
     return -words[entry + ID] if words[entry + ID] < 0 else 1
 
 
-@kernel("int64(int64[::1], int64, int64, int64)")
-def contribution(words, entry, kind, word):
-    """What an entry adds to an accumulator of this kind."""
+@kernel("int64(int64[::1], int64, int64, int64, int64)")
+def contribution(words, entry, kind, word, now):
+    """What an entry adds to an accumulator of this kind, by the labels known at `now`."""
+    count = weight(words, entry)
     if kind == COUNT:
-        return weight(words, entry)
-    if kind == POSITIVES:
-        mark = words[entry + LABEL_WORD] & 3
-        if mark == PANE:
-            return words[entry + LABEL_WORD] >> 2
-        return 1 if mark == POSITIVE else 0
+        return count
+    if kind >= POSITIVES:
+        label = words[entry + LABEL_WORD]
+        positives = 0
+        if label & 3 == PANE:
+            positives = label >> 2
+        elif label & 3 == POSITIVE and label >> 2 <= now:
+            positives = 1
+        if kind == POSITIVES:
+            return positives
+        if 2 * positives > count:
+            return 0
     value = words[entry + word]
     if value == MISSING:
         return 0
-    if kind == SUM:
+    if kind == SUM or kind == CLEAN_SUM:
         return value
-    if kind == SQUARES:
-        return value * value // weight(words, entry)
-    return weight(words, entry)
+    if kind == SQUARES or kind == CLEAN_SQUARES:
+        return value // count * value
+    return count
 
 
 @kernel("int64(int64[::1], int64, int64[::1], int64, int64, int64, int64)")
@@ -113,7 +124,7 @@ def advance(words, base, shape, ages, accs, edge_from, edges, capacity, newest):
                 break
             for e in range(edge_from[b], edge_from[b + 1]):
                 a = edges[e, 0]
-                words[sums + a] += edges[e, 1] * contribution(words, entry, accs[a, 0], accs[a, 1])
+                words[sums + a] += edges[e, 1] * contribution(words, entry, accs[a, 0], accs[a, 1], EVER)
             past += 1
         words[base + HEADER + b] = past
     dropped = 0
@@ -177,7 +188,7 @@ def insert(words, base, shape, ages, accs, capacity, event, newest):
     if newest:
         for a in range(shape[ACCS]):
             if accs[a, 3] < 0:
-                words[sums + a] += contribution(words, entry, accs[a, 0], accs[a, 1])
+                words[sums + a] += contribution(words, entry, accs[a, 0], accs[a, 1], EVER)
         return index
     now = words[place(words, base, shape, capacity, count)]
     for b in range(shape[BOUNDS]):
@@ -185,7 +196,7 @@ def insert(words, base, shape, ages, accs, capacity, event, newest):
             words[base + HEADER + b] += 1
     for a in range(shape[ACCS]):
         if inside(ages, accs, a, now, event[TIME]):
-            words[sums + a] += contribution(words, entry, accs[a, 0], accs[a, 1])
+            words[sums + a] += contribution(words, entry, accs[a, 0], accs[a, 1], EVER)
     return index
 
 
@@ -218,14 +229,16 @@ def mark(words, base, shape, ages, accs, capacity, time, ident, known, value):
         word = known << 2 | (POSITIVE if value else NEGATIVE)
         if word <= words[entry + LABEL_WORD]:
             return 0
+    before = words[entry + LABEL_WORD]
     newest = words[place(words, base, shape, capacity, count - 1)]
     sums = base + HEADER + shape[BOUNDS]
-    before = contribution(words, entry, POSITIVES, 0)
-    words[entry + LABEL_WORD] = word
-    change = contribution(words, entry, POSITIVES, 0) - before
     for a in range(shape[ACCS]):
-        if accs[a, 0] == POSITIVES and inside(ages, accs, a, newest, words[entry]):
-            words[sums + a] += change
+        if accs[a, 0] >= POSITIVES and inside(ages, accs, a, newest, words[entry]):
+            words[entry + LABEL_WORD] = before
+            words[sums + a] -= contribution(words, entry, accs[a, 0], accs[a, 1], EVER)
+            words[entry + LABEL_WORD] = word
+            words[sums + a] += contribution(words, entry, accs[a, 0], accs[a, 1], EVER)
+    words[entry + LABEL_WORD] = word
     words[base + 2] = max(words[base + 2], known)
     return 1
 
@@ -250,9 +263,8 @@ def merge(words, left, right, shape):
     total = weight(words, left) + weight(words, right)
     first = LABEL_WORD
     if shape[LABELLED]:
-        positives = contribution(words, left, POSITIVES, 0) + contribution(
-            words, right, POSITIVES, 0
-        )
+        positives = contribution(words, left, POSITIVES, 0, EVER)
+        positives += contribution(words, right, POSITIVES, 0, EVER)
         words[left + LABEL_WORD] = positives << 2 | PANE
         first += 1
     for w in range(first, shape[STRIDE]):

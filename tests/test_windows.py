@@ -41,7 +41,16 @@ FEATURES: dict[str, Feature] = {
     "risk": TERMINAL.share("3d", delay="7d", empty=0.0),
     "positives": TERMINAL.positives("3d"),
     "run": TERMINAL.run("age", "9d"),
-    "calm": TERMINAL.run("calm", "9d"),
+    "length": TERMINAL.run("length", "9d"),
+    "gap": TERMINAL.run("gap", "9d"),
+    "lowest": TERMINAL.run("least", "9d", "amount"),
+    "since_negative": TERMINAL.run("since_negative", "9d"),
+    "since_positive": CUSTOMER.since_positive("9d"),
+    "clean_mean": CUSTOMER.clean_mean("amount", "12d", enough=2),
+    "clean_ratio": CUSTOMER.clean_ratio("amount", "12d", enough=2),
+    "clean_zscore": CUSTOMER.clean_zscore("amount", "12d", enough=2),
+    "largest": CUSTOMER.largest_clean_ratio("amount", within="3d", last="12d", enough=2),
+    "excess": CUSTOMER.clean_excess("amount", within="3d", last="12d", above=1.5, enough=2),
 }
 HOUR = DAY // 24
 LATENESS = 20 * DAY
@@ -143,23 +152,28 @@ def expected(b: Bought, seen: list[Bought], known: list[Bought]) -> dict[str, fl
     middle = mean(amounts)
     risky = within(here, 3, 7)
     delayed = [o.amount / 100 for o in within(mine, 5, 1)]
-    history = sorted((o for o in within(here, 9) if o is not b), key=lambda o: (o.time, o.ident))
-    status = [
-        1 if o.ident in labelled else 0 if o.time <= b.time - 7 * DAY else -1 for o in history
-    ]
     ordered = sorted(mine, key=lambda o: (o.time, o.ident))
     previous = ordered[-2] if len(ordered) > 1 else None
-    gap = math.nan if previous is None else (b.time - previous.time) / 1e6
-    last_positive = max((i for i, s in enumerate(status) if s == 1), default=-1)
-    calm = sum(s == 0 for s in status[last_positive + 1 :])
-    age = math.nan
-    if last_positive >= 0 and not calm:
-        first = last_positive
-        for i in range(last_positive, -1, -1):
-            if status[i] == 0:
-                break
-            first = i if status[i] == 1 else first
-        age = (b.time - history[first].time) / 1e6
+    gap = math.nan if previous is None else (b.time - previous.time) / DAY
+
+    def status(o: Bought) -> int:
+        return 1 if o.ident in labelled else 0 if o.time <= b.time - 7 * DAY else -1
+
+    def days(earlier: Bought) -> float:
+        return (b.time - earlier.time) / DAY
+
+    history = sorted((o for o in within(here, 9) if o is not b), key=lambda o: (o.time, o.ident))
+    negative = next((i for i in reversed(range(len(history))) if status(history[i]) == 0), -1)
+    row = [o for o in history[negative + 1 :] if status(o) == 1]
+    frauds = [o for o in within(mine, 9) if o is not b and status(o) == 1]
+    past = [o for o in within(mine, 12) if o is not b and status(o) != 1]
+    matured = [o for o in past if status(o) == 0]
+    clean = [o.amount / 100 for o in (matured if len(matured) >= 2 else past)]
+    base = mean(clean)
+    sd = math.sqrt(sum((x - base) ** 2 for x in clean) / len(clean)) if clean else 0.0
+    sd = 0.0 if len(set(clean)) < 2 else sd
+    week = [o.amount / 100 for o in within(mine, 3) if o is not b]
+    use = clean and base > 0
     return {
         "amount": b.amount / 100,
         "count": len(within(mine, 2)),
@@ -173,12 +187,21 @@ def expected(b: Bought, seen: list[Bought], known: list[Bought]) -> dict[str, fl
         "most": max(delayed, default=math.nan),
         "terminals": len({o.terminal for o in within(mine, 5)}),
         "seen": sum(o.channel == b.channel for o in within(mine, 5) if o is not b),
-        "since": gap if gap < 5 * 86400 else math.nan,
+        "since": gap if gap < 5 else math.nan,
         "risk_count": len(risky),
         "risk": sum(o.ident in labelled for o in risky) / len(risky) if risky else 0.0,
         "positives": sum(o.ident in labelled for o in within(here, 3)),
-        "run": age,
-        "calm": float(calm) if last_positive >= 0 else math.nan,
+        "run": days(row[0]) if row else math.nan,
+        "length": len(row) if row or negative >= 0 else math.nan,
+        "gap": (row[0].time - history[negative].time) / DAY if row and negative >= 0 else math.nan,
+        "lowest": min(o.amount for o in row) / 100 if row else math.nan,
+        "since_negative": days(history[negative]) if negative >= 0 else math.nan,
+        "since_positive": min(map(days, frauds), default=math.nan),
+        "clean_mean": base,
+        "clean_ratio": b.amount / 100 / base if use else math.nan,
+        "clean_zscore": (b.amount / 100 - base) / sd if sd and len(clean) >= 2 else math.nan,
+        "largest": max(week) / base if use and week else math.nan,
+        "excess": sum(max(0, x - 1.5 * base) for x in week) / base if use else math.nan,
     }
 
 

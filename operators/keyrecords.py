@@ -1,0 +1,153 @@
+"""Key records on the move: out of an arena as one run of int64, and back into one.
+
+A packed record is hi, lo, events, then the record's words after the first two, its events oldest first. It says nothing
+of where or how large the record was, so it fits any arena, and any host, with the same plan.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.arena import (
+    AT,
+    CAPACITY,
+    CLOCK,
+    HI,
+    LO,
+    NEXT_SLOT,
+    Arena,
+    add_key,
+    class_for,
+    find,
+    resize,
+)
+from operators.ring import ACCS, BOUNDS, HEADER, STRIDE, place
+from streams.jit import kernel
+
+Int64s = npt.NDArray[np.int64]
+PREFIX = 3
+"""Words before the record's own."""
+
+
+@kernel("int64(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
+def _pack(
+    words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, chosen: Int64s, out: Int64s
+) -> int:
+    """Write the chosen slots' records; with an empty `out` only count. Returns the words it takes."""
+    own = HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    to = 0
+    for slot in chosen:
+        at = slots[slot, AT]
+        if at < 0:
+            continue
+        count = words[at + 1] >> 32
+        if len(out):
+            out[to] = slots[slot, HI]
+            out[to + 1] = slots[slot, LO]
+            out[to + 2] = count
+            for w in range(own):
+                out[to + PREFIX + w] = words[at + 2 + w]
+            capacity = classes[words[at] & 0xFF, CAPACITY]
+            for i in range(count):
+                entry = place(words, at, shape, capacity, i)
+                for w in range(shape[STRIDE]):
+                    out[to + PREFIX + own + i * shape[STRIDE] + w] = words[entry + w]
+        to += PREFIX + own + count * shape[STRIDE]
+    return to
+
+
+@kernel(
+    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1],"
+    " int64[:, ::1], int64[::1])"
+)
+def _unpack(
+    words: Int64s,
+    shape: Int64s,
+    chunk_before: Int64s,
+    classes: Int64s,
+    heads: Int64s,
+    index: npt.NDArray[np.int32],
+    slots: Int64s,
+    packed: Int64s,
+) -> int:
+    """Put packed records in place, replacing keys that are there. Returns -1 if memory is used up."""
+    own = HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    source = 0
+    while source < len(packed):
+        hi, lo, count = packed[source], packed[source + 1], packed[source + 2]
+        slot = find(index, slots, hi, lo)
+        if slot < 0:
+            slot = add_key(words, shape, chunk_before, classes, heads, index, slots, hi, lo)
+            if slot < 0:
+                return -1
+        at = slots[slot, AT]
+        words[at + 1] = 0
+        size = class_for(classes, count)
+        if size != words[at] & 0xFF:
+            at = resize(words, shape, chunk_before, classes, heads, slots, slot, size)
+            if at < 0:
+                return -1
+        for w in range(own + count * shape[STRIDE]):
+            words[at + 2 + w] = packed[source + PREFIX + w]
+        words[at + 1] = count << 32
+        source += PREFIX + own + count * shape[STRIDE]
+    return 0
+
+
+@kernel("int64(int64[::1], int64[::1])")
+def _count(shape: Int64s, packed: Int64s) -> int:
+    own = PREFIX + HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    records = 0
+    source = 0
+    while source < len(packed):
+        source += own + packed[source + 2] * shape[STRIDE]
+        records += 1
+    return records
+
+
+def pack(arena: Arena, shape: Int64s, slots: Int64s) -> Int64s:
+    """The records of these slots, one after the other; slots that hold no key are passed over."""
+    size = _pack(arena.words, shape, arena.classes, arena.slots, slots, np.empty(0, np.int64))
+    out = np.empty(size, np.int64)
+    if size:
+        _pack(arena.words, shape, arena.classes, arena.slots, slots, out)
+    return out
+
+
+def pack_changed(arena: Arena, shape: Int64s) -> Int64s:
+    """The records written since the last call."""
+    used = int(arena.heads[NEXT_SLOT])
+    changed = np.flatnonzero(arena.dirty[:used])
+    arena.dirty[:used] = 0
+    return pack(arena, shape, changed)
+
+
+def pack_all(arena: Arena, shape: Int64s) -> Int64s:
+    """Every record."""
+    arena.dirty[:] = 0
+    return pack(arena, shape, np.arange(arena.heads[NEXT_SLOT]))
+
+
+def unpack(arena: Arena, shape: Int64s, packed: Int64s) -> None:
+    """Put packed records into an arena; a key that is there already is replaced.
+
+    Raises MemoryError when the arena is used up.
+    """
+    arena.make_room(_count(shape, packed))
+    done = _unpack(
+        arena.words, shape, arena.chunk_before, arena.classes, arena.heads, arena.index,
+        arena.slots, packed,
+    )  # fmt: skip
+    if done < 0:
+        raise MemoryError("the records in this state need more memory than there is")
+
+
+def clock(arena: Arena) -> int:
+    """The latest event time the arena has seen, in microseconds."""
+    return int(arena.heads[CLOCK])
+
+
+def set_clock(arena: Arena, time_us: int) -> None:
+    """Say the latest event time after `unpack`."""
+    arena.heads[CLOCK] = time_us

@@ -1,0 +1,126 @@
+"""The lineup: champion, challengers and baselines, who all score every event and learn every example.
+
+Versions advance together, after every so many examples or every so much event time, so which version scores an event
+depends on the stream alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.base import Learner, Model, Version
+from operators.index import FOREVER
+from streams.ident import mix
+from streams.jit import kernel
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+
+@kernel("void(int64[::1], float64, boolean[::1])")
+def sample(idents: Int64s, rate: float, kept: npt.NDArray[np.bool_]) -> None:
+    """Keep a share of ids, the same ones whenever asked."""
+    for i in range(len(idents)):
+        kept[i] = np.float64(mix(np.uint64(idents[i])) >> np.uint64(11)) * 2.0**-53 < rate
+
+
+class Lineup:
+    """Models by name, the champion first. `every` examples make a version, or `every_us` of event time.
+
+    `sequence` numbers the version in force; 0 is what the models say before any example.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        names: tuple[str, ...],
+        *,
+        every: int,
+        every_us: int = 0,
+    ) -> None:
+        self.names = tuple(models)
+        self.every = every
+        self.every_us = every_us
+        self._rates = [
+            float(getattr(getattr(model, "calibration", None), "negative_rate", 1.0))
+            for model in models.values()
+        ]
+        self.learners: list[Learner] = [model.bind(names) for model in models.values()]
+        self.versions: list[Version] = [learner.version() for learner in self.learners]
+        self.sequence = 0
+        self.learnt = 0
+        self._published = 0
+        self.due_us = FOREVER
+
+    @property
+    def room(self) -> int:
+        """How many examples may come before the next version."""
+        return self.every - self.learnt % self.every
+
+    @property
+    def champion(self) -> Version:
+        """The version that decides."""
+        return self.versions[0]
+
+    def score(self, x: Floats) -> Floats:
+        """Probabilities (n, models) by the versions in force."""
+        out = np.empty((len(x), len(self.versions)))
+        for column, version in enumerate(self.versions):
+            out[:, column] = version.predict_many(x)
+        return out
+
+    def learn(self, x: Floats, y: npt.NDArray[np.int8], idents: Int64s) -> None:
+        """Learn up to `room` examples; each model its own share of the negatives."""
+        whole = np.ones(len(y))
+        kept = np.empty(len(y), np.bool_)
+        for rate, learner in zip(self._rates, self.learners, strict=True):
+            if rate < 1:
+                sample(idents, rate, kept)
+                chosen = np.flatnonzero(kept | (y == 1))
+                learner.learn_many(np.ascontiguousarray(x[chosen]), y[chosen], whole[chosen])
+            else:
+                learner.learn_many(x, y, whole)
+        self.learnt += len(y)
+
+    def advance(self, clock_us: int) -> bool:
+        """Publish new versions if they are due by examples learnt or by event time; says whether."""
+        by_time = clock_us >= self.due_us
+        if self.every_us and (by_time or self.due_us == FOREVER):
+            self.due_us = (clock_us // self.every_us + 1) * self.every_us
+        by_count = self.learnt // self.every > self._published
+        if not (by_count or by_time):
+            return False
+        self._published = self.learnt // self.every
+        self.sequence += 1
+        self.versions = [learner.version() for learner in self.learners]
+        return True
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Everything learnt and everything that scores: the versions in force may be older."""
+        parts = {
+            f"{name}/learner/{part}": values
+            for name, learner in zip(self.names, self.learners, strict=True)
+            for part, values in learner.state().items()
+        }
+        for name, version in zip(self.names, self.versions, strict=True):
+            parts |= {f"{name}/version/{part}": v for part, v in version.tensors().items()}
+        counts = [self.sequence, self.learnt, self.due_us, self._published]
+        return parts | {"counts": np.array(counts, np.int64)}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a `state()` to the bit."""
+        counts = state["counts"].tolist()
+        self.sequence, self.learnt, self.due_us, self._published = counts
+        for place, (name, learner) in enumerate(zip(self.names, self.learners, strict=True)):
+            learner.load(_under(state, f"{name}/learner/"))
+            fresh = self.versions[place]
+            tensors = _under(state, f"{name}/version/")
+            self.versions[place] = type(fresh).from_parts(fresh.config(), tensors)
+
+
+def _under(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
