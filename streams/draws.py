@@ -85,9 +85,9 @@ def weigh(weights, start, stop, slots):  # type: ignore[no-untyped-def]
     smalls = 0
     larges = 0
     for i in range(start, stop):
-        slots[i].keep = weights[i] * (stop - start) / total
-        slots[i].other = slots[i].member
-        if slots[i].keep < 1.0:
+        slots[i]["keep"] = weights[i] * (stop - start) / total
+        slots[i]["other"] = slots[i]["member"]
+        if slots[i]["keep"] < 1.0:
             small[smalls] = i
             smalls += 1
         else:
@@ -97,9 +97,9 @@ def weigh(weights, start, stop, slots):  # type: ignore[no-untyped-def]
         poor = small[smalls - 1]
         rich = large[larges - 1]
         smalls -= 1
-        slots[poor].other = slots[rich].member
-        slots[rich].keep -= 1.0 - slots[poor].keep
-        if slots[rich].keep < 1.0:
+        slots[poor]["other"] = slots[rich]["member"]
+        slots[rich]["keep"] -= 1.0 - slots[poor]["keep"]
+        if slots[rich]["keep"] < 1.0:
             larges -= 1
             small[smalls] = rich
             smalls += 1
@@ -110,9 +110,9 @@ def choose(slots, start, stop, share):  # type: ignore[no-untyped-def]
     """The member of slots start..stop that a uniform `share` falls on, in proportion to weights."""
     place = share * np.float64(stop - start)
     slot = np.int64(place)
-    if place - np.float64(slot) < slots[start + slot].keep:
-        return np.int64(slots[start + slot].member)
-    return np.int64(slots[start + slot].other)
+    if place - np.float64(slot) < slots[start + slot]["keep"]:
+        return np.int64(slots[start + slot]["member"])
+    return np.int64(slots[start + slot]["other"])
 
 
 @kernel("boolean(int64[::1], int64[::1])")

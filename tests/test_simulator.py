@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -83,6 +87,28 @@ def test_a_restored_simulation_goes_on_where_the_saved_one_stood(stop: int, n: i
     restored.batch(n)
     restored.restore(saved.state())
     assert rows(restored.batch(20_000)) == rows(saved.batch(20_000))
+
+
+def test_kernels_run_as_plain_python_give_the_same_bytes() -> None:
+    program = (
+        "import hashlib, warnings; warnings.simplefilter('ignore')\n"
+        "from streams.simulator import Simulation; from streams.traffic import Traffic\n"
+        "traffic = Traffic(customers=60, terminals=30, events=300, fraud_rate=0.2, disorder=0.2)\n"
+        "got = Simulation(traffic).columns(300)\n"
+        "print(hashlib.md5(b''.join(c.tobytes() for c in got.values())).hexdigest())"
+    )
+    traffic = Traffic(customers=60, terminals=30, events=300, fraud_rate=0.2, disorder=0.2)
+    got = Simulation(traffic).columns(300)
+    plain = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    compiled = hashlib.md5(b"".join(column.tobytes() for column in got.values()))
+    assert plain.stdout.strip() == compiled.hexdigest()
 
 
 def test_the_state_of_other_traffic_is_refused() -> None:
