@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from streams.atomic import sync_folder
 from streams.errors import OutputError, StateError
 
 _FORMAT = b"headrace journal 1\n"
@@ -156,15 +157,6 @@ class Journal:
         except OSError:
             os.ftruncate(file, start)
             raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Return when the names in the folder are on the disk."""
-    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _read(path: Path) -> tuple[list[Entry], int]:
