@@ -93,11 +93,11 @@ def test_kernels_run_as_plain_python_give_the_same_bytes() -> None:
     program = (
         "import hashlib, warnings; warnings.simplefilter('ignore')\n"
         "from streams.simulator import Simulation; from streams.traffic import Traffic\n"
-        "traffic = Traffic(customers=60, terminals=30, events=300, fraud_rate=0.2, disorder=0.2)\n"
+        "traffic = Traffic(customers=60, terminals=30, per_day=50, events=300, fraud_rate=0.2)\n"
         "got = Simulation(traffic).columns(300)\n"
         "print(hashlib.md5(b''.join(c.tobytes() for c in got.values())).hexdigest())"
     )
-    traffic = Traffic(customers=60, terminals=30, events=300, fraud_rate=0.2, disorder=0.2)
+    traffic = Traffic(customers=60, terminals=30, per_day=50, events=300, fraud_rate=0.2)
     got = Simulation(traffic).columns(300)
     plain = subprocess.run(
         [sys.executable, "-c", program],
