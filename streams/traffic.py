@@ -17,7 +17,11 @@ def moment_us(text: str) -> int:
     >>> moment_us("1970-01-02")
     86400000000
     """
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        wanted = "wanted an ISO 8601 date or time such as 2024-01-31"
+        raise ConfigError(f"{wanted}; got {text!r}") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
@@ -114,6 +118,7 @@ class Traffic:
             got = f"{self.customers}, {self.terminals} and {self.per_day}"
             message = "Traffic needs customers >= 1, terminals >= 20 and per_day > 0"
             raise ConfigError(f"{message}; got {got}")
+        moment_us(self.start)
         if not 0 <= self.seed < 2**63:
             raise ConfigError(
                 f"Traffic.seed is a whole number from 0 to 2**63 - 1; got {self.seed}"

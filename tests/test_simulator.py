@@ -376,6 +376,7 @@ def test_a_batch_fits_the_payment_event() -> None:
         {"drifts": (PriceInflation("2024-01-02"),)},
         {"drifts": (PriorShift("2024-01-02", until="2024-01-01"),)},
         {"seed": -1},
+        {"start": "soon"},
     ],
 )
 def test_traffic_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
