@@ -7,7 +7,8 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,14 +114,6 @@ class Prequential:
         self._groups = [("", ""), *((s, v) for s, values in self.slices.items() for v in values)]
         self._sizes = np.array([len(values) for values in self.slices.values()], np.int64)
         self._first_group = 1 + np.cumsum(self._sizes) - self._sizes
-        self._example = np.dtype(
-            [
-                ("score", np.float64, (len(self.scorers),)),
-                ("customer", np.int64),
-                ("label", np.int8),
-                ("group", np.int32, (1 + len(self.slices),)),
-            ]
-        )
         self._watermark = LONG_AGO
         self._span = (-LONG_AGO, LONG_AGO)
         self._open: dict[int, _Window] = {}
@@ -146,16 +139,24 @@ class Prequential:
         """
         if not len(time_us):
             return []
-        examples = self._examples(scores, label, customer, codes)
-        self._bins.add(examples["group"], examples["score"], examples["label"])
-        self._span = min(self._span[0], int(time_us.min())), max(self._span[1], int(time_us.max()))
+        examples = self._examples(len(time_us), scores, label, customer, codes)
         watermark = np.maximum.accumulate(np.maximum(known_us, self._watermark))
         window = time_us // self.window_us
         late = watermark >= (window + 1) * self.window_us + self.maturity_us
-        self.late += int(late.sum())
-        for number in np.unique(window[~late]).tolist():
-            held = self._open.setdefault(number, _Window(np.zeros(0, self._example)))
-            held.add(examples[~late & (window == number)], self.exact_examples, self._new_bins)
+        order = np.argsort(window, kind="stable")
+        order = order[~late[order]]
+        sorted_ = window[order]
+        bounds = np.flatnonzero(np.diff(sorted_, prepend=LONG_AGO, append=LONG_AGO))
+        by_window = examples.take(order)
+        self._bins.add(examples.group, examples.score, examples.label)
+        self._span = min(self._span[0], int(time_us.min())), max(self._span[1], int(time_us.max()))
+        self.late += len(late) - len(order)
+        for start, stop in pairwise(bounds.tolist()):
+            number = int(sorted_[start])
+            if number not in self._open:
+                self._open[number] = _Window(self._nothing())
+            held = self._open[number]
+            held.add(by_window.cut(start, stop), self.exact_examples, self._new_bins)
         return self.advance(int(watermark[-1]))
 
     def advance(self, watermark_us: int) -> list[WindowMetrics]:
@@ -163,10 +164,9 @@ class Prequential:
         self._watermark = max(self._watermark, watermark_us)
         whole = (self._watermark - self.maturity_us) // self.window_us
         closing = sorted(number for number in self._open if number < whole)
-        for number in closing:
-            self._close(number, self._open.pop(number))
-        newest = list(self._closed)[max(len(self._closed) - len(closing), 0) :]
-        return [row for rows in newest for row in self._named(rows)]
+        closed = [self._close(number, self._open.pop(number)) for number in closing]
+        self._closed.extend(closed)
+        return [row for rows in closed for row in self._named(rows)]
 
     def finish(self) -> list[WindowMetrics]:
         """Close every window as it is, for the end of a stream."""
@@ -199,7 +199,7 @@ class Prequential:
         """Everything `load` needs to go on exactly from here, as copies."""
         windows = list(self._open.items())
         binned = [window.bins for _, window in windows if window.bins]
-        held = [np.zeros(0, self._example), *(window.held() for _, window in windows)]
+        held = _Examples.joined([self._nothing(), *(window.held() for _, window in windows)])
         opened = [(number, window.used, window.bins is not None) for number, window in windows]
         return {
             "settings": np.frombuffer(self._settings(), np.uint8),
@@ -208,7 +208,7 @@ class Prequential:
             "sums": self._bins.sums.copy(),
             "cards": self._cards.copy(),
             "open": np.array(opened, np.int64).reshape(-1, 3),
-            "open_examples": np.concatenate(held).view(np.uint8),
+            **{f"open_{name}": column for name, column in held._asdict().items()},
             "open_counts": np.array([bins.counts for bins in binned], np.int64),
             "open_sums": np.array([bins.sums for bins in binned], np.int64),
             "row_keys": np.concatenate([np.zeros((0, 7), np.int64), *(k for k, _ in self._closed)]),
@@ -227,12 +227,13 @@ class Prequential:
         self._span = first, last
         self._bins = ScoreBins.of(state["counts"], state["sums"])
         self._cards = state["cards"].copy()
-        examples = np.frombuffer(state["open_examples"].tobytes(), self._example)
+        held = _Examples._make(state[f"open_{name}"] for name in _Examples._fields)
         binned = map(ScoreBins.of, state["open_counts"], state["open_sums"])
         self._open = {}
         for number, used, is_binned in state["open"].tolist():
-            rows, examples = np.split(examples, [0 if is_binned else used])
-            self._open[number] = _Window(rows.copy(), used, next(binned) if is_binned else None)
+            stop = 0 if is_binned else used
+            rows, held = held.cut(0, stop).copy(), held.cut(stop, len(held.label))
+            self._open[number] = _Window(rows, used, next(binned) if is_binned else None)
         keys, values = state["row_keys"], state["row_values"]
         cuts = np.flatnonzero(np.diff(keys[:, 0])) + 1
         self._closed.clear()
@@ -240,55 +241,69 @@ class Prequential:
             self._closed.extend(zip(np.split(keys, cuts), np.split(values, cuts), strict=True))
 
     def _examples(
-        self, scores: Floats, label: Labels, customer: Ints, codes: Ints | None
-    ) -> NDArray[Any]:
-        if scores.shape != (len(label), len(self.scorers)):
+        self, n: int, scores: Floats, label: Labels, customer: Ints, codes: Ints | None
+    ) -> _Examples:
+        wanted = (n, len(self.scorers)), (n,), (n,)
+        shapes = scores.shape, label.shape, customer.shape
+        if shapes != wanted:
             raise ValueError(
-                f"evaluate: wanted scores of shape {(len(label), len(self.scorers))} for the "
-                f"scorers {self.scorers}, got {scores.shape}"
+                f"evaluate: wanted scores of shape {wanted[0]} for the scorers {self.scorers} and "
+                f"{n} labels and customers, got shapes {shapes}"
             )
-        bad = ~((scores >= 0) & (scores <= 1)).all(axis=1) | ((label != 0) & (label != 1))
-        if bad.any():
-            row = int(bad.argmax())
+        probable, known = (scores >= 0) & (scores <= 1), (label == 0) | (label == 1)
+        if not (probable.all() and known.all()):
+            row = int((probable.all(axis=1) & known).argmin())
             raise ValueError(
                 f"evaluate: wanted probabilities and a label of 0 or 1, got {scores[row]} and "
                 f"{label[row]} in row {row}; leave out examples whose label is unknown"
             )
-        examples = np.zeros(len(label), self._example)
-        examples["score"] = scores
-        examples["customer"] = customer
-        examples["label"] = label
+        group = np.zeros((len(label), 1 + len(self.slices)), np.int32)
         if self.slices:
-            wanted = np.asarray(codes)
-            inside = (wanted >= 0) & (wanted < self._sizes)
-            examples["group"][:, 1:] = np.where(inside, wanted + self._first_group, -1)
-        return examples
+            code = np.asarray(codes)
+            inside = (code >= 0) & (code < self._sizes)
+            group[:, 1:] = np.where(inside, code + self._first_group, -1)
+        return _Examples(
+            np.asarray(scores, np.float64),
+            np.asarray(customer, np.int64),
+            np.asarray(label, np.int8),
+            group,
+        )
 
-    def _close(self, number: int, window: _Window) -> None:
+    def _nothing(self) -> _Examples:
+        shapes = (0, len(self.scorers)), (0, 1 + len(self.slices))
+        return _Examples(
+            np.zeros(shapes[0]),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int8),
+            np.zeros(shapes[1], np.int32),
+        )
+
+    def _close(self, number: int, window: _Window) -> _Rows:
         start, end = number * self.window_us, (number + 1) * self.window_us
         if window.bins:
-            self._closed.append(self._binned(start, end, window.bins))
-            return
+            return self._binned(start, end, window.bins)
         keys, values = [], []
         held = window.held()
         for group in range(len(self._groups)):
-            examples = held[(held["group"] == group).any(axis=1)]
-            frauds = int(examples["label"].sum())
-            for scorer in range(len(self.scorers) if len(examples) else 0):
-                keys.append((start, end, group, scorer, len(examples), frauds, 1))
-                values.append(self._measure(examples, scorer))
+            rows = np.flatnonzero((held.group == group).any(axis=1))
+            examples = held.take(rows) if group else held
+            frauds = int(examples.label.sum())
+            cards = metrics.cards(examples.customer)
+            for scorer in range(len(self.scorers) if len(rows) else 0):
+                keys.append((start, end, group, scorer, len(rows), frauds, 1))
+                values.append(self._measure(examples, cards, scorer))
                 self._cards[:, group, scorer] += values[-1][-1], 1
-        self._closed.append((np.array(keys, np.int64), np.array(values)))
+        return np.array(keys, np.int64), np.array(values)
 
-    def _measure(self, examples: NDArray[Any], scorer: int) -> list[float]:
-        score = np.ascontiguousarray(examples["score"][:, scorer])
-        label = examples["label"]
-        caught = metrics.compromised_among_top(examples["customer"], score, label, self.k)
+    def _measure(self, examples: _Examples, cards: metrics.Cards, scorer: int) -> list[float]:
+        score, label = np.ascontiguousarray(examples.score[:, scorer]), examples.label
+        distinct, groups = metrics.ranked(score, label)
+        caught = metrics.compromised_among_top_of(cards, score, label, self.k)
         return [
-            *metrics.ranking(metrics.group(score, label), self.budget),
+            *metrics.ranking(groups, self.budget),
             metrics.log_loss(score, label),
             metrics.brier(score, label),
-            metrics.calibration_error(score, label),
+            metrics.calibration_error_of(distinct, groups),
             len(caught) / self.k,
         ]
 
@@ -329,29 +344,54 @@ class Prequential:
         return json.dumps({"format": 1} | {name: getattr(self, name) for name in names}).encode()
 
 
+class _Examples(NamedTuple):
+    """Columns of n examples; `group` (n, 1 + slices) has 0, for all, then one a slice or -1."""
+
+    score: Floats
+    customer: Ints
+    label: NDArray[np.int8]
+    group: NDArray[np.int32]
+
+    @staticmethod
+    def joined(parts: Sequence[_Examples]) -> _Examples:
+        return _Examples._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+    def take(self, rows: Ints) -> _Examples:
+        return _Examples._make(column.take(rows, axis=0) for column in self)
+
+    def cut(self, start: int, stop: int) -> _Examples:
+        return _Examples._make(column[start:stop] for column in self)
+
+    def copy(self) -> _Examples:
+        return _Examples._make(column.copy() for column in self)
+
+
 class _Window:
     """Examples of an open window: kept as they are up to a number, counted in bins beyond it."""
 
-    def __init__(self, rows: NDArray[Any], used: int = 0, bins: ScoreBins | None = None) -> None:
+    def __init__(self, rows: _Examples, used: int = 0, bins: ScoreBins | None = None) -> None:
         self.rows = rows
         self.used = used
         self.bins = bins
 
-    def held(self) -> NDArray[Any]:
-        return self.rows[: 0 if self.bins else self.used]
+    def held(self) -> _Examples:
+        return self.rows.cut(0, 0 if self.bins else self.used)
 
-    def add(self, examples: NDArray[Any], limit: int, new_bins: Callable[[], ScoreBins]) -> None:
-        used = self.used + len(examples)
+    def add(self, examples: _Examples, limit: int, new_bins: Callable[[], ScoreBins]) -> None:
+        used = self.used + len(examples.label)
         if used > limit and not self.bins:
-            examples = np.concatenate([self.held(), examples])
-            self.rows = self.rows[:0].copy()
+            examples = _Examples.joined([self.held(), examples])
+            self.rows = self.rows.cut(0, 0).copy()
             self.bins = new_bins()
         if self.bins:
-            self.bins.add(examples["group"], examples["score"], examples["label"])
+            self.bins.add(examples.group, examples.score, examples.label)
         else:
-            if used > len(self.rows):
-                spare = np.zeros(used + used // 2, self.rows.dtype)
-                spare[: self.used] = self.held()
-                self.rows = spare
-            self.rows[self.used : used] = examples
+            if used > len(self.rows.label):
+                spare = examples.take(np.zeros(used + used // 2 - self.used, np.int64))
+                self.rows = _Examples.joined([self.held(), spare])
+            rows = self.rows.cut(self.used, used)
+            rows.score[:] = examples.score
+            rows.customer[:] = examples.customer
+            rows.label[:] = examples.label
+            rows.group[:] = examples.group
         self.used = used

@@ -3,8 +3,9 @@
 Every function takes `score`, float64 probabilities in [0, 1], and `label`, int8 or bool with 1 for
 fraud, both of shape (n,). Equal scores are one group: no result depends on how ties are ordered.
 
-The rank metrics are sums over groups of equal score, highest first. `Groups` holds those counts,
-so that exact scores here and histogram bins in `operators.scorebins` share one formula each.
+The rank metrics and the calibration error are sums over groups of equal score, highest first.
+`Groups` holds those counts, so that exact scores here and histogram bins in `operators.scorebins`
+share one formula each, and several metrics of the same scores share one sort.
 
 Where a metric is undefined the result is nan, never an error: AUC without both classes, average
 precision and recall without a fraud, anything of no examples.
@@ -13,7 +14,7 @@ precision and recall without a fraud, anything of no examples.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,27 @@ def group(score: Floats, label: Labels) -> Groups:
     >>> group(np.array([0.1, 0.9, 0.9]), np.array([0, 1, 0], np.int8))
     Groups(frauds=array([1, 0]), genuine=array([1, 1]))
     """
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    if not len(ranked):
-        return Groups(np.zeros(0, np.int64), np.zeros(0, np.int64))
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    frauds = np.add.reduceat(label[order].astype(np.int64), starts)
-    return Groups(frauds, np.diff(np.r_[starts, len(ranked)]) - frauds)
+    return ranked(score, label)[1]
+
+
+def ranked(score: Floats, label: Labels) -> tuple[Floats, Groups]:
+    """The distinct scores, highest first, and the labels counted at each.
+
+    >>> ranked(np.array([0.1, 0.9, 0.9]), np.array([0, 1, 0], np.int8))[0].tolist()
+    [0.9, 0.1]
+    """
+    order = np.argsort(-score)
+    descending = score[order]
+    starts = _starts(descending)
+    found = np.r_[0, np.cumsum(label[order], dtype=np.int64)]
+    stops = np.r_[starts[1:], len(score)]
+    frauds = found[stops] - found[starts]
+    return descending[starts], Groups(frauds, stops - starts - frauds)
+
+
+def _starts(ordered: NDArray[Any]) -> Ints:
+    """Where each run of equal values begins; shape (runs,)."""
+    return np.flatnonzero(np.r_[ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]])
 
 
 def auc_of(groups: Groups) -> float:
@@ -97,6 +112,22 @@ def ranking(groups: Groups, share: float) -> tuple[float, float, float]:
     (1.0, 1.0, 1.0)
     """
     return auc_of(groups), average_precision_of(groups), recall_within(groups, share)
+
+
+def calibration_error_of(score: Floats, groups: Groups, bins: int = 10) -> float:
+    """See `calibration_error`; `score` is that of each group, highest first.
+
+    >>> calibration_error_of(np.array([0.75, 0.25]), Groups(np.array([4, 0]), np.array([0, 4])), 2)
+    0.25
+    """
+    frauds, genuine = groups
+    examples = frauds + genuine
+    n = int(examples.sum())
+    if not n:
+        return math.nan
+    below = n - np.cumsum(examples)
+    gap = np.bincount(below * bins // n, examples * score - frauds, bins)
+    return float(np.sum(np.abs(gap))) / n
 
 
 def auc(score: Floats, label: Labels) -> float:
@@ -176,14 +207,7 @@ def calibration_error(score: Floats, label: Labels, bins: int = 10) -> float:
     >>> round(calibration_error(np.array([0.2, 0.2, 0.8, 0.8]), np.array([0, 0, 1, 1], bool), 2), 3)
     0.2
     """
-    n = len(score)
-    if not n:
-        return math.nan
-    order = np.argsort(score, kind="stable")
-    ranked = score[order]
-    part = np.searchsorted(ranked, ranked, side="left") * bins // n
-    gap = np.bincount(part, ranked, bins) - np.bincount(part, label[order], bins)
-    return float(np.sum(np.abs(gap))) / n
+    return calibration_error_of(*ranked(score, label), bins)
 
 
 def card_precision(day: Ints, customer: Ints, score: Floats, label: Labels, k: int = 100) -> float:
@@ -217,11 +241,36 @@ def compromised_among_top(customer: Ints, score: Floats, label: Labels, k: int) 
     ... ).tolist()
     [3]
     """
-    if not len(customer):
-        return np.zeros(0, np.int64)
-    order = np.argsort(customer, kind="stable")
-    cards, starts = np.unique(customer[order], return_index=True)
-    highest = np.maximum.reduceat(score[order], starts)
-    worst = np.maximum.reduceat(label[order], starts)
-    top = np.argsort(-highest, kind="stable")[:k]
-    return np.asarray(cards[top[worst[top] == 1]], np.int64)
+    return compromised_among_top_of(cards(customer), score, label, k)
+
+
+class Cards(NamedTuple):
+    """Examples by customer: the m distinct ones, and where each begins in the order of all n."""
+
+    customer: Ints
+    starts: Ints
+    order: Ints
+
+
+def cards(customer: Ints) -> Cards:
+    """Sort the examples by customer, once for several scores.
+
+    >>> cards(np.array([5, 4])).customer.tolist()
+    [4, 5]
+    """
+    order = np.argsort(customer)
+    ordered = customer[order]
+    starts = _starts(ordered)
+    return Cards(ordered[starts], starts, order)
+
+
+def compromised_among_top_of(by: Cards, score: Floats, label: Labels, k: int) -> Ints:
+    """See `compromised_among_top`."""
+    if not len(by.customer):
+        return by.customer
+    highest = np.maximum.reduceat(score[by.order], by.starts)
+    least = np.partition(highest, -k)[-k] if k < len(highest) else -np.inf
+    near = np.flatnonzero(highest >= least)
+    top = near[np.argsort(-highest[near], kind="stable")[:k]]
+    worst = np.maximum.reduceat(label[by.order], by.starts)
+    return np.asarray(by.customer[top[worst[top] == 1]], np.int64)

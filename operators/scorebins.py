@@ -7,16 +7,20 @@ order and bit for bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from operators.metrics import Floats, Groups, Ints, Labels, losses
+from operators.metrics import SMALLEST, Floats, Groups, Ints, Labels, calibration_error_of
+from streams.jit import kernel
 
 BINS = 4096
 REACH = 16.0
 """Bins are 1/128 wide, or nearly, in log-odds from -REACH to REACH; the end bins hold the rest."""
 
 LOG_ODDS = np.linspace(-REACH, REACH, BINS - 1)
+PER_LOG_ODD = (BINS - 2) / (2.0 * REACH)
 EDGES = 1.0 / (1.0 + np.exp(-LOG_ODDS))
 MIDDLES = 1.0 / (1.0 + np.exp(-(np.arange(BINS) - (BINS - 1) / 2) * (LOG_ODDS[1] - LOG_ODDS[0])))
 """The probability that stands for a bin: within 0.4 % of the odds of every score in it."""
@@ -68,16 +72,28 @@ class ScoreBins:
         bins.sums += sums
         return bins
 
-    def add(self, groups: Ints, scores: Floats, label: Labels) -> None:
-        """Count n examples: `groups` (n, m) each one's groups, -1 for none; `scores` (n, S)."""
-        row, column = np.nonzero(groups >= 0)
-        cell = groups[row, column][:, None] * scores.shape[1] + np.arange(scores.shape[1])
-        place = (cell * 2 + label[row, None]) * BINS
-        place += np.searchsorted(EDGES, scores, side="right")[row]
-        np.add.at(self.counts.reshape(-1), place.reshape(-1), 1)
-        terms = np.stack([losses(scores, label[:, None]), (scores - label[:, None]) ** 2], axis=2)
-        fixed = np.rint(terms * UNIT).astype(np.int64)
-        np.add.at(self.sums.reshape(-1, 2, 2)[:, :, 1], cell, fixed[row])
+    def add(self, groups: NDArray[np.integer[Any]], scores: Floats, label: Labels) -> None:
+        """Count n examples: `groups` (n, m) each one's groups, -1 for none; `scores` (n, S).
+
+        ValueError when the arrays do not fit each other; IndexError of a group not there.
+        """
+        if len(groups) != len(label) or scores.shape != (len(label), self.counts.shape[1]):
+            raise ValueError(
+                f"score bins: wanted scores of shape {(len(label), self.counts.shape[1])} and as "
+                f"many rows of groups, got {scores.shape} and {len(groups)} rows"
+            )
+        if groups.max(initial=-1) >= len(self.counts):
+            raise IndexError(
+                f"score bins: wanted groups below {len(self.counts)}, got {groups.max()}"
+            )
+        _count(
+            np.ascontiguousarray(groups, np.int32),
+            np.ascontiguousarray(scores, np.float64),
+            np.ascontiguousarray(label, np.int8),
+            EDGES,
+            self.counts,
+            self.sums,
+        )
         self._carry()
 
     def merge(self, other: ScoreBins) -> None:
@@ -108,14 +124,7 @@ class ScoreBins:
 
     def calibration_error(self, group: int, scorer: int, bins: int = 10) -> float:
         """As `metrics.calibration_error`, of scores rounded to bins."""
-        genuine, frauds = self.counts[group, scorer]
-        examples = genuine + frauds
-        n = int(examples.sum())
-        if not n:
-            return float("nan")
-        part = np.minimum((np.cumsum(examples) - examples) * bins // n, bins - 1)
-        gap = np.bincount(part, examples * MIDDLES - frauds, bins)
-        return float(np.sum(np.abs(gap))) / n
+        return calibration_error_of(MIDDLES[::-1], self.ranked(group, scorer), bins)
 
     def calibration_curve(self, group: int, scorer: int, bins: int = 64) -> CalibrationCurve:
         """The curve over `bins` bins, a divisor of 4,096; those without examples are left out."""
@@ -136,3 +145,35 @@ class ScoreBins:
         genuine, frauds = self.counts[group, scorer].reshape(2, bins, width).sum(axis=2).tolist()
         edges = [-REACH, *LOG_ODDS[width - 1 :: width][: bins - 1].tolist(), REACH]
         return ScoreHistogram(tuple(edges), tuple(genuine), tuple(frauds))
+
+
+@kernel(
+    "void(Array(int32, 2, 'C', readonly=True), Array(float64, 2, 'C', readonly=True),"
+    " Array(int8, 1, 'C', readonly=True), float64[::1], int64[:, :, :, ::1], int64[:, :, :, ::1])"
+)
+def _count(  # type: ignore[no-untyped-def]
+    groups, scores, label, edges, counts, sums
+):
+    """Add each score to the bin and the sums of its example's groups; sums are not carried.
+
+    The log-odds guess a score's bin, the edges decide: its number is that of the edges up to it.
+    """
+    for row in range(len(label)):
+        fraud = 1 if label[row] == 1 else 0
+        for scorer in range(scores.shape[1]):
+            score = scores[row, scorer]
+            clipped = min(1.0 - SMALLEST, max(SMALLEST, score))
+            bad, good = np.log(clipped), np.log(1.0 - clipped)
+            place = int(min(BINS - 2.0, max(-1.0, (bad - good + REACH) * PER_LOG_ODD))) + 1
+            while place < BINS - 1 and edges[place] <= score:
+                place += 1
+            while place > 0 and edges[place - 1] > score:
+                place -= 1
+            loss = int(np.rint(-(bad if fraud else good) * UNIT))
+            error = int(np.rint((score - fraud) * (score - fraud) * UNIT))
+            for column in range(groups.shape[1]):
+                group = groups[row, column]
+                if group >= 0:
+                    counts[group, scorer, fraud, place] += 1
+                    sums[group, scorer, 0, 1] += loss
+                    sums[group, scorer, 1, 1] += error
