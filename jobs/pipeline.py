@@ -158,7 +158,9 @@ class Flow:
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
-        pieces: list[tuple[Int64s, Floats, int, npt.NDArray[np.bool_], Floats, npt.NDArray[np.bool_]]] = []
+        pieces: list[
+            tuple[Int64s, Floats, int, npt.NDArray[np.bool_], Floats, npt.NDArray[np.bool_]]
+        ] = []
         letters: list[DeadLetter] = []
         windows: list[WindowMetrics] = []
         start = 0
