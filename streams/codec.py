@@ -157,7 +157,7 @@ def encode_predictions(
         decision,
         reasons,
         model_version.tolist(),
-        features.tolist(),
+        np.ascontiguousarray(features, np.float64),
         strict=True,
     )
     dumps = orjson.dumps
@@ -171,7 +171,8 @@ def encode_predictions(
                 "reasons": why,
                 "model_version": version,
                 "features": row,
-            }
+            },
+            option=orjson.OPT_SERIALIZE_NUMPY,
         )
         for id_, time_us, each, decided, why, version, row in columns
     ]

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from streams.batch import LABEL, UNKNOWN, Batch
 from streams.order import in_order
-from streams.packing import pack, unpack
+from streams.packing import load, pack, unpack
 
 _NEVER = -(2**62)
 
@@ -64,7 +64,7 @@ class LateLabels:
 
     def restore(self, state: bytes) -> None:
         """Go on from where `state` was taken."""
-        self._latest, pending = msgspec.msgpack.decode(state, type=tuple[int, bytes | None])
+        self._latest, pending = load(state, tuple[int, bytes | None])
         self._pending = [] if pending is None else [unpack(pending)]
 
     def _labels(self, events: Batch) -> Batch:

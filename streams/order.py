@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from streams.batch import EVENT, Batch
 from streams.errors import StateError
-from streams.packing import pack, unpack
+from streams.packing import load, pack, unpack
 
 Bools = npt.NDArray[np.bool_]
 Int64s = npt.NDArray[np.int64]
@@ -74,14 +74,13 @@ class Sorter:
 
     def restore(self, state: bytes) -> None:
         """Go on from where `state` was taken; `StateError` if it is of another lateness."""
-        lateness, self._watermark, held = msgspec.msgpack.decode(
-            state, type=tuple[int, int, bytes | None]
-        )
+        lateness, watermark, held = load(state, tuple[int, int, bytes | None])
         if lateness != self._lateness:
             raise StateError(
                 f"the saved order buffer is for a lateness of {lateness} us, this run wants "
                 f"{self._lateness} us; start with that lateness or with a new state folder"
             )
+        self._watermark = watermark
         self._sorted = [] if held is None else [unpack(held)]
         self._fresh, self._fresh_from = [], -_NEVER
 

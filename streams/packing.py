@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,6 +12,8 @@ import pyarrow as pa
 from streams.batch import Batch
 from streams.columns import text_lengths
 from streams.errors import StateError
+
+T = TypeVar("T")
 
 _ARRAYS = tuple(field.name for field in fields(Batch)[:-1])
 
@@ -30,6 +32,14 @@ def unpack(state: bytes) -> Batch:
         return Batch(**columns, texts=tuple(map(_unpacked_text, texts)))
     except (msgspec.MsgspecError, ValueError, TypeError, pa.ArrowException) as error:
         raise StateError(f"saved rows cannot be read back: {error}") from None
+
+
+def load(state: bytes, kind: type[T]) -> T:
+    """What msgspec's msgpack made these bytes of; `StateError` if it was nothing of this kind."""
+    try:
+        return msgspec.msgpack.decode(state, type=kind)
+    except msgspec.DecodeError as error:
+        raise StateError(f"saved state cannot be read back: {error}") from None
 
 
 def _packed(array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], bytes]:

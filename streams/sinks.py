@@ -45,20 +45,17 @@ class PredictionsParquet:
     def truncate_after(self, parts: int) -> None:
         """Keep the first `parts` parts and no other; 0 starts anew. To be called first."""
         with _writing(self._folder):
-            finished = _parts_in(self._path)
-            if parts and not self._folder.exists() and finished == parts:
-                self._folder.mkdir()
-                self._path.rename(self._part(parts))
             self._folder.mkdir(parents=True, exist_ok=True)
-            numbers = sorted(int(path.stem) for path in self._folder.glob("*.parquet"))
-            if parts and parts not in numbers:
-                raise StateError(
-                    f"{self._folder}: the saved state counts {parts} parts, here are "
-                    f"{len(numbers)}; put the folder back or start with an empty one"
-                )
-            for number in numbers:
-                if number > parts:
-                    self._part(number).unlink()
+            if self._count(parts) < parts and _parts_in(self._path) == parts:
+                self._drop_after(0)
+                self._path.rename(self._part(1, parts))
+            self._drop_after(parts)
+        counted = self._count(parts)
+        if counted != parts:
+            raise StateError(
+                f"{self._folder}: the saved state counts {parts} parts, here are {counted}; put "
+                "the folder back as it was or start with an empty one"
+            )
         self._parts = parts
 
     def write(self, rows: pa.Table) -> None:
@@ -72,12 +69,11 @@ class PredictionsParquet:
         """Make what was written since the last commit a part; the number of parts."""
         self._write_group()
         if self._writer is not None:
-            part = self._part(self._parts + 1)
             with _writing(self._path):
                 self._writer.close()
                 self._writer = None
                 _sync(self._aside)
-                self._aside.rename(part)
+                self._aside.rename(self._part(self._parts + 1, self._parts + 1))
                 _sync(self._folder)
             self._parts += 1
         return self._parts
@@ -85,24 +81,40 @@ class PredictionsParquet:
     def finish(self) -> Path:
         """Commit and make all parts the one file; what was there before is replaced whole."""
         self.commit()
-        parts = sorted(self._folder.glob("*.parquet"), key=lambda path: int(path.stem))
-        schema = self._schema.with_metadata({_PARTS: str(self._parts).encode()})
+        parts = [self._part(*span) for span in self._there()]
         with _writing(self._path):
-            with pq.ParquetWriter(self._aside, schema) as writer:
-                for group in _groups(parts):
-                    writer.write_table(group.cast(schema))
-            _sync(self._aside)
-            self._aside.rename(self._path)
+            if len(parts) == 1:
+                parts.pop().rename(self._path)
+            else:
+                with pq.ParquetWriter(self._aside, self._numbered(self._parts)) as writer:
+                    for group in _groups(parts):
+                        writer.write_table(group.cast(writer.schema))
+                _sync(self._aside)
+                self._aside.rename(self._path)
             _sync(self._path.parent)
-            emptied = self._folder.with_name(self._folder.name + ".old")
-            self._folder.rename(emptied)
-            for part in emptied.iterdir():
+            for part in reversed(parts):
                 part.unlink()
-            emptied.rmdir()
+            self._folder.rmdir()
         return self._path
 
-    def _part(self, number: int) -> Path:
-        return self._folder / f"{number:08d}.parquet"
+    def _part(self, first: int, last: int) -> Path:
+        return self._folder / f"{first:08d}-{last:08d}.parquet"
+
+    def _there(self) -> list[tuple[int, int]]:
+        """The first and last number of each part in the folder; a finished file has many."""
+        stems = (path.stem.split("-") for path in self._folder.glob("*.parquet"))
+        return sorted((int(first), int(last)) for first, last in stems)
+
+    def _count(self, parts: int) -> int:
+        return sum(last - first + 1 for first, last in self._there() if last <= parts)
+
+    def _drop_after(self, parts: int) -> None:
+        for span in self._there():
+            if span[1] > parts:
+                self._part(*span).unlink()
+
+    def _numbered(self, parts: int) -> pa.Schema:
+        return self._schema.with_metadata({_PARTS: str(parts).encode()})
 
     def _write_group(self) -> None:
         if not self._rows:
@@ -111,8 +123,9 @@ class PredictionsParquet:
             try:
                 if self._writer is None:
                     self._folder.mkdir(parents=True, exist_ok=True)
-                    self._writer = pq.ParquetWriter(self._aside, self._schema)
-                self._writer.write_table(pa.concat_tables(self._waiting))
+                    schema = self._numbered(self._parts + 1)
+                    self._writer = pq.ParquetWriter(self._aside, schema)
+                self._writer.write_table(pa.concat_tables(self._waiting).cast(self._writer.schema))
             except (OSError, pa.ArrowException):
                 self._abandon()
                 raise

@@ -12,6 +12,7 @@ import numpy as np
 from streams.batch import Batch
 from streams.errors import ConfigError, DeadLetter, InputError, StateError
 from streams.late_labels import LateLabels
+from streams.packing import load
 from streams.readers import START, CsvReader, JsonReader, ParquetReader, Position, Reader
 from streams.schema import Event
 
@@ -116,10 +117,7 @@ class FileSource:
 
     def restore(self, state: bytes) -> None:
         """Go on from where `state` was taken; the files read so far must be the first ones here."""
-        try:
-            saved = msgspec.msgpack.decode(state, type=_State)
-        except msgspec.DecodeError as error:
-            raise StateError(f"the saved position cannot be read: {error}") from None
+        saved = load(state, _State)
         paths = [str(path) for path in self.paths]
         if (saved.labels is None) != (self._labels is None) or paths != saved.paths:
             raise StateError(

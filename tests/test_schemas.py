@@ -1,0 +1,83 @@
+"""The schemas in docs/schemas are those of the fraud pipeline, and say what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from streams.codec import Decoder, encode_predictions
+from streams.errors import DeadLetter, Reason
+from streams.schema import Category, Event, Label, Number
+from streams.schemas import encode, schemas
+from streams.sinks import encode_dead_letter
+
+TRANSACTION = Event(
+    "transaction",
+    keys=("customer", "terminal"),
+    numbers=(Number("amount", scale=2, maximum=100_000),),
+    label=Label("fraud", maturity="7d"),
+)
+VISIT = Event(
+    "visit",
+    keys=("user",),
+    numbers=(Number("price", scale=3, minimum=-5, maximum=5, required=False),),
+    categories=(Category("country", required=False), Category("device")),
+    label=Label("bought"),
+)
+FOLDER = Path(__file__).parent.parent / "docs" / "schemas"
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.5, -9.0, 1_522_540_831_000_000, "", "a", "x" * 300, [], {}])
+    | st.just("2018-04-01T00:00:31Z")
+)
+
+
+def records(event: Event) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects with the event's and the label's fields, right or wrong."""
+    names = (*event.fields, event.label.name, "v")
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, values))
+
+
+@pytest.mark.parametrize("name", schemas(TRANSACTION))
+def test_the_files_are_those_of_the_code(name: str) -> None:
+    assert (FOLDER / f"{name}.json").read_bytes() == encode(schemas(TRANSACTION)[name])
+
+
+@pytest.mark.parametrize("event", [TRANSACTION, VISIT])
+def test_schemas_are_valid(event: Event) -> None:
+    for schema in schemas(event).values():
+        Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("event", [TRANSACTION, VISIT])
+@given(draw=st.data())
+def test_what_the_decoder_takes_the_schema_takes(event: Event, draw: st.DataObject) -> None:
+    record = draw.draw(records(event))
+    name = "label" if event.label.name in record else event.name
+    batch, _ = Decoder(event).decode([orjson.dumps(record)], received=2**60)
+    valid = Draft202012Validator(schemas(event)[name]).is_valid(record)
+    assert valid or not len(batch)
+
+
+def test_predictions_are_valid() -> None:
+    (line,) = encode_predictions(
+        ["a"], np.ones(1, int), np.ones(1), ["review"], [["x"]], np.zeros(1, int), np.ones((1, 2))
+    )
+    Draft202012Validator(schemas(TRANSACTION)["prediction"]).validate(orjson.loads(line))
+
+
+@pytest.mark.parametrize("raw", [b"{", b"\xff"])
+def test_dead_letters_are_valid(raw: bytes) -> None:
+    letter = DeadLetter(Reason.NOT_JSON, "no JSON", "in", 0, 5, 7, raw)
+    content = orjson.loads(encode_dead_letter(letter))
+    Draft202012Validator(schemas(TRANSACTION)["dead_letter"]).validate(content)
