@@ -1,4 +1,4 @@
-"""The worked pipeline: card fraud. What a transaction is, what is computed of it, and who scores it."""
+"""The worked pipeline: what a card transaction is, what is computed of it, and who scores it."""
 
 from __future__ import annotations
 

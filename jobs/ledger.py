@@ -1,4 +1,4 @@
-"""The ledger: everything that came in is somewhere. Kept by the run, recomputable from what it wrote."""
+"""The ledger: everything that came in is somewhere."""
 
 from __future__ import annotations
 

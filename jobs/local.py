@@ -1,13 +1,14 @@
-"""The embedded host: one process drives the flow over a source, keeps its state, writes what comes out.
+"""The embedded host: one process drives the flow over a source and keeps its state.
 
     run = LocalRun(pipeline, source, out)
     for step in run:        # one batch each
         ...                 # show progress
     summary = run.finish()
 
-A step takes a batch, notes it in the journal, carries it through the flow and hands the results to the sinks. Every few
-seconds state, input position and sink positions are committed as one snapshot, and a run that was killed goes on from
-the last one: what it had written after it is cut off and made again, to the same bytes.
+A step takes a batch, carries it through the flow, notes it in the journal and hands the results to
+the sinks. Every few seconds state, input position and sink positions are committed as one snapshot,
+and a run that was killed goes on from the last one: what it had written since is cut off and made
+again, to the same bytes.
 """
 
 from __future__ import annotations
@@ -268,7 +269,7 @@ class LocalRun:
         self._kept = self.sequence
 
     def close(self) -> None:
-        """Commit everything and let go of the state folder, for this or another process to go on."""
+        """Commit everything and let go of the state folder, for whoever goes on."""
         self.commit(wait=True)
         self._state.close()
         self._journal.close()

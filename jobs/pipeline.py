@@ -1,7 +1,7 @@
 """The flow, once, top to bottom: admit, features, score, join, evaluate, learn.
 
-A `Pipeline` is what a user declares; a `Flow` is its state and the one method that carries a batch through it. Hosts
-bring batches, take what comes out, and keep the state.
+A `Pipeline` is what a user declares; a `Flow` is its state and the one method that carries a batch
+through it. Hosts bring batches, take what comes out, and keep the state.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from streams.schema import Event, duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 KEY_WORDS = 4
 """Words of a row of ids before the keys."""
 
@@ -46,7 +47,7 @@ class Slice:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """An event, its features, and the models that score it: what a pipeline file defines as `pipeline`.
+    """What a pipeline file defines as `pipeline`: an event, its features, the models that score it.
 
     `every`: examples between versions. `every_time`: event time between them, such as "1h"; none
     by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
@@ -109,9 +110,9 @@ class Scored:
     """(n, models) the champion first."""
     version: Int64s
     """(n,) the version that scored."""
-    review: npt.NDArray[np.bool_]
+    review: Bools
     """(n,) whether the decision is review."""
-    late: npt.NDArray[np.bool_]
+    late: Bools
     """(n,) whether the event came later than the lateness."""
     features: Floats
     """(n, features)."""
@@ -158,9 +159,7 @@ class Flow:
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
-        pieces: list[
-            tuple[Int64s, Floats, int, npt.NDArray[np.bool_], Floats, npt.NDArray[np.bool_]]
-        ] = []
+        pieces: list[tuple[Int64s, Floats, int, Bools, Floats, Bools]] = []
         letters: list[DeadLetter] = []
         windows: list[WindowMetrics] = []
         start = 0
@@ -184,9 +183,7 @@ class Flow:
             start = stop
         return self._gather(pieces, letters, windows)
 
-    def _featurize(
-        self, rows: Batch, admission: Admission, admitted: npt.NDArray[np.bool_]
-    ) -> Floats:
+    def _featurize(self, rows: Batch, admission: Admission, admitted: Bools) -> Floats:
         """Features (n, names) of the admitted events; labels reach both entities' windows."""
         lines = np.where(admitted, np.cumsum(admitted) - 1, -1)
         whole = self.features.update(

@@ -1,4 +1,4 @@
-"""The state of a flow as one atomic unit: key records, labels, models, metrics, and where the input stood."""
+"""The state of a flow as one atomic unit: key records, labels, models, metrics, position."""
 
 from __future__ import annotations
 

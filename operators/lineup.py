@@ -1,7 +1,7 @@
-"""The lineup: champion, challengers and baselines, who all score every event and learn every example.
+"""The lineup: champion, challengers and baselines, who all score and learn everything.
 
-Versions advance together, after every so many examples or every so much event time, so which version scores an event
-depends on the stream alone.
+Versions advance together, after every so many examples or every so much event time, so which
+version scores an event depends on the stream alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sample(idents: Int64s, rate: float, kept: npt.NDArray[np.bool_]) -> None:
 
 
 class Lineup:
-    """Models by name, the champion first. `every` examples make a version, or `every_us` of event time.
+    """Models by name, the champion first; `every` examples, or `every_us` of event time, a version.
 
     `sequence` numbers the version in force; 0 is what the models say before any example.
     """
@@ -87,7 +87,7 @@ class Lineup:
         self.learnt += len(y)
 
     def advance(self, clock_us: int) -> bool:
-        """Publish new versions if they are due by examples learnt or by event time; says whether."""
+        """Publish new versions if they are due, by examples or by event time; says whether."""
         by_time = clock_us >= self.due_us
         if self.every_us and (by_time or self.due_us == FOREVER):
             self.due_us = (clock_us // self.every_us + 1) * self.every_us

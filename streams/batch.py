@@ -1,4 +1,4 @@
-"""Batch: events and labels as columns, in the order they are to be processed. One event is a batch of one."""
+"""Batch: events and labels as columns, in processing order. One event is a batch of one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Batch:
     offset: Int64s
     """(n,) the record's place there."""
     texts: tuple[pa.Array, ...]
-    """1 + K columns, each a large_string or int64 array: the id, then each key, as they were written."""
+    """1 + K columns, large_string or int64: the id, then each key, as they were written."""
 
     def __len__(self) -> int:
         return len(self.kind)

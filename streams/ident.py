@@ -1,8 +1,9 @@
 """Idents: every id and entity key as 128 bits that sort, hash and compare fast.
 
-A canonical decimal below 10**18 (no sign, no leading zero) *is* its number: `(0, number)`. Any other text is
-`(hash, hash)`, the 128-bit MurmurHash3 (Appleby, 2011) of its UTF-8 bytes with an odd high word, so the two kinds never
-meet. Ties in time are broken by the low word: numbers in numeric order, other texts in a fixed arbitrary order.
+A canonical decimal below 10**18 (no sign, no leading zero) *is* its number: `(0, number)`. Any
+other text is `(hash, hash)`, the 128-bit MurmurHash3 (Appleby, 2011) of its UTF-8 bytes with an odd
+high word, so the two kinds never meet. Ties in time are broken by the low word: numbers in numeric
+order, other texts in a fixed arbitrary order.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ import pyarrow as pa
 from streams.jit import kernel
 
 Int64s = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
 _LOW = 0x7FFFFFFFFFFFFFFF
 _DIGITS = 18
 _TEXT = "Array(uint8, 1, 'C', readonly=True)"
 _PLACES = "Array(int64, 1, 'C', readonly=True)"
 
 
-@kernel("uint64(uint64, uint64)", inline=False)
-def rotate(x, by):  # type: ignore[no-untyped-def]
+@kernel("uint64(uint64, uint64)")
+def rotate(x: np.uint64, by: np.uint64) -> np.uint64:
     """Rotate 64 bits left."""
     return (x << by) | (x >> (np.uint64(64) - by))
 
 
 @kernel("uint64(uint64)")
-def mix(h):  # type: ignore[no-untyped-def]
+def mix(h: np.uint64) -> np.uint64:
     """Spread every bit of a 64-bit word over all of it (MurmurHash3's finaliser)."""
     h ^= h >> np.uint64(33)
     h *= np.uint64(0xFF51AFD7ED558CCD)
@@ -38,7 +40,7 @@ def mix(h):  # type: ignore[no-untyped-def]
 
 
 @kernel(f"void({_TEXT}, int64, int64, int64[::1])")
-def _murmur(data, start, stop, out):  # type: ignore[no-untyped-def]
+def _murmur(data: Bytes, start: int, stop: int, out: Int64s) -> None:
     c1 = np.uint64(0x87C37B91114253D5)
     c2 = np.uint64(0x4CF5AD432745937F)
     h1 = np.uint64(0)
@@ -73,12 +75,12 @@ def _murmur(data, start, stop, out):  # type: ignore[no-untyped-def]
 
 
 @kernel(f"void({_PLACES}, {_TEXT}, int64[:, ::1])")
-def _idents(offsets, data, out):  # type: ignore[no-untyped-def]
+def _idents(offsets: Int64s, data: Bytes, out: Int64s) -> None:
     for i in range(len(offsets) - 1):
         start = offsets[i]
         stop = offsets[i + 1]
         decimal = 0 < stop - start <= _DIGITS and (data[start] != 48 or stop - start == 1)
-        number = 0
+        number = np.int64(0)
         for j in range(start, stop):
             digit = np.int64(data[j]) - 48
             if not decimal or digit < 0 or digit > 9:

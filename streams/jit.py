@@ -1,8 +1,9 @@
 """The one door to numba: `kernel` is a typed `njit` whose cache cannot go stale.
 
-numba keys its disk cache by the kernel's own file, so a kernel that inlines one from another file would keep the old
-code when that file changes. Here the cache folder is named by the content of the file and of every file its kernels
-come from. `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python.
+numba keys its disk cache by the kernel's own file, so a kernel that inlines one from another file
+would keep the old code when that file changes. Here the cache folder is named by the content of the
+file and of every file its kernels come from. `NUMBA_DISABLE_JIT=1` runs every kernel as plain
+Python.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core import config as numba_config
 from numba.core.cgutils import get_null_value
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
@@ -27,6 +28,7 @@ CACHE = Path(
     os.environ.get("HEADRACE_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
 )
+config: Any = numba_config  # its names are set at run time
 _digests: dict[str, bytes] = {}
 _announced = False
 
@@ -36,7 +38,8 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
 
     Strict IEEE arithmetic in program order (no fastmath), numpy's rules for division by zero, and
     the interpreter lock released while it runs. With no signature it compiles at its first call:
-    for kernels that only other kernels call.
+    for kernels that only other kernels call. An `inline` one
+    becomes part of its callers.
 
     >>> @kernel("int64(int64)")
     ... def double(x: int) -> int:
@@ -52,11 +55,14 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
             if signatures and not config.DISABLE_JIT and not folder.exists():
                 _announce()
             config.CACHE_DIR = str(folder)
-        options = {"cache": cached, "nogil": True, "error_model": "numpy"}
-        if inline:
-            options["inline"] = "always"
-        compiled = numba.njit(list(signatures) or None, **options)(function)
-        return compiled  # type: ignore[no-any-return]
+        compile_it: Any = numba.njit(
+            list(signatures) or None,
+            cache=cached,
+            nogil=True,
+            error_model="numpy",
+            inline="always" if inline else "never",
+        )
+        return compile_it(function)  # type: ignore[no-any-return]
 
     return wrap
 
@@ -84,7 +90,7 @@ def _announce() -> None:
         sys.stderr.flush()
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def borrow(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - numba passes it
     """The same array without its owner, inside a kernel.
 
@@ -93,12 +99,13 @@ def borrow(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - numba pass
     """
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        struct = make_array(array)
+        struct: Any = make_array(array)  # type: ignore[no-untyped-call]
+        null: Any = get_null_value
         given, lent = struct(context, builder, arguments[0]), struct(context, builder)
         for name in ("data", "shape", "strides", "itemsize", "nitems"):
             setattr(lent, name, getattr(given, name))
-        lent.meminfo = get_null_value(lent.meminfo.type)
-        lent.parent = get_null_value(lent.parent.type)
+        for name in ("meminfo", "parent"):
+            setattr(lent, name, null(getattr(lent, name).type))
         return lent._getvalue()  # noqa: SLF001 - the way numba's own intrinsics end
 
     return array(array), codegen

@@ -1,4 +1,4 @@
-"""What an event is made of: declared once by the pipeline, obeyed by decoder, batch, windows and JSON Schema."""
+"""What an event is made of, declared once: decoder, batch, windows and JSON Schema obey it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Number:
     @property
     def largest(self) -> int:
         """The largest magnitude of the held integer."""
-        return max(abs(round(bound * 10**self.scale)) for bound in (self.minimum, self.maximum))
+        unit: int = 10**self.scale
+        return max(abs(round(bound * unit)) for bound in (self.minimum, self.maximum))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,5 +109,6 @@ class Event:
     @property
     def fields(self) -> tuple[str, ...]:
         """Every field name: id, time, keys, numbers, categories."""
-        values = tuple(field.name for field in (*self.numbers, *self.categories))
-        return (self.id, self.time, *self.keys, *values)
+        numbers = (number.name for number in self.numbers)
+        categories = (category.name for category in self.categories)
+        return (self.id, self.time, *self.keys, *numbers, *categories)
