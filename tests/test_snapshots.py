@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +36,10 @@ def batch_of(state):
 def live(folder, acknowledged, operation, seconds):
     def perhaps_die(event, _):
         nonlocal operation
-        operation -= event in {"open", "os.rename", "os.remove"}
-        if operation == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in {"open", "os.rename", "os.remove"}:
+            operation -= 1
+            if operation == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
     snapshots = Snapshots(folder, "p")
     batch = batch_of(snapshots.load())
     os.pwrite(acknowledged, batch.to_bytes(8, "little"), 0)
@@ -59,7 +59,8 @@ acknowledged = os.open(folder.parent / "acknowledged", os.O_RDWR | os.O_CREAT)
 for life in range(int(sys.argv[2])):
     pid = os.fork()
     if pid == 0:
-        live(folder, acknowledged, life if life % 2 else -1, 0 if life % 2 else draw.uniform(1e-3, 2e-2))
+        seconds = 0 if life % 2 else draw.uniform(1e-3, 2e-2)
+        live(folder, acknowledged, life if life % 2 else -1, seconds)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1])
     batch = int.from_bytes(os.pread(acknowledged, 8, 0), "little")
     pid = os.fork()
@@ -94,18 +95,6 @@ def flip(path: Path, byte: int) -> None:
     raw = bytearray(path.read_bytes())
     raw[byte] ^= 16
     path.write_bytes(raw)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 1 MB, where that is permitted."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small file system is not permitted here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @given(
