@@ -14,7 +14,7 @@ precision and recall without a fraud, anything of no examples.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,21 +46,18 @@ def group(score: Floats, label: Labels) -> Groups:
 def ranked(score: Floats, label: Labels) -> tuple[Floats, Groups]:
     """The distinct scores, highest first, and the labels counted at each.
 
+    Bits of floats from 0 to 1 order as the floats do and leave the sign bit free, so score and
+    label are sorted as one integer: less than half the time of sorting an index.
+
     >>> ranked(np.array([0.1, 0.9, 0.9]), np.array([0, 1, 0], np.int8))[0].tolist()
     [0.9, 0.1]
     """
-    order = np.argsort(-score)
-    descending = score[order]
-    starts = _starts(descending)
-    found = np.r_[0, np.cumsum(label[order], dtype=np.int64)]
-    stops = np.r_[starts[1:], len(score)]
-    frauds = found[stops] - found[starts]
-    return descending[starts], Groups(frauds, stops - starts - frauds)
-
-
-def _starts(ordered: NDArray[Any]) -> Ints:
-    """Where each run of equal values begins; shape (runs,)."""
-    return np.flatnonzero(np.r_[ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]])
+    bits = np.ascontiguousarray(score, np.float64).view(np.int64)
+    keys = np.sort(bits << 1 | np.asarray(label, np.int64))[::-1]
+    descending, found = keys >> 1, np.r_[0, np.cumsum(keys & 1)]
+    bounds = np.flatnonzero(np.diff(descending, prepend=-1, append=-1))
+    frauds = np.diff(found[bounds])
+    return descending[bounds[:-1]].view(np.float64), Groups(frauds, np.diff(bounds) - frauds)
 
 
 def auc_of(groups: Groups) -> float:
@@ -245,32 +242,30 @@ def compromised_among_top(customer: Ints, score: Floats, label: Labels, k: int) 
 
 
 class Cards(NamedTuple):
-    """Examples by customer: the m distinct ones, and where each begins in the order of all n."""
+    """The m distinct customers, ascending, and the place among them of each of n examples."""
 
     customer: Ints
-    starts: Ints
-    order: Ints
+    place: Ints
 
 
 def cards(customer: Ints) -> Cards:
-    """Sort the examples by customer, once for several scores.
+    """Find the cards of examples, once for several scores.
 
     >>> cards(np.array([5, 4])).customer.tolist()
     [4, 5]
     """
-    order = np.argsort(customer)
-    ordered = customer[order]
-    starts = _starts(ordered)
-    return Cards(ordered[starts], starts, order)
+    return Cards(*np.unique(customer, return_inverse=True))
 
 
 def compromised_among_top_of(by: Cards, score: Floats, label: Labels, k: int) -> Ints:
     """See `compromised_among_top`."""
     if not len(by.customer):
         return by.customer
-    highest = np.maximum.reduceat(score[by.order], by.starts)
-    least = np.partition(highest, -k)[-k] if k < len(highest) else -np.inf
+    highest = np.zeros(len(by.customer))
+    np.maximum.at(highest, by.place, score)
+    least = np.partition(highest, -k)[-k] if k < len(highest) else 0.0
     near = np.flatnonzero(highest >= least)
     top = near[np.argsort(-highest[near], kind="stable")[:k]]
-    worst = np.maximum.reduceat(label[by.order], by.starts)
-    return np.asarray(by.customer[top[worst[top] == 1]], np.int64)
+    compromised = np.zeros(len(highest), np.bool_)
+    compromised[by.place[label == 1]] = True
+    return np.asarray(by.customer[top[compromised[top]]], np.int64)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from operators import metrics
 from operators.evaluate import METRICS, Prequential, WindowMetrics
 from operators.metrics import Floats, Ints, Labels
-from operators.scorebins import ScoreBins
+from operators.scorebins import EDGES, ScoreBins
 
 SCORERS = ("champion", "prior")
 SLICES = {"channel": ("online", "terminal"), "size": ("small", "medium", "large")}
@@ -261,6 +261,23 @@ def test_binned_auc_is_off_by_at_most_half_the_pairs_in_one_bin(seed: int) -> No
     assert recall == pytest.approx(metrics.recall_at_budget(score, label), abs=2e-3)
     rough = bins.calibration_error(0, 0)
     assert rough == pytest.approx(metrics.calibration_error(score, label), abs=1e-4)
+
+
+def test_the_edges_alone_decide_the_bin_of_a_score() -> None:
+    near = [EDGES, np.nextafter(EDGES, 0), np.nextafter(EDGES, 1), np.array([0.0, 5e-324, 1.0])]
+    score = np.concatenate([*near, scored(50_000, 4)[0]])
+    bins = ScoreBins(1, 1)
+    bins.add(np.zeros((len(score), 1), np.int64), score[:, None], np.zeros(len(score), np.int8))
+    expected = np.bincount(np.searchsorted(EDGES, score, side="right"), minlength=len(EDGES) + 1)
+    np.testing.assert_array_equal(bins.counts[0, 0, 0], expected)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_columns_of_unequal_length_are_refused_and_nothing_is_taken(rows: int) -> None:
+    one, two = Prequential(("champion",)), np.array([1, 2])
+    with pytest.raises(ValueError, match="2 labels and customers"):
+        one.observe(two, two, np.full((2, 1), 0.5), np.zeros(2, np.int8), np.arange(rows))
+    assert one.overall() == []
 
 
 def test_summed_losses_are_those_of_the_scores() -> None:
