@@ -12,7 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.idtable import FIRST, HI, LO, NEXT, add_row, drop_row, find_row
+from operators.idtable import (
+    AHEAD,
+    FIRST,
+    HI,
+    LO,
+    NEXT,
+    add_row,
+    drop_row,
+    expect,
+    find_row,
+    spread,
+)
 from operators.labels import (
     ADMITTED,
     BY_LABEL,
@@ -28,7 +39,7 @@ from operators.labels import (
 )
 from streams.batch import EVENT
 from streams.ident import mix
-from streams.jit import kernel
+from streams.jit import borrow, kernel
 
 Int64s = npt.NDArray[np.int64]
 
@@ -139,7 +150,9 @@ def _forget(ids, slots, spill, states, waiting, queue, book, counts):  # type: i
         row = book[FIRST]
         if row == book[NEXT] or ids[row, TIME] >= limit:
             break
-        drop_row(slots, spill, book, ids[row, HI], ids[row, LO], row)
+        if row + AHEAD < book[NEXT]:
+            expect(slots, ids[row + AHEAD, HI], ids[row + AHEAD, LO])
+        drop_row(slots, spill, book, spread(ids[row, HI], ids[row, LO]), row)
         at = find(states, row, 0)
         if at >= 0:
             drop(states, at)
@@ -202,6 +215,20 @@ def admit(  # type: ignore[no-untyped-def]
     short_examples,
 ):
     """Process rows; returns the first row that was not and how many examples there are."""
+    time, idents, numbers, categories = (
+        borrow(time),
+        borrow(idents),
+        borrow(numbers),
+        borrow(categories),
+    )
+    ids, slots, spill, book = borrow(ids), borrow(slots), borrow(spill), borrow(book)
+    states, waiting, queue, counts = (
+        borrow(states),
+        borrow(waiting),
+        borrow(queue),
+        borrow(counts),
+    )
+    long_examples, short_examples = borrow(long_examples), borrow(short_examples)
     e = 0
     for i in range(start, stop):
         now = time[i]
@@ -221,8 +248,12 @@ def admit(  # type: ignore[no-untyped-def]
                 counts[_MATURED] += 1
                 if e == budget:
                     return i, e
-        _forget(ids, slots, spill, states, waiting, queue, book, counts)
+        old = book[FIRST] < book[NEXT] and ids[book[FIRST], TIME] < book[CLOCK] - book[RETENTION]
+        if old or book[HEAD] < book[TAIL]:
+            _forget(ids, slots, spill, states, waiting, queue, book, counts)
 
+        if i + AHEAD < stop:
+            expect(slots, idents[i + AHEAD, 0, HI], idents[i + AHEAD, 0, LO])
         out = i - start
         hi = idents[i, 0, HI]
         lo = idents[i, 0, LO]
@@ -232,7 +263,8 @@ def admit(  # type: ignore[no-untyped-def]
         longs[KNOWN, out] = 0
         shorts[IS_LATE, out] = 0
         shorts[VALUE, out] = 255
-        row = find_row(slots, spill, ids, book, hi, lo)
+        h = spread(hi, lo)
+        row = find_row(slots, spill, ids, book, h, hi, lo)
         if kind[i] == EVENT:
             longs[WHEN, out] = now
             late = now < book[NEWEST] - book[LATENESS]
@@ -257,7 +289,7 @@ def admit(  # type: ignore[no-untyped-def]
                 for k in range(keys.shape[1]):
                     ids[row, KEYS + 2 * k] = keys[out, k, HI]
                     ids[row, KEYS + 2 * k + 1] = keys[out, k, LO]
-                add_row(slots, spill, book, hi, lo, row)
+                add_row(slots, spill, book, h, row)
                 at = find(waiting, hi, lo) if book[WAITING] else -1
                 if at >= 0:
                     word = waiting[at, 0]

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.ident import mix
-from streams.jit import kernel
+from streams.jit import borrow, kernel, prefetch
 
 Int64s = npt.NDArray[np.int64]
 
@@ -31,6 +31,7 @@ HI, LO = 0, 1
 """Words of a row of the log that hold its id."""
 
 BUCKET = 16
+AHEAD = 8
 BLOCKS = 65_535
 _SMALLEST = 1 << 10
 
@@ -104,6 +105,14 @@ def places(slots, h):  # type: ignore[no-untyped-def]
     return np.int64(one) * BUCKET, np.int64(other) * BUCKET, np.int64(tag)
 
 
+@kernel("void(uint32[::1], int64, int64)")
+def expect(slots, hi, lo):  # type: ignore[no-untyped-def]
+    """Fetch the buckets of an id that will be asked for a few rows later."""
+    one, other, _ = places(len(slots), spread(hi, lo))
+    prefetch(slots, one)
+    prefetch(slots, other)
+
+
 @kernel("int64(int64[:, ::1], int64[::1], int64, int64, int64)")
 def search_block(ids, book, block, hi, lo):  # type: ignore[no-untyped-def]
     """The live row of a block that has this id, or -1."""
@@ -116,10 +125,10 @@ def search_block(ids, book, block, hi, lo):  # type: ignore[no-untyped-def]
     return -1
 
 
-@kernel("int64(uint32[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64)")
-def find_row(slots, spill, ids, book, hi, lo):  # type: ignore[no-untyped-def]
-    """The live row that has this id, or -1."""
-    one, other, tag = places(len(slots), spread(hi, lo))
+@kernel("int64(uint32[::1], int64[::1], int64[:, ::1], int64[::1], uint64, int64, int64)")
+def find_row(slots, spill, ids, book, h, hi, lo):  # type: ignore[no-untyped-def]
+    """The live row that has this id, whose hash is h, or -1."""
+    one, other, tag = places(len(slots), h)
     for begin in (one, other):
         for s in range(begin, begin + BUCKET):
             slot = np.int64(slots[s])
@@ -144,10 +153,10 @@ def filled(slots, begin):  # type: ignore[no-untyped-def]
     return BUCKET
 
 
-@kernel("void(uint32[::1], int64[::1], int64[::1], int64, int64, int64)")
-def add_row(slots, spill, book, hi, lo, row):  # type: ignore[no-untyped-def]
-    """Enter a row whose id is not there; the list has room."""
-    one, other, tag = places(len(slots), spread(hi, lo))
+@kernel("void(uint32[::1], int64[::1], int64[::1], uint64, int64)")
+def add_row(slots, spill, book, h, row):  # type: ignore[no-untyped-def]
+    """Enter a row whose id, of hash h, is not there; the list has room."""
+    one, other, tag = places(len(slots), h)
     size = filled(slots, one)
     if size > 0:
         rival = filled(slots, other)
@@ -161,15 +170,15 @@ def add_row(slots, spill, book, hi, lo, row):  # type: ignore[no-untyped-def]
         book[SPILLED] += 1
 
 
-@kernel("void(uint32[::1], int64[::1], int64[::1], int64, int64, int64)")
-def drop_row(slots, spill, book, hi, lo, row):  # type: ignore[no-untyped-def]
-    """Remove a row that is there."""
+@kernel("void(uint32[::1], int64[::1], int64[::1], uint64, int64)")
+def drop_row(slots, spill, book, h, row):  # type: ignore[no-untyped-def]
+    """Remove a row that is there, of an id of hash h."""
     for s in range(book[SPILLED]):
         if spill[s] == row:
             book[SPILLED] -= 1
             spill[s] = spill[book[SPILLED]]
             return
-    one, other, tag = places(len(slots), spread(hi, lo))
+    one, other, tag = places(len(slots), h)
     wanted = np.uint32(tag << 16 | ((row >> book[SHIFT]) % BLOCKS + 1))
     for begin in (one, other):
         size = filled(slots, begin)
@@ -183,5 +192,8 @@ def drop_row(slots, spill, book, hi, lo, row):  # type: ignore[no-untyped-def]
 @kernel("void(uint32[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64)")
 def add_rows(slots, spill, ids, book, start, stop):  # type: ignore[no-untyped-def]
     """Enter the rows [start, stop) of the log."""
+    slots, spill, book = borrow(slots), borrow(spill), borrow(book)
     for row in range(start, stop):
-        add_row(slots, spill, book, ids[row, HI], ids[row, LO], row)
+        if row + AHEAD < stop:
+            expect(slots, ids[row + AHEAD, HI], ids[row + AHEAD, LO])
+        add_row(slots, spill, book, spread(ids[row, HI], ids[row, LO]), row)

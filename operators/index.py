@@ -63,6 +63,7 @@ _SAVED = {
 }
 _REBUILT_AT_ONCE = 1 << 16
 _LEAST_QUEUE = 64
+_LEAST_ROOM = 1024
 _NO_LABELS = np.zeros((0, 3), np.int64)
 
 
@@ -105,6 +106,7 @@ class Index:
         self._waiting = table_of(_NO_LABELS, 0)
         self._queue = np.zeros((_LEAST_QUEUE, 2), np.int64)
         self._spill = np.zeros(0, np.int64)
+        self._room = 0
         self._rebuild(0)
 
     @property
@@ -142,7 +144,7 @@ class Index:
         if budget < 1:
             raise ValueError(f"index: wanted a budget of at least 1 example, got {budget}")
         rows = len(batch) - start
-        self._make_room(rows, int(np.count_nonzero(batch.kind[start:] == LABEL)))
+        self._make_room_for(batch, start)
         most = min(budget, self.pending + 2 * rows)
         keys = np.empty((rows, self._keys, 2), np.int64)
         longs, shorts = np.empty((4, rows), np.int64), np.empty((3, rows), np.uint8)
@@ -217,12 +219,25 @@ class Index:
         self._waiting = table_of(waiting, len(waiting))
         self._queue = np.zeros((_LEAST_QUEUE + len(queue), 2), np.int64)
         self._queue[: len(queue)] = queue
+        self._room = 0
         self._rebuild(0)
 
-    def _make_room(self, rows: int, labels: int) -> None:
+    def _make_room_for(self, batch: Batch, start: int) -> None:
+        """Make room for a long batch as it is, for short ones once in a while."""
+        rows = len(batch) - start
+        if rows > _LEAST_ROOM:
+            labels = int(np.count_nonzero(batch.kind[start:] == LABEL))
+            self._make_room(rows - labels, labels)
+            self._room = 0
+        else:
+            if rows > self._room:
+                self._make_room(_LEAST_ROOM, _LEAST_ROOM)
+                self._room = _LEAST_ROOM
+            self._room -= rows
+
+    def _make_room(self, events: int, labels: int) -> None:
         """Grow the log and the tables so that this many more rows fit."""
         book = self._book
-        events = rows - labels
         self._ids.reserve(self.next_row + events)
         if slots_for(self.next_row - self.first_row + events) > len(self._slots):
             self._rebuild(events)

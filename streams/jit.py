@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite import ir
 from numba.core import config as numba_config
+from numba.core import types
 from numba.core.cgutils import get_null_value
 from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
@@ -109,3 +111,23 @@ def borrow(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - numba pass
         return lent._getvalue()  # noqa: SLF001 - the way numba's own intrinsics end
 
     return array(array), codegen
+
+
+@intrinsic
+def prefetch(typing_context: Any, array: Any, place: Any) -> Any:  # noqa: ARG001
+    """Ask for the cache line of `array[place]`, flat, that will be read or written soon.
+
+    A table larger than the cache costs one memory latency a look-up, unless several are under way.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        struct: Any = make_array(array)  # type: ignore[no-untyped-call]
+        item = builder.gep(struct(context, builder, arguments[0]).data, [arguments[1]])
+        byte = builder.bitcast(item, ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte.type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte.type], kind)
+        builder.call(function, [byte, word(1), word(3), word(1)])
+        return context.get_constant_generic(builder, signature.return_type, None)
+
+    return types.none(array, place), codegen

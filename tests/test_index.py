@@ -228,7 +228,9 @@ events = st.builds(
     Row, time=st.integers(0, 90), id=st.integers(0, 12), content=st.sampled_from([0, 0, 0, 1])
 )
 labels = st.builds(Row, time=st.integers(0, 90), id=st.integers(0, 12), label=st.integers(0, 1))
-disordered = st.lists(events | labels, min_size=1, max_size=60)
+disordered = st.integers(1, 60).flatmap(
+    lambda size: st.lists(events | labels, min_size=size, max_size=size)
+)
 nearly_sorted = disordered.map(lambda rows: sorted(rows, key=lambda row: row.time // 10))
 streams = disordered | nearly_sorted
 cuts = st.lists(
@@ -282,8 +284,8 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 @given(
-    st.lists(events, max_size=8, unique_by=lambda row: row.id),
-    st.lists(labels, max_size=12),
+    st.lists(events, min_size=2, max_size=8, unique_by=lambda row: row.id),
+    st.lists(labels, min_size=4, max_size=30),
     st.randoms(use_true_random=False),
 )
 def test_what_is_known_in_the_end_does_not_depend_on_the_order_of_arrival(
@@ -292,8 +294,7 @@ def test_what_is_known_in_the_end_does_not_depend_on_the_order_of_arrival(
     rows = [*some_events, *some_labels]
     random.shuffle(rows)
     index = new_index(1000)
-    if rows:
-        index.admit(batch_of(rows), 0, UNLIMITED)
+    index.admit(batch_of(rows), 0, UNLIMITED)
     known: dict[int, tuple[int, int]] = {}
     for row in some_labels:
         known[row.id] = max(known.get(row.id, (0, 0)), (row.time, int(row.label or 0)))

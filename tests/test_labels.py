@@ -73,7 +73,13 @@ def test_the_label_that_holds_does_not_depend_on_their_order(
     assert ends == {word(*max(labels))}
 
 
-@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(0, 9)), max_size=80))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 9)),
+        min_size=40,
+        max_size=99,
+    )
+)
 def test_a_table_holds_what_a_dict_holds(steps: list[tuple[int, int, int]]) -> None:
     table, plain = table_of(np.zeros((0, 3), np.int64), 42), {}
     for a, b, value in steps:
