@@ -142,4 +142,4 @@ def _rate(work: Callable[[], object], count: int = RECORDS) -> float:
 
 if __name__ == "__main__":
     for name, rate in run().items():
-        print(f"{name:<34} {rate / 1e6:6.2f} M/s")  # noqa: T201 - the table is what it is for
+        print(f"{name:<34} {rate / 1e6:6.2f} M/s")

@@ -33,6 +33,8 @@ VERSION = "v"
 """The optional JSON key with the version of the event's schema."""
 
 _MOST_KEYS = 64
+_REPEATED = 1
+_NOT_ONE = 2
 _Text = str | Annotated[int, msgspec.Meta(ge=0)]
 _Time = str | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Flag = bool | Annotated[int, msgspec.Meta(ge=0, le=1)]
@@ -118,10 +120,16 @@ class JsonLines:
             doubtful = [row for row, line in enumerate(lines) if len(line) > most]
             lines = [line if len(line) <= most else b"" for line in lines]
         text = b"\n".join([*lines, b"\n"])
-        records = self._decode_all(kind, lines, text)
+        aligned = text.count(b"\n") == len(lines) + 1
+        if not aligned:
+            text = b"\n".join([*(line.replace(b"\n", b" ") for line in lines), b"\n"])
         flags = np.zeros(len(lines), np.uint8)
-        if _flag_repeated_keys(np.frombuffer(text, np.uint8), flags):
-            doubtful += np.flatnonzero(flags).tolist()
+        _scan(np.frombuffer(text, np.uint8), flags)
+        aligned = aligned and not (flags & _NOT_ONE).any()
+        records = self._decode_all(kind, text) if aligned else None
+        if records is None:
+            records = [_decoded(self._json[kind], line) for line in lines]
+        doubtful += np.flatnonzero(flags & _REPEATED).tolist()
         known = {None, self._event.version}
         if None in records or not known.issuperset(map(attrgetter(VERSION), records)):
             doubtful += [
@@ -129,15 +137,12 @@ class JsonLines:
             ]
         return records, sorted(set(doubtful))
 
-    def _decode_all(self, kind: int, lines: Sequence[bytes], text: bytes) -> list[Any]:
-        decoder = self._json[kind]
+    def _decode_all(self, kind: int, text: bytes) -> list[Any] | None:
+        """The records of lines that hold one object each; None if any is bad."""
         try:
-            records = decoder.decode_lines(text)
-            if len(records) == len(lines) == text.count(b"\n") - 1:
-                return records
+            return self._json[kind].decode_lines(text)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            pass
-        return [_decoded(decoder, line) for line in lines]
+            return None
 
     def _examine(self, line: bytes) -> tuple[int, msgspec.Struct]:
         """The kind and record of one line, or `_Refused`."""
@@ -225,29 +230,44 @@ def _repeated_key(line: bytes) -> str | None:
     return next((key for place, key in enumerate(keys) if key in keys[:place]), None)
 
 
-@kernel("int64(Array(uint8, 1, 'C', readonly=True), uint8[::1])")
-def _flag_repeated_keys(text, flags):  # type: ignore[no-untyped-def]
-    """Flag the lines whose object may have a key twice, or has one written with an escape.
+def _plain() -> npt.NDArray[np.uint8]:
+    """Per byte: 1 if it means nothing outside a string, plus 2 if it is plain inside one."""
+    table = np.full(256, 3, np.uint8)
+    table[list(b'",{}[]\n')] &= 2
+    table[list(b'"\\\n')] &= 1
+    return table
+
+
+_PLAIN = _plain()
+
+
+@kernel("void(Array(uint8, 1, 'C', readonly=True), uint8[::1])")
+def _scan(text, flags):  # type: ignore[no-untyped-def]
+    """Flag lines that may have a key twice or with an escape, and those not of one object.
 
     The text ends in two newlines, so that the loop over a string needs no other bound.
     """
     hashes = np.empty(_MOST_KEYS, np.uint64)
     one, at, end = np.uint64(1), np.uint64(0), np.uint64(len(text))
-    row, depth, keys, flagged = 0, 0, 0, 0
+    row, depth, keys, opened = 0, 0, 0, 0
     expects_key = False
     while at < end and row < len(flags):
+        while _PLAIN[text[at]] & 1:
+            at += one
         byte = text[at]
         at += one
         if byte == 34:
             start = at
             escaped = False
-            byte = text[at]
-            while byte not in (34, 10):
-                if byte == 92:
-                    escaped = True
-                    at += one
+            while _PLAIN[text[at]] & 2:
                 at += one
-                byte = text[at]
+            while text[at] == 92:
+                escaped = True
+                at += one
+                at += np.uint64(text[at] != 10)
+                while _PLAIN[text[at]] & 2:
+                    at += one
+            byte = text[at]
             if expects_key and depth == 1:
                 expects_key = False
                 key = np.uint64(14695981039346656037)
@@ -257,8 +277,7 @@ def _flag_repeated_keys(text, flags):  # type: ignore[no-untyped-def]
                 for i in range(keys):
                     escaped = escaped or hashes[i] == key
                 if escaped or keys == _MOST_KEYS:
-                    flagged += 1
-                    flags[row] = 1
+                    flags[row] |= _REPEATED
                 else:
                     hashes[keys] = key
                     keys += 1
@@ -266,12 +285,15 @@ def _flag_repeated_keys(text, flags):  # type: ignore[no-untyped-def]
         elif byte == 44:
             expects_key = True
         elif byte in (123, 91):
+            opened += depth == 0
             depth += 1
             expects_key = True
         elif byte in (125, 93):
             depth -= 1
         elif byte == 10:
+            if opened != 1:
+                flags[row] |= _NOT_ONE
             row += 1
             depth = 0
             keys = 0
-    return flagged
+            opened = 0

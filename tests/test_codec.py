@@ -132,6 +132,20 @@ def test_a_bad_record_is_a_dead_letter_and_costs_no_other(record: Any, reason: R
     ]
 
 
+@pytest.mark.parametrize("before", [b'{"id":"\\', b'{\n"id":\n1}', b'{"a', b"}"])
+def test_a_field_given_twice_is_found_after_any_line(before: bytes) -> None:
+    twice = orjson.dumps(GOOD)[:-1] + b',"amount":1}'
+    _, letters = decode(GOOD, before, twice)
+    assert [letter.reason for letter in letters][1:] == [Reason.DUPLICATE_FIELD]
+
+
+def test_two_records_on_one_line_do_not_stand_in_for_an_empty_one() -> None:
+    twice = orjson.dumps(GOOD) * 2
+    batch, letters = decode(twice, GOOD | {"id": "b"}, b" ")
+    assert (batch.texts[0].to_pylist(), batch.offset.tolist()) == (["b"], [1])
+    assert [letter.reason for letter in letters] == [Reason.NOT_JSON] * 2
+
+
 def test_the_detail_names_the_unit_that_an_integer_time_looks_like() -> None:
     _, letters = decode(GOOD | {"time": TIME // 1_000_000}, GOOD | {"time": TIME // 1000})
     assert ["seconds" in letters[0].detail, "milliseconds" in letters[1].detail] == [True, True]
@@ -215,6 +229,7 @@ broken_records = st.builds(
 )
 lines = (
     broken_records
+    | st.sampled_from([orjson.dumps(GOOD) * 2, b"", b" "])
     | st.binary(max_size=30)
     | st.text(alphabet='{}[]",:\\ \n0123eNa.u-', max_size=20).map(str.encode)
     | near_records.map(orjson.dumps)
