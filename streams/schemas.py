@@ -1,6 +1,6 @@
 """JSON Schemas of what a pipeline reads and writes, for those who produce and consume its topics.
 
-`python -m streams.schemas jobs.fraud:EVENT docs/schemas` writes the files again.
+`python -m streams.schemas jobs.fraud:transaction docs/schemas` writes the files again.
 """
 
 from __future__ import annotations
