@@ -93,7 +93,8 @@ class MappedRows:
     def forget(self, before_row: int) -> None:
         """Give the disk space of all rows before this one back; they must not be used again.
 
-        Row numbers stay. Where the file system cannot do it, the space stays taken.
+        Not even by a snapshot that may still be loaded. Row numbers stay. Where the file system
+        cannot do it, the space stays taken.
         """
         stop = min(before_row, len(self.view)) * self._row_bytes // _BLOCK * _BLOCK
         if stop > self._forgotten and _fallocate is not None:
