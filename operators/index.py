@@ -17,20 +17,13 @@ from operators.admission import (
     CLOCK,
     COUNTS,
     CURSOR,
-    EVENT_IDENT,
     HEAD,
     HELD,
-    IS_LATE,
     KEYS,
-    KNOWN,
     MATURITY,
     NEWEST,
-    ROW,
-    STATUS,
     TAIL,
-    VALUE,
     WAITING,
-    WHEN,
     Admission,
     Examples,
     admit,
@@ -176,17 +169,23 @@ class Index:
             marks,
         )
         m = stop - start
+        if m < rows:
+            keys, longs, shorts = keys[:m], longs[:, :m], shorts[:, :m]
+        row, when, event_ident, known = longs
+        status, late, value = shorts
+        learnt_row, learnt_known = learnt[:, :e]
+        y, cause = marks[:, :e]
         return Admission(
             stop,
-            longs[ROW, :m],
-            shorts[STATUS, :m],
-            shorts[IS_LATE, :m].view(np.bool_),
-            keys[:m],
-            longs[WHEN, :m],
-            longs[EVENT_IDENT, :m],
-            longs[KNOWN, :m],
-            shorts[VALUE, :m].view(np.int8),
-            Examples(learnt[0, :e], marks[0, :e].view(np.int8), learnt[1, :e], marks[1, :e]),
+            row,
+            status,
+            late.view(np.bool_),
+            keys,
+            when,
+            event_ident,
+            known,
+            value.view(np.int8),
+            Examples(learnt_row, y.view(np.int8), learnt_known, cause),
             counts,
         )
 

@@ -1,12 +1,14 @@
 """Whatever the order of arrival, the label that became known last holds."""
 
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.admission import COUNTS
 from operators.labels import (
     BY_LABEL,
     BY_LATE_LABEL,
@@ -93,3 +95,8 @@ def test_a_table_holds_what_a_dict_holds(steps: list[tuple[int, int, int]]) -> N
     expected = [[value, *key] for key, value in sorted(plain.items())]
     assert held(table).tolist() == expected
     assert held(table_of(held(table), 100)).tolist() == expected
+
+
+def test_the_page_on_labels_names_every_count() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "labels.md").read_text(encoding="utf-8")
+    assert [name for name in COUNTS if f"`{name}`" not in page] == []
