@@ -19,6 +19,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -35,11 +36,14 @@ from streams.errors import DeadLetter, StateError
 from streams.journal import Entry, Journal
 from streams.order import Sorter
 from streams.ownership import own
+from streams.rows import release_if_large
 from streams.schema import duration_us
 from streams.sinks import DeadLettersNdjson, PredictionsParquet
 
 SNAPSHOT_SECONDS = 5.0
-RELEASE_ROWS = 1 << 18
+RELEASE_ROWS = 1 << 16
+LARGE_BYTES = 96 << 20
+"""Mapped pages are let go when more than this are resident: the disk's cache keeps them."""
 Order = Literal["arrival", "strict"]
 
 
@@ -94,8 +98,8 @@ class LocalRun:
         self.out = out
         self.folder = state or out / "state"
         self._snapshot_seconds = snapshot_seconds
-        self._lock = own(self.folder)
-        self._lock.__enter__()
+        self._owned = ExitStack()
+        self._owned.enter_context(own(self.folder))
         if not resume:
             _empty(self.folder)
         out.mkdir(parents=True, exist_ok=True)
@@ -113,7 +117,7 @@ class LocalRun:
         self.sequence = 0
         self._digest = (-1, b"")
         self._restore()
-        self._kept = self.sequence
+        self._kept = [(self.sequence, self.flow.index.first_row)] * 3
         self._promised = {entry.sequence: entry for entry in self._journal.entries(self.sequence)}
 
     def _schema(self) -> pa.Schema:
@@ -246,10 +250,11 @@ class LocalRun:
         return pa.table(columns, names=self._names)
 
     def _release(self) -> None:
-        """Give back what labels and duplicates can no longer ask for, on disk and in memory."""
-        for rows in (self.flow.ids, self.flow.log):
-            rows.forget(self.flow.index.first_row)
-            rows.release()
+        """Give back memory, and disk that no snapshot still kept can ask for."""
+        logs = (self.flow.ids, self.flow.log)
+        for rows in logs:
+            rows.forget(self._kept[0][1])
+        release_if_large(LARGE_BYTES, *logs)
 
     def commit(self, *, wait: bool = False) -> None:
         """Make sinks, state and input position durable as one unit."""
@@ -265,8 +270,8 @@ class LocalRun:
         if self._sorter:
             blobs["order"] = self._sorter.state()
         self._state.commit(meta, blobs, wait=wait)  # having waited for the one before
-        self._journal.truncate_before(self._kept)
-        self._kept = self.sequence
+        self._kept = [*self._kept[1:], (self.sequence, self.flow.index.first_row)]
+        self._journal.truncate_before(self._kept[0][0])
 
     def close(self) -> None:
         """Commit everything and let go of the state folder, for whoever goes on."""
@@ -274,7 +279,7 @@ class LocalRun:
         self._state.close()
         self._journal.close()
         self._letters.close()
-        self._lock.__exit__(None, None, None)
+        self._owned.close()
 
     def finish(self) -> Path:
         """Commit, and make the parts one `predictions.parquet`."""

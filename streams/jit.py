@@ -2,7 +2,7 @@
 
 numba keys its disk cache by the kernel's own file, so a kernel that inlines one from another file
 would keep the old code when that file changes. Here the cache folder is named by the content of the
-file and of every file its kernels come from. `NUMBA_DISABLE_JIT=1` runs every kernel as plain
+file and of every project file it imports. `NUMBA_DISABLE_JIT=1` runs every kernel as plain
 Python.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,6 @@ from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
 from numba.core.cgutils import get_null_value
-from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -31,7 +31,8 @@ CACHE = Path(
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
 )
 config: Any = numba_config  # its names are set at run time
-_digests: dict[str, bytes] = {}
+PROJECT = Path(__file__).parent.parent
+_digests: dict[Path, bytes] = {}
 _announced = False
 
 
@@ -51,9 +52,11 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
     """
 
     def wrap(function: Function) -> Function:
-        cached = Path(function.__code__.co_filename).is_file() and function.__closure__ is None
+        source = Path(function.__code__.co_filename)
+        cached = source.is_file() and function.__closure__ is None
         if cached:
-            folder = CACHE / "kernels" / _digest(function).hex()[:24]
+            name = hashlib.blake2b(_digest(source) + function.__module__.encode(), digest_size=12)
+            folder = CACHE / "kernels" / name.hexdigest()
             if signatures and not config.DISABLE_JIT and not folder.exists():
                 _announce()
             config.CACHE_DIR = str(folder)
@@ -69,18 +72,17 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
     return wrap
 
 
-def _digest(function: Callable[..., Any]) -> bytes:
-    """The content of the function's file and of the files whose kernels it can see."""
-    path = function.__code__.co_filename
-    seen = {path}
-    for value in function.__globals__.values():
-        if isinstance(value, CPUDispatcher):
-            seen.add(value.py_func.__code__.co_filename)
-    digest = hashlib.blake2b(f"{numba.__version__} {sys.version} {function.__module__}".encode())
-    for name in sorted(seen):
-        digest.update(_digests.get(name, b"") if name != path else b"")
-        digest.update(Path(name).read_bytes() if Path(name).is_file() else b"")
-    _digests[path] = digest.digest()
+def _digest(path: Path) -> bytes:
+    """The content of a file and of every project file it imports, from their import lines."""
+    if path not in _digests:
+        _digests[path] = b""  # ends the descent into files that import each other
+        text = path.read_bytes()
+        digest = hashlib.blake2b(f"{numba.__version__} {sys.version}".encode() + text)
+        for name in re.findall(rb"^(?:from|import) ([\w.]+)", text, re.MULTILINE):
+            imported = PROJECT / (name.decode().replace(".", "/") + ".py")
+            if imported.is_file():
+                digest.update(_digest(imported))
+        _digests[path] = digest.digest()
     return _digests[path]
 
 
