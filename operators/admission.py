@@ -79,6 +79,7 @@ STATUS, IS_LATE, VALUE = range(3)
 """Rows of `longs` and `shorts`, which are laid out as `Admission` says."""
 
 _EXPIRED_A_ROW = 4
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 
 _LONGS = "Array(int64, 1, 'C', readonly=True)"
 _LONG_ROWS = "Array(int64, 2, 'C', readonly=True)"
@@ -132,14 +133,15 @@ class Admission:
 @kernel(f"int64({_LONGS}, int64, {_LONG_ROWS}, {_LONG_ROWS}, Array(int64, 3, 'C', readonly=True))")
 def content_hash(time, i, numbers, categories, idents):  # type: ignore[no-untyped-def]
     """64 bits of an event's time, keys, numbers and categories."""
-    h = mix(np.uint64(time[i]))
+    h = mix(np.uint64(time[i]) + _STEP)
     for k in range(1, idents.shape[1]):
-        h = mix(h ^ np.uint64(idents[i, k, HI])) + np.uint64(idents[i, k, LO])
+        h = mix((h ^ np.uint64(idents[i, k, HI])) + _STEP)
+        h = mix((h ^ np.uint64(idents[i, k, LO])) + _STEP)
     for v in range(numbers.shape[1]):
-        h = mix(h ^ np.uint64(numbers[i, v])) + np.uint64(1)
+        h = mix((h ^ np.uint64(numbers[i, v])) + _STEP)
     for c in range(categories.shape[1]):
-        h = mix(h ^ np.uint64(categories[i, c])) + np.uint64(2)
-    return np.int64(mix(h))
+        h = mix((h ^ np.uint64(categories[i, c])) + _STEP)
+    return np.int64(h)
 
 
 @kernel()

@@ -17,13 +17,20 @@ from operators.admission import (
     CLOCK,
     COUNTS,
     CURSOR,
+    EVENT_IDENT,
     HEAD,
     HELD,
+    IS_LATE,
     KEYS,
+    KNOWN,
     MATURITY,
     NEWEST,
+    ROW,
+    STATUS,
     TAIL,
+    VALUE,
     WAITING,
+    WHEN,
     Admission,
     Examples,
     admit,
@@ -171,21 +178,17 @@ class Index:
         m = stop - start
         if m < rows:
             keys, longs, shorts = keys[:m], longs[:, :m], shorts[:, :m]
-        row, when, event_ident, known = longs
-        status, late, value = shorts
-        learnt_row, learnt_known = learnt[:, :e]
-        y, cause = marks[:, :e]
         return Admission(
             stop,
-            row,
-            status,
-            late.view(np.bool_),
+            longs[ROW],
+            shorts[STATUS],
+            shorts[IS_LATE].view(np.bool_),
             keys,
-            when,
-            event_ident,
-            known,
-            value.view(np.int8),
-            Examples(learnt_row, y.view(np.int8), learnt_known, cause),
+            longs[WHEN],
+            longs[EVENT_IDENT],
+            longs[KNOWN],
+            shorts[VALUE].view(np.int8),
+            Examples(learnt[0, :e], marks[0, :e].view(np.int8), learnt[1, :e], marks[1, :e]),
             counts,
         )
 

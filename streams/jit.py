@@ -21,10 +21,11 @@ from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
 from numba.core.cgutils import get_null_value
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import make_array
 
 Function = Callable[..., Any]
+intrinsic: Any = numba_intrinsic  # its own type counts the compiler's context as an argument
 
 CACHE = Path(
     os.environ.get("HEADRACE_CACHE")
@@ -94,7 +95,7 @@ def _announce() -> None:
         sys.stderr.flush()
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def borrow(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - numba passes it
     """The same array without its owner, inside a kernel.
 
@@ -115,7 +116,7 @@ def borrow(typing_context: Any, array: Any) -> Any:  # noqa: ARG001 - numba pass
     return array(array), codegen
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator]
 def prefetch(typing_context: Any, array: Any, place: Any) -> Any:  # noqa: ARG001
     """Ask for the cache line of `array[place]`, flat, that will be read or written soon.
 
