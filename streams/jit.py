@@ -134,3 +134,13 @@ def prefetch(typing_context: Any, array: Any, place: Any) -> Any:  # noqa: ARG00
         return context.get_constant_generic(builder, signature.return_type, None)
 
     return types.none(array, place), codegen
+
+
+if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches when it reads
+
+    def borrow(array: Any) -> Any:
+        """The array itself."""
+        return array
+
+    def prefetch(array: Any, place: Any) -> None:
+        """Nothing."""
