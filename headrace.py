@@ -1,0 +1,76 @@
+"""What a pipeline file imports.
+
+from headrace import Entity, Event, Label, Linear, Number, Pipeline, value
+"""
+
+from jobs.pipeline import Pipeline, Slice
+from models.baselines import AmountRule, Prior, Random
+from models.bins import (
+    Edges,
+    automatic_edges,
+    edges_at,
+    log_edges,
+    quantile_edges,
+    ratio_edges,
+    symmetric_edges,
+)
+from models.calibration import Calibration
+from models.linear import Linear
+from models.river import River
+from operators.features import (
+    Entity,
+    Feature,
+    bucket,
+    difference,
+    hour,
+    missing,
+    night,
+    ratio,
+    standardised,
+    value,
+    weekday,
+    weekend,
+)
+from streams.errors import ConfigError, HeadraceError, InputError, OutputError, StateError
+from streams.jit import kernel
+from streams.schema import Category, Event, Label, Number
+
+__all__ = [
+    "AmountRule",
+    "Calibration",
+    "Category",
+    "ConfigError",
+    "Edges",
+    "Entity",
+    "Event",
+    "Feature",
+    "HeadraceError",
+    "InputError",
+    "Label",
+    "Linear",
+    "Number",
+    "OutputError",
+    "Pipeline",
+    "Prior",
+    "Random",
+    "River",
+    "Slice",
+    "StateError",
+    "automatic_edges",
+    "bucket",
+    "difference",
+    "edges_at",
+    "hour",
+    "kernel",
+    "log_edges",
+    "missing",
+    "night",
+    "quantile_edges",
+    "ratio",
+    "ratio_edges",
+    "standardised",
+    "symmetric_edges",
+    "value",
+    "weekday",
+    "weekend",
+]

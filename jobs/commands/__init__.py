@@ -1,0 +1,58 @@
+"""The commands: their options and what they say of themselves.
+
+A command imports its work in its body, so that `--help` is instant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from jobs.commands.demo import demo
+from jobs.commands.evaluate import evaluate
+from jobs.commands.pipelines import describe, init
+from jobs.commands.replay import replay
+from jobs.commands.score import score
+from jobs.commands.simulate import simulate
+from streams.errors import HeadraceError
+
+INTERRUPTED = 130
+
+
+class Headrace(click.Group):
+    """Makes one line of every error that is raised on purpose; lists commands as they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HeadraceError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Headrace, context_settings={"max_content_width": 100})
+@click.version_option(package_name="headrace")
+def headrace() -> None:
+    """Real-time features and online learning on streams.
+
+    Events come in, exact features are made of them, a model scores each, and it learns when the
+    labels come, days later.
+
+    \b
+    Begin with
+      headrace demo                                 simulated card traffic, watched live
+      headrace simulate --days 60 --out t.parquet   the same as a file
+      headrace replay t.parquet --columns fraud=fraud --label-delay 7d --out run
+      headrace init shop                            a pipeline of your own
+    """
+
+
+for command in (demo, replay, evaluate, simulate, score, describe, init):
+    headrace.add_command(command)

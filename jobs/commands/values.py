@@ -1,0 +1,60 @@
+"""What options take besides text and numbers: durations, moments, and which column is which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from streams.errors import ConfigError
+from streams.schema import duration_us
+from streams.traffic import moment_us
+
+
+class Duration(click.ParamType):
+    """`7d`, `12h`, `30m` or `45s`; stays text."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        try:
+            duration_us(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class Moment(click.ParamType):
+    """An ISO 8601 date or time, UTC unless it says otherwise; stays text."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        try:
+            moment_us(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class Columns(click.ParamType):
+    """`field=column,field=column`; becomes a dict."""
+
+    name = "field=column,…"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> dict[str, str]:
+        pairs = [entry.partition("=") for entry in value.split(",") if entry.strip()]
+        for field, equals, column in pairs:
+            if not (field.strip() and equals and column.strip()):
+                got = f"got {field + equals + column!r}"
+                self.fail(f"wanted field=column pairs, as in id=TX_ID,time=WHEN; {got}", param, ctx)
+        return {field.strip(): column.strip() for field, _, column in pairs}
+
+
+DURATION, MOMENT, COLUMNS = Duration(), Moment(), Columns()

@@ -1,0 +1,78 @@
+"""Files through a pipeline, start to end, with a way to stop in between."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from jobs.local import LocalRun
+from jobs.meter import Meter
+from jobs.progress import Progress
+from jobs.settings import Inputs
+from jobs.summary import write_summary
+from streams.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a replay ended."""
+
+    rows: int
+    """Of the input, all runs of it together."""
+    interrupted: bool
+    resumed: bool
+
+
+def replay(inputs: Inputs, out: Path, *, resume: bool) -> Done:
+    """Carry the files through the pipeline and write everything a run leaves into `out`.
+
+    With `resume` a replay that the state folder holds is gone on with. Ctrl-C ends it after the
+    batch in hand with everything committed; a second one ends it at once, at the last snapshot.
+    """
+    pipeline = inputs.load_pipeline()
+    inputs = inputs.going_on() if resume else inputs
+    source = inputs.source(pipeline)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        run = LocalRun(
+            pipeline, source, out, state=Path(inputs.state), order=inputs.order, resume=resume
+        )
+        inputs.save(Path(inputs.state))
+        inputs.save(out)
+        resumed = run.resumed
+        meter = Meter()
+        with _interruptible() as stopped, Progress("replay") as progress:
+            for step in run:
+                meter.take(step)
+                progress.show(step.taken, source.done)
+                if stopped:
+                    run.close()
+                    return Done(step.taken, interrupted=True, resumed=resumed)
+        run.finish()
+        write_summary(run, meter, title=f"Replay of {', '.join(inputs.files)}")
+    except OSError as error:
+        place = error.filename or out
+        raise OutputError(
+            f"{place}: {error.strerror}; make room or name another folder, then run again"
+        ) from error
+    return Done(sum(run.taken.values()), interrupted=False, resumed=resumed)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C is pressed; the second time it works as it always did."""
+    stopped: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        stopped.append(signum)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,102 @@
+"""Scores in a pipe: NDJSON in on standard input, predictions out, dead letters on standard error."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+
+from jobs.pipeline import Flow, Pipeline, Scored
+from jobs.state import FlowState
+from streams.batch import Batch, as_text
+from streams.codec import Decoder, encode_predictions
+from streams.errors import StateError
+from streams.ownership import own
+from streams.sinks import encode_dead_letter
+
+READ_BYTES = 1 << 20
+REASONS = 3
+
+
+class Shell:
+    """A flow that is fed lines: `answer` gives the predictions and the dead letters as lines.
+
+    With `state` it begins with what that folder's newest snapshot holds. The folder is this
+    process's alone meanwhile; what is scored here is not kept in it.
+    """
+
+    def __init__(self, pipeline: Pipeline, state: Path | None) -> None:
+        self._stack = ExitStack()
+        folder = state or Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        if state is not None:
+            if not (state / "snapshots").is_dir():
+                raise StateError(f"{state}: no state is here; name the state folder of a replay")
+            self._stack.enter_context(own(state))
+        self._flow = Flow(pipeline, folder)
+        if state is not None:
+            FlowState(self._flow, state / "snapshots").restore()
+        self._decoder = Decoder(pipeline.event, topic="stdin")
+        self._taken = 0
+
+    def answer(self, lines: list[bytes], received_us: int) -> tuple[list[bytes], list[bytes]]:
+        """Predictions in the order of their events, and dead letters; labels are learnt from."""
+        first = self._taken + 1
+        self._taken += len(lines)
+        places = np.flatnonzero([bool(line.strip()) for line in lines])
+        kept = [lines[place] for place in places]
+        batch, letters = self._decoder.decode(kept, received_us, offsets=places + first)
+        scored = self._flow.process(batch)
+        buried = [encode_dead_letter(letter) for letter in (*letters, *scored.letters)]
+        return self._predictions(batch, scored), buried
+
+    def _predictions(self, batch: Batch, scored: Scored) -> list[bytes]:
+        names = self._flow.names
+        tops = self._flow.lineup.champion.reasons_many(scored.features, REASONS)
+        return encode_predictions(
+            as_text(batch.texts[0]).take(scored.rows).to_pylist(),
+            batch.time[scored.rows],
+            np.ascontiguousarray(scored.scores[:, 0]),
+            np.where(scored.review, "review", "approve").tolist(),
+            [[names[place] for place in row if place >= 0] for row in tops.tolist()],
+            scored.version,
+            scored.features,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def score_stream(shell: Shell, descriptor: int, out: BinaryIO, dead: BinaryIO) -> None:
+    """Answer the lines of a file descriptor as they come."""
+    for lines in _arriving(descriptor):
+        predictions, letters = shell.answer(lines, time.time_ns() // 1000)
+        for file, answers in ((out, predictions), (dead, letters)):
+            if answers:
+                file.write(b"\n".join([*answers, b""]))
+                file.flush()
+
+
+def _arriving(descriptor: int) -> Iterator[list[bytes]]:
+    """Whole lines, as many as are there; waits for the first. The last may lack its line break."""
+    rest = b""
+    while piece := os.read(descriptor, READ_BYTES):
+        *lines, rest = (rest + piece).split(b"\n")
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]
