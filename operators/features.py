@@ -13,6 +13,8 @@ Where there is nothing to compute from a feature is NaN, unless `empty` says oth
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +41,9 @@ class Feature:
     argument: int = 0
     factor: float = 0.0
     parts: tuple[Feature, ...] = ()
-    function: Callable[..., Any] | None = None
+    function: Callable[..., Any] | None = dataclasses.field(default=None, repr=False)
+    source: str = ""
+    """What `function` computes, as its text: two features of the same text are the same."""
 
     @property
     def horizon_us(self) -> int:
@@ -56,6 +60,12 @@ class Feature:
         if self.operation in DERIVED_OPERATIONS:
             return f"{self.operation}({', '.join(map(str, self.parts))})"
         words = [self.field] if self.field else []
+        if self.operation == "run":
+            words.insert(0, list(RUNS)[self.argument])
+        if self.function is not None:
+            words.insert(0, self.function.__name__)
+        if self.within != "0s":
+            words.append(f"within {self.within}")
         if self.last != "0s":
             words.append(self.last)
         if self.delay != "0s":
@@ -238,7 +248,8 @@ class Entity:
         Times, values (in units of 10**-scale) and what is known of the label (1, 0, -1 unknown) of
         the key's events in the window, oldest first, the current one last.
         """
-        return Feature("custom", self.key, field, last, function=function)
+        source = inspect.getsource(getattr(function, "py_func", function))
+        return Feature("custom", self.key, field, last, function=function, source=source)
 
 
 RUNS = {

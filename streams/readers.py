@@ -35,6 +35,8 @@ class Reader(Protocol):
 
     rows: int | None
     """How many rows it has, where that is known beforehand."""
+    end: int
+    """The first integer of the position after its last record."""
 
     def read(self, size: int, position: Position) -> Iterator[Chunk]:
         """Batches of at most `size` records from the position on, and the position after each."""
@@ -58,7 +60,8 @@ class ParquetReader:
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, "a whole Parquet file", error) from None
         self._columns = wanted_columns(path, event, columns, self._file.schema_arrow.names)
-        self.rows: int | None = self._file.metadata.num_rows
+        self.end = self._file.metadata.num_rows
+        self.rows: int | None = self.end
 
     def read(self, size: int, position: Position) -> Iterator[Chunk]:
         """Rows from the position's row on."""
@@ -105,7 +108,7 @@ class JsonReader:
         self._path, self._partition, self._received = path, partition, received
         self._limit = event.max_bytes
         self._decoder = Decoder(event, topic=str(path), names=columns)
-        _check_text(path)
+        self.end = _check_text(path)
 
     def read(self, size: int, position: Position) -> Iterator[Chunk]:
         """Records from the position's byte on."""
@@ -131,7 +134,7 @@ class CsvReader:
     ) -> None:
         self._path, self._event, self._partition = path, event, partition
         self._received = received
-        _check_text(path)
+        self.end = _check_text(path)
         header, _, *start = next(read_lines(path, 1, event.max_bytes))
         self._start = (start[0], start[1])
         try:
@@ -229,15 +232,17 @@ def wanted_columns(
     return {field: column for field, column in wanted.items() if column in there}
 
 
-def _check_text(path: Path) -> None:
+def _check_text(path: Path) -> int:
+    """Bytes of a file that can be read and is not empty."""
     try:
-        empty = path.stat().st_size == 0
+        size = path.stat().st_size
         with path.open("rb"):
             pass
     except OSError as error:
         raise _unreadable(path, "a readable file", error) from None
-    if empty:
+    if not size:
         raise InputError(f"{path}: the file is empty; name one that holds records")
+    return size
 
 
 def _unreadable(path: Path, wanted: str, error: Exception) -> InputError:

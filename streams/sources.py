@@ -63,7 +63,7 @@ class FileSource:
             fields = ", ".join((*self.event.fields, label))
             raise ConfigError(f"the event has no field {unknown[0]!r}; its fields are {fields}")
         if self.label_delay_us is None and label in names:
-            raise ConfigError(f"{label!r} is beside each event: say how late labels come")
+            raise ConfigError(f"{label!r} is beside each event: say how late labels come, as in --label-delay 7d")
         if self.label_delay_us is not None:
             names.setdefault(label, label)
         self._labels = LateLabels(self.label_delay_us) if self.label_delay_us is not None else None
@@ -85,6 +85,14 @@ class FileSource:
         """The rows of all files together, known if all are Parquet."""
         rows = [reader.rows for reader in self._readers]
         return None if None in rows else sum(each for each in rows if each is not None)
+
+    @property
+    def done(self) -> float:
+        """The share of the input that has been given, each file counted alike."""
+        if self._file == len(self._readers):
+            return 1.0
+        within = self._position[0] / max(self._readers[self._file].end, 1)
+        return (self._file + within) / len(self._readers)
 
     def __iter__(self) -> Iterator[tuple[Batch, list[DeadLetter]]]:
         """Batches of at most `batch_size` records and the labels due among them."""
