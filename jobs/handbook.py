@@ -11,6 +11,7 @@ A stream learns all the time and not by fold; its scores are judged on the same 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -77,27 +78,29 @@ class HandbookQuality:
     test: Quality
     validation: Quality
 
-    def to_json(self) -> bytes:
-        """As indented JSON, the published results included."""
-        return msgspec.json.format(msgspec.json.encode({"ours": self, "published": PUBLISHED}))
 
-    def table(self, name: str = "headrace") -> Table:
-        """The published results with ours among them, best average precision first."""
-        table = Table(title="Fraud Detection Handbook, four test folds", title_justify="left")
-        table.add_column("model")
-        for column in ("AUC", "AP", f"CP@{TOP_CARDS}"):
-            table.add_column(column, justify="right")
-        rows = [(model, scores, (0.0, 0.0, 0.0)) for model, scores in PUBLISHED.items()]
-        rows.append((name, self.test.mean, self.test.std))
-        rows.sort(key=lambda row: -row[1][1])
-        rows.append((f"{name}, validation folds", self.validation.mean, self.validation.std))
-        for model, mean, std in rows:
-            cells = [
-                f"{m:.3f}" + (f" ± {s:.3f}" if any(std) else "")
-                for m, s in zip(mean, std, strict=True)
-            ]
-            table.add_row(model, *cells, style="bold" if model == name else None)
-        return table
+def to_json(judged: Mapping[str, HandbookQuality]) -> bytes:
+    """Sets of predictions by name, as indented JSON, the published results included."""
+    return msgspec.json.format(msgspec.json.encode({"ours": judged, "published": PUBLISHED}))
+
+
+def results_table(judged: Mapping[str, HandbookQuality]) -> Table:
+    """The published results with ours among them, best average precision first; then validation."""
+    table = Table(title="Fraud Detection Handbook, four test folds", title_justify="left")
+    table.add_column("model")
+    for column in ("AUC", "AP", f"CP@{TOP_CARDS}"):
+        table.add_column(column, justify="right")
+    rows = [(model, scores, (0.0, 0.0, 0.0)) for model, scores in PUBLISHED.items()]
+    rows += [(name, quality.test.mean, quality.test.std) for name, quality in judged.items()]
+    rows.sort(key=lambda row: -row[1][1])
+    for name, quality in judged.items():
+        rows.append((f"{name}, validation folds", quality.validation.mean, quality.validation.std))
+    for model, mean, std in rows:
+        cells = [
+            f"{m:.3f}" + (f" ± {s:.3f}" if any(std) else "") for m, s in zip(mean, std, strict=True)
+        ]
+        table.add_row(model, *cells, style="bold" if model in judged else None)
+    return table
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,12 +101,12 @@ def test_a_fold_without_transactions_is_an_error() -> None:
 
 def test_json_and_table_hold_ours_beside_the_published() -> None:
     quality = protocol.evaluate_handbook(predictions())
-    document = json.loads(quality.to_json())
-    assert document["ours"]["test"]["mean"] == list(quality.test.mean)
+    document = json.loads(protocol.to_json({"ours": quality}))
+    assert document["ours"]["ours"]["test"]["mean"] == list(quality.test.mean)
     assert document["published"]["logistic regression"] == [0.868, 0.623, 0.297]
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(quality.table("ours"))
+        console.print(protocol.results_table({"ours": quality}))
     assert "XGBoost" in capture.get()
     assert f"{quality.test.mean[1]:.3f} ± {quality.test.std[1]:.3f}" in capture.get()
 
