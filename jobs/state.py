@@ -9,18 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.pipeline import Flow
+from models.registry import Registry
 from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
 from streams.snapshots import Snapshots, State
 
+KEPT_VERSIONS = 8
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 class FlowState:
-    """Snapshots of a flow in `folder`, with what the host adds: small values and byte strings."""
+    """Snapshots of a flow in `folder`, with what the host adds: small values and byte strings.
+
+    Beside the folder, `models` keeps the last of the champion's versions, each with its manifest.
+    """
 
     def __init__(self, flow: Flow, folder: Path) -> None:
         self._flow = flow
         self._snapshots = Snapshots(folder, flow.pipeline.definition)
+        self._registry = Registry(folder.parent / "models")
 
     @property
     def busy(self) -> bool:
@@ -49,9 +55,23 @@ class FlowState:
             "index": {n: v for n, v in index.items() if not isinstance(v, np.ndarray)},
             "clocks": {e.plan.key: clock(e.arena) for e in flow.features.entities},
         }
+        self._publish()
         done = self._snapshots.commit_async(arrays, meta, deltas)
         if wait:
             done.result()
+
+    def _publish(self) -> None:
+        """Keep the champion's version at rest, and the few before it."""
+        lineup = self._flow.lineup
+        self._registry.publish(
+            lineup.champion,
+            sequence=lineup.sequence,
+            name="champion",
+            pipeline=self._flow.pipeline.definition,
+            examples=lineup.learnt // lineup.every * lineup.every,
+            until_us=self._flow.index.clock_us if lineup.learnt else None,
+        )
+        self._registry.retain(KEPT_VERSIONS)
 
     def restore(self) -> tuple[dict[str, Any], dict[str, bytes]] | None:
         """Bring the flow to the newest snapshot; the host's values, or None if there is none.
