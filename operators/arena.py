@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.ring import ACCS, BOUNDS, CAP, HEADER, RETENTION, STRIDE, place
+from operators.ring import CAP, HEAD, HEADER, RETENTION, STRIDE, drop_expired, place
 from streams.ident import mix
 from streams.jit import kernel
 
@@ -101,7 +101,7 @@ def size_classes(shape: Int64s) -> Int64s:
     capacities = [2]
     while capacities[-1] < shape[CAP]:
         capacities.append(min(max(capacities[-1] + 1, capacities[-1] * 6 // 5), int(shape[CAP])))
-    header = HEADER + int(shape[BOUNDS]) + int(shape[ACCS])
+    header = int(shape[HEAD])
     rows = [(size, header + size * int(shape[STRIDE]), -1, 0) for size in capacities]
     if rows[-1][WORDS] > CHUNK:
         most = (CHUNK - header) // int(shape[STRIDE])
@@ -195,7 +195,9 @@ def class_for(classes: Int64s, events: int) -> int:
     return size
 
 
-@kernel("int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64)")
+@kernel(
+    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64)"
+)
 def resize(
     words: Int64s,
     shape: Int64s,
@@ -212,19 +214,19 @@ def resize(
         return -1
     source = slots[slot, AT]
     capacity = classes[words[source] & 0xFF, CAPACITY]
-    header = HEADER + shape[BOUNDS] + shape[ACCS]
-    for w in range(1, header):
+    header = shape[HEAD]
+    for w in range(2, header):
         words[target + w] = words[source + w]
-    count = words[source + 1] >> 32
+    count = words[source + HEADER] >> 32
     stride = shape[STRIDE]
     to = target + header
     for i in range(count):
-        entry = place(words, source, shape, capacity, i)
+        entry = place(words, shape, source, capacity, i)
         for w in range(stride):
             words[to + w] = words[entry + w]
         to += stride
     words[target] = slot << 8 | size
-    words[target + 1] = count << 32
+    words[target + 1] = 0
     slots[slot, AT] = target
     release(words, chunk_before, classes, heads, slots, source)
     return slots[slot, AT]
@@ -258,7 +260,7 @@ def add_key(
     slots[slot, HI] = hi
     slots[slot, LO] = lo
     slots[slot, AT] = at
-    for w in range(HEADER + shape[BOUNDS] + shape[ACCS]):
+    for w in range(shape[HEAD]):
         words[at + w] = 0
     words[at] = slot << 8
     mask = len(index) - 1
@@ -270,9 +272,7 @@ def add_key(
     return slot
 
 
-@kernel(
-    "void(int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[:, ::1], int64)"
-)
+@kernel("void(int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[:, ::1], int64)")
 def forget_key(
     words: Int64s,
     chunk_before: Int64s,
@@ -329,8 +329,9 @@ def sweep(
             continue
         size = words[at] & 0xFF
         capacity = classes[size, CAPACITY]
-        count = words[at + 1] >> 32
-        newest = words[place(words, at, shape, capacity, count - 1)] if count else 0
+        drop_expired(words, shape, at, capacity)
+        count = words[at + HEADER] >> 32
+        newest = words[place(words, shape, at, capacity, count - 1)] if count else 0
         if newest <= heads[CLOCK] - shape[RETENTION]:
             forget_key(words, chunk_before, classes, heads, index, slots, slot)
             dirty[slot] = 1

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from operators import view
+from operators import reading
 from streams.schema import duration_us
 
 NAN = float("nan")
@@ -207,7 +207,7 @@ class Entity:
         """The label's history: the latest run of positives, back to the latest known negative.
 
         `length`, `age`, `gap`, `least` (of `field`) or `since_negative`, as
-        `operators.view.run_history` defines them. Raises ValueError for any other word.
+        `operators.reading.run_feature` defines them. Raises ValueError for any other word.
         """
         if what not in RUNS or (what == "least") != bool(field):
             raise ValueError(f"run() knows {', '.join(RUNS)}, least with a field; got {what!r}")
@@ -253,34 +253,34 @@ class Entity:
 
 
 RUNS = {
-    "length": view.RUN_LENGTH,
-    "age": view.RUN_AGE,
-    "gap": view.RUN_GAP,
-    "least": view.RUN_LEAST,
-    "since_negative": view.SINCE_NEGATIVE,
+    "length": reading.RUN_LENGTH,
+    "age": reading.RUN_AGE,
+    "gap": reading.RUN_GAP,
+    "least": reading.RUN_LEAST,
+    "since_negative": reading.SINCE_NEGATIVE,
 }
 CODES = {
-    "count": view.TOTAL,
-    "sum": view.TOTAL,
-    "positives": view.TOTAL,
-    "mean": view.MEAN,
-    "share": view.SHARE,
-    "std": view.STD,
-    "past_mean": view.PAST_MEAN,
-    "past_std": view.PAST_STD,
-    "since_last": view.SINCE_LAST,
-    "since_first": view.SINCE_FIRST,
-    "minimum": view.MINIMUM,
-    "maximum": view.MAXIMUM,
-    "distinct": view.DISTINCT,
-    "seen": view.OCCURRENCES,
-    "hour_share": view.HOUR_SHARE,
-    "since_positive": view.SINCE_POSITIVE,
-    "run": view.RUN,
-    "clean_mean": view.CLEAN_MEAN,
-    "clean_ratio": view.CLEAN_RATIO,
-    "clean_zscore": view.CLEAN_ZSCORE,
-    "largest_clean_ratio": view.LARGEST_CLEAN_RATIO,
-    "clean_excess": view.CLEAN_EXCESS,
-    "custom": view.CUSTOM,
+    "count": reading.COUNT,
+    "sum": reading.SUM,
+    "positives": reading.SUM,
+    "mean": reading.MEAN,
+    "share": reading.SHARE,
+    "std": reading.STD,
+    "past_mean": reading.PAST_MEAN,
+    "past_std": reading.PAST_STD,
+    "since_last": reading.SINCE_LAST,
+    "since_first": reading.SINCE_FIRST,
+    "minimum": reading.MINIMUM,
+    "maximum": reading.MAXIMUM,
+    "distinct": reading.DISTINCT,
+    "seen": reading.OCCURRENCES,
+    "hour_share": reading.HOUR_SHARE,
+    "since_positive": reading.SINCE_POSITIVE,
+    "run": reading.RUN,
+    "clean_mean": reading.CLEAN_MEAN,
+    "clean_ratio": reading.CLEAN_RATIO,
+    "clean_zscore": reading.CLEAN_ZSCORE,
+    "largest_clean_ratio": reading.LARGEST_CLEAN_RATIO,
+    "clean_excess": reading.CLEAN_EXCESS,
+    "custom": reading.CUSTOM,
 }

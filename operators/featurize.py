@@ -11,10 +11,10 @@ from operators import ring
 from operators.arena import Arena
 from operators.features import EVENT_OPERATIONS
 from operators.plan import EntityPlan, Plan
-from operators.view import USER, no_custom
+from operators.reading import USER, no_custom
 from operators.windows import update
 from streams.batch import Batch
-from streams.jit import kernel
+from streams.jit import address_of, kernel
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -110,15 +110,14 @@ class EntityWindows:
     def __init__(self, plan: EntityPlan, number: int, custom: Any) -> None:
         self.plan = plan
         self.number = number
-        self.custom = custom
+        self._custom = custom, address_of(custom)
         self.arena = Arena.reserve(plan.shape)
         stride, cap = int(plan.shape[ring.STRIDE]), int(plan.shape[ring.CAP])
-        wide = int(plan.shape[ring.BOUNDS] + plan.shape[ring.ACCS])
+        head = int(plan.shape[ring.HEAD])
         lines = cap if plan.shape[ring.SCAN] >= 0 else 0
         self._scratch = (
-            np.zeros(stride, np.int64),
-            np.zeros(ring.HEADER + wide + 2 * stride, np.int64),
-            np.zeros(wide, np.int64),
+            np.zeros(head + stride, np.int64),
+            np.zeros(head, np.int64),
             np.zeros(lines, np.int64),
             np.zeros(lines, np.int8),
             np.zeros((stride, lines), np.int64),
@@ -140,9 +139,9 @@ class EntityWindows:
         arena.make_room(len(admitted))
         done = update(
             arena.words, arena.chunk_before, arena.classes, arena.heads, arena.index, arena.slots,
-            arena.dirty, plan.shape, plan.ages, plan.accs, plan.edge_from, plan.edges, plan.ops,
+            arena.dirty, plan.shape, plan.ages, plan.accs, plan.acc_from, plan.ops,
             plan.reals, plan.fields, self.number, admitted, when, batch.numbers, batch.categories,
-            keys, ident, known, value, *self._scratch, self.custom, out,
+            keys, ident, known, value, *self._scratch, self._custom[1], out,
         )  # fmt: skip
         if done < 0:
             raise MemoryError(

@@ -22,7 +22,7 @@ from operators.arena import (
     find,
     resize,
 )
-from operators.ring import ACCS, BOUNDS, HEADER, STRIDE, place
+from operators.ring import HEAD, HEADER, STRIDE, place
 from streams.jit import kernel
 
 Int64s = npt.NDArray[np.int64]
@@ -35,13 +35,13 @@ def _pack(
     words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, chosen: Int64s, out: Int64s
 ) -> int:
     """Write the chosen slots' records; with an empty `out` only count. Returns the words it takes."""
-    own = HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    own = shape[HEAD] - 2
     to = 0
     for slot in chosen:
         at = slots[slot, AT]
         if at < 0:
             continue
-        count = words[at + 1] >> 32
+        count = words[at + HEADER] >> 32
         if len(out):
             out[to] = slots[slot, HI]
             out[to + 1] = slots[slot, LO]
@@ -50,7 +50,7 @@ def _pack(
                 out[to + PREFIX + w] = words[at + 2 + w]
             capacity = classes[words[at] & 0xFF, CAPACITY]
             for i in range(count):
-                entry = place(words, at, shape, capacity, i)
+                entry = place(words, shape, at, capacity, i)
                 for w in range(shape[STRIDE]):
                     out[to + PREFIX + own + i * shape[STRIDE] + w] = words[entry + w]
         to += PREFIX + own + count * shape[STRIDE]
@@ -72,7 +72,7 @@ def _unpack(
     packed: Int64s,
 ) -> int:
     """Put packed records in place, replacing keys that are there. Returns -1 if memory is used up."""
-    own = HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    own = shape[HEAD] - 2
     source = 0
     while source < len(packed):
         hi, lo, count = packed[source], packed[source + 1], packed[source + 2]
@@ -83,6 +83,7 @@ def _unpack(
                 return -1
         at = slots[slot, AT]
         words[at + 1] = 0
+        words[at + HEADER] = 0
         size = class_for(classes, count)
         if size != words[at] & 0xFF:
             at = resize(words, shape, chunk_before, classes, heads, slots, slot, size)
@@ -90,14 +91,13 @@ def _unpack(
                 return -1
         for w in range(own + count * shape[STRIDE]):
             words[at + 2 + w] = packed[source + PREFIX + w]
-        words[at + 1] = count << 32
         source += PREFIX + own + count * shape[STRIDE]
     return 0
 
 
 @kernel("int64(int64[::1], int64[::1])")
 def _count(shape: Int64s, packed: Int64s) -> int:
-    own = PREFIX + HEADER - 2 + shape[BOUNDS] + shape[ACCS]
+    own = PREFIX + shape[HEAD] - 2
     records = 0
     source = 0
     while source < len(packed):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators import ring, view, windows
+from operators import reading, ring, windows
 from operators.features import CODES, DERIVED_OPERATIONS, EVENT_OPERATIONS, Feature
 from streams.errors import ConfigError
 from streams.schema import DAY, Event, Number, duration_us
@@ -24,14 +24,13 @@ CLEAN = {"clean_mean", "clean_ratio", "clean_zscore", "largest_clean_ratio", "cl
 
 @dataclass(frozen=True, slots=True)
 class EntityPlan:
-    """What the window kernels need to know of one entity (see `operators.ring` and `operators.view`)."""
+    """What the window kernels need to know of one entity (see `operators.ring` and `operators.reading`)."""
 
     key: str
     shape: Int64s
     ages: Int64s
     accs: Int64s
-    edge_from: Int64s
-    edges: Int64s
+    acc_from: Int64s
     ops: Int64s
     reals: Float64s
     fields: Int64s
@@ -40,7 +39,7 @@ class EntityPlan:
     @property
     def header_bytes(self) -> int:
         """Bytes of a key before its first event."""
-        return 8 * int(ring.HEADER + self.shape[ring.BOUNDS] + self.shape[ring.ACCS])
+        return 8 * int(self.shape[ring.HEAD])
 
     @property
     def event_bytes(self) -> int:
@@ -109,7 +108,9 @@ def _check(name: str, feature: Feature, event: Event) -> None:
     if feature.entity and not 0 < duration_us(feature.last):
         raise ConfigError(f"feature {name}: a window needs a length such as '7d'")
     if feature.horizon_us > LONGEST:
-        raise ConfigError(f"feature {name}: it looks back {feature.horizon_us // DAY} days; 400 at most")
+        raise ConfigError(
+            f"feature {name}: it looks back {feature.horizon_us // DAY} days; 400 at most"
+        )
 
 
 def _number(event: Event, field: str) -> Number | None:
@@ -131,12 +132,13 @@ class _Layout:
         spans = {duration_us(f.delay) for f in mine} | {f.horizon_us for f in mine}
         if any(f.operation in CLEAN for f in mine):
             spans |= {event.label.maturity_us} | {duration_us(f.within) for f in mine}
-        self.ages = sorted(spans - {0})
+        self.ages = sorted(spans | {0})
         self.fields = list(dict.fromkeys(f.field for f in mine if f.field))
-        self.accs: list[tuple[int, int, int, int]] = []
+        self.accs: dict[tuple[int, int, int], int] = {}
+        self.head = ring.HEADER + len(self.ages)
 
     def bound(self, age: int) -> int:
-        return self.ages.index(age) if age else -1
+        return self.ages.index(age)
 
     def word(self, field: str) -> int:
         return 2 + self.labelled + self.fields.index(field) if field else 0
@@ -151,56 +153,74 @@ class _Layout:
             return windows.CATEGORY, names.index(field)
         if field in self.event.keys:
             return windows.KEY, self.event.keys.index(field)
-        raise ConfigError(f"windows cannot hold the field {field!r}: name a number, category or key")
+        raise ConfigError(
+            f"windows cannot hold the field {field!r}: name a number, category or key"
+        )
 
-    def acc(self, kind: int, feature: Feature, delay_us: int = -1) -> int:
-        delay_us = duration_us(feature.delay) if delay_us < 0 else delay_us
-        lower, upper = self.bound(feature.horizon_us), self.bound(delay_us)
-        word = 0 if kind in {ring.COUNT, ring.POSITIVES} else self.word(feature.field)
-        row = (kind, word, lower, upper)
-        if row not in self.accs:
-            self.accs.append(row)
-        return self.accs.index(row)
+    def acc(self, kind: int, field: str, *ages: int) -> list[int]:
+        """Places after the header of an accumulator past each of these ages."""
+        word = 0 if kind == ring.POSITIVES else self.word(field)
+        keys = [(self.bound(age), kind, word) for age in ages]
+        for key in keys:
+            if key not in self.accs:
+                self.accs[key] = self.head - ring.HEADER
+                self.head += 3 if kind == ring.CLEAN else 1
+        return [self.accs[key] for key in keys]
 
-    def present(self, feature: Feature) -> int:
-        """The accumulator that counts the events which have the field."""
+    def counted(self, feature: Feature, *ages: int) -> list[int]:
+        """Places of what counts the events which have the field."""
         number = _number(self.event, feature.field)
-        required = number is None or number.required
-        return self.acc(ring.COUNT if required else ring.PRESENT, feature)
+        if number is None or number.required:
+            return [self.bound(age) for age in ages]
+        return self.acc(ring.PRESENT, feature.field, *ages)
 
-    def clean(self, feature: Feature, delay_us: int) -> int:
-        """The first of three accumulators in a row: count, sum and squares of the clean events."""
-        kinds = (ring.CLEAN_COUNT, ring.CLEAN_SUM, ring.CLEAN_SQUARES)
-        return [self.acc(kind, feature, delay_us) for kind in kinds][0]
-
-    def op(self, out: int, feature: Feature) -> list[int]:
-        """One row of `ops`: code, out, word, lower, upper, first, second, argument."""
-        code = CODES[feature.operation]
-        first = second = 0
-        argument = feature.argument
+    def places(self, feature: Feature, low: int, up: int) -> list[int]:
+        """The last six columns of `ops`."""
+        field = feature.field
         match feature.operation:
             case "count":
-                first = self.acc(ring.COUNT, feature)
+                return [self.bound(low), self.bound(up), 0, 0, 0, 0]
             case "sum":
-                first = self.acc(ring.SUM, feature)
-            case "positives":
-                first = self.acc(ring.POSITIVES, feature)
+                return [0, 0, *self.acc(ring.SUM, field, low, up), 0, 0]
+            case "positives" | "since_positive":
+                return [0, 0, *self.acc(ring.POSITIVES, field, low, up), 0, 0]
             case "share":
-                first, second = self.acc(ring.POSITIVES, feature), self.acc(ring.COUNT, feature)
-            case "mean" | "std" | "past_mean" | "past_std":
-                first, second = self.acc(ring.SUM, feature), self.present(feature)
-                if feature.operation in {"std", "past_std"}:
-                    argument = self.acc(ring.SQUARES, feature)
-            case "since_positive":
-                first = self.acc(ring.POSITIVES, feature)
+                positives = self.acc(ring.POSITIVES, field, low, up)
+                return [self.bound(low), self.bound(up), *positives, 0, 0]
+            case "mean" | "past_mean":
+                counted = self.counted(feature, low, up)
+                return [*counted, *self.acc(ring.SUM, field, low, up), 0, 0]
+            case "std" | "past_std":
+                counted = self.counted(feature, low, up)
+                sums = self.acc(ring.SUM, field, low, up)
+                return [*counted, *sums, *self.acc(ring.SQUARES, field, low, up)]
             case name if name in CLEAN:
-                first = self.clean(feature, self.event.label.maturity_us)
-                second = self.clean(feature, 0)
-        if feature.within != "0s":
-            lower, upper = self.bound(duration_us(feature.within)), -1
-            return [code, out, self.word(feature.field), lower, upper, first, second, argument]
-        lower, upper = self.bound(feature.horizon_us), self.bound(duration_us(feature.delay))
-        return [code, out, self.word(feature.field), lower, upper, first, second, argument]
+                ages = low, self.event.label.maturity_us, 0
+                horizon, matured, everything = self.acc(ring.CLEAN, field, *ages)
+                return [0, matured, horizon, everything, 0, 0]
+        return [0] * 6
+
+    def op(self, out: int, feature: Feature) -> list[int]:
+        """One row of `ops`; see `operators.reading`."""
+        low, up = feature.horizon_us, duration_us(feature.delay)
+        places = self.places(feature, low, up)
+        seen = duration_us(feature.within) or low
+        return [
+            CODES[feature.operation], out, self.word(feature.field), self.bound(seen), self.bound(up),
+            feature.argument, *places,
+        ]  # fmt: skip
+
+
+def _share_runs(rows: list[list[int]]) -> None:
+    """Let the words of one run be read by all that look equally far back, so that it is walked once."""
+    for row in rows:
+        if row[reading.CODE] == reading.RUN and not row[reading.WORD]:
+            for other in rows:
+                if (
+                    other[reading.CODE] == reading.RUN
+                    and other[reading.LOWER] == row[reading.LOWER]
+                ):
+                    row[reading.WORD] = max(row[reading.WORD], other[reading.WORD])
 
 
 def _entity(
@@ -213,29 +233,28 @@ def _entity(
         if feature.entity == key:
             row = layout.op(out, feature)
             if feature.function is not None:
-                row[-1] = customs.index(feature)
+                row[reading.ARGUMENT] = customs.index(feature)
             rows.append(row)
-            reals.append([_scale(event, feature), feature.missing_value, feature.factor])
+            scale = 1.0 if feature.operation == "share" else _scale(event, feature)
+            reals.append([scale, feature.missing_value, feature.factor])
+    _share_runs(rows)
     _check_squares(event, layout, key, cap)
-    edges = [
-        [(a, sign) for a, acc in enumerate(layout.accs) for at, sign in ((2, -1), (3, 1)) if acc[at] == b]
-        for b in range(len(layout.ages))
-    ]
-    scanning = [row[view.LOWER] for row in rows if row[view.CODE] >= view.LARGEST_CLEAN_RATIO]
-    stride = 2 + layout.labelled + len(layout.fields)
+    accs = sorted((bound, kind, word, place) for (bound, kind, word), place in layout.accs.items())
+    scanning = [row[reading.LOWER] for row in rows if row[reading.CODE] >= reading.MINIMUM]
     shape = np.zeros(8, np.int64)
-    shape[ring.STRIDE], shape[ring.LABELLED] = stride, layout.labelled
-    shape[ring.BOUNDS], shape[ring.ACCS] = len(layout.ages), len(layout.accs)
+    shape[ring.STRIDE] = 2 + layout.labelled + len(layout.fields)
+    shape[ring.HEAD], shape[ring.BOUNDS] = layout.head, len(layout.ages)
+    shape[ring.LABELLED], shape[ring.CAP] = layout.labelled, cap
     shape[ring.RETENTION] = max(layout.ages) + lateness_us
-    shape[ring.MATURITY], shape[ring.CAP] = event.label.maturity_us, cap
+    shape[ring.MATURITY] = event.label.maturity_us
     shape[ring.SCAN] = max(scanning, default=-1)
+    bounds = [bound for bound, *_ in accs]
     return EntityPlan(
         key=key,
         shape=shape,
         ages=np.array(layout.ages, np.int64),
-        accs=np.array(layout.accs, np.int64).reshape(-1, 4),
-        edge_from=np.cumsum([0, *map(len, edges)]),
-        edges=np.array([edge for row in edges for edge in row], np.int64).reshape(-1, 2),
+        accs=np.array([row for _, *row in accs], np.int64).reshape(-1, 3),
+        acc_from=np.searchsorted(bounds, np.arange(len(layout.ages) + 1)).astype(np.int64),
         ops=np.array(rows, np.int64),
         reals=np.array(reals),
         fields=np.array([layout.source(f) for f in layout.fields], np.int64).reshape(-1, 2),
@@ -244,14 +263,14 @@ def _entity(
 
 
 def _check_squares(event: Event, layout: _Layout, key: str, cap: int) -> None:
-    for kind, word, _, _ in layout.accs:
-        if kind in {ring.COUNT, ring.PRESENT, ring.POSITIVES, ring.CLEAN_COUNT}:
+    for _, kind, word in layout.accs:
+        if kind in {ring.PRESENT, ring.POSITIVES}:
             continue
         field = layout.fields[word - 2 - layout.labelled]
         number = _number(event, field)
         if number is None:
             raise ConfigError(f"{key}: {field!r} is no number, it cannot be summed")
-        power = 2 if kind in {ring.SQUARES, ring.CLEAN_SQUARES} else 1
+        power = 1 if kind == ring.SUM else 2
         if cap * number.largest**power >= 2**63:
             raise ConfigError(
                 f"{key}: {cap} events of {field!r} up to {number.maximum} could overflow 63 bits: "
@@ -287,9 +306,9 @@ def _derived_ops(columns: list[Feature]) -> Int64s:
             code = DERIVED_OPERATIONS.index(feature.operation)
             rows[out] = (code, out, *parts, *[0] * (3 - len(parts)))
     depth = {out: _depth(columns[out]) for out in rows}
-    return np.array([rows[out] for out in sorted(rows, key=lambda o: (depth[o], o))], np.int64).reshape(
-        -1, 5
-    )
+    return np.array(
+        [rows[out] for out in sorted(rows, key=lambda o: (depth[o], o))], np.int64
+    ).reshape(-1, 5)
 
 
 def _depth(feature: Feature) -> int:

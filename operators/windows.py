@@ -5,11 +5,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from operators.arena import AT, CAPACITY, CLOCK, add_key, class_for, find, resize, sweep
+from operators.arena import (
+    AT,
+    CAPACITY,
+    CLOCK,
+    HI,
+    LO,
+    add_key,
+    class_for,
+    find,
+    resize,
+    sweep,
+)
+from operators.panes import merge_panes
+from operators.reading import read
 from operators.ring import (
-    ACCS,
     BOUNDS,
     CAP,
+    HEAD,
     HEADER,
     ID,
     LABEL_WORD,
@@ -20,68 +33,74 @@ from operators.ring import (
     TIME,
     UNLABELLED,
     advance,
-    insert,
-    is_newest,
+    drop_expired,
     mark,
-    merge_panes,
+    open_gap,
     place,
+    settle,
 )
-from operators.view import USER, look_back, read, unroll
-from streams.jit import borrow, kernel
+from operators.view import look_back, unroll
+from streams.jit import borrow, kernel, prefetch
 
 Int64s = npt.NDArray[np.int64]
+Int8s = npt.NDArray[np.int8]
+Float64s = npt.NDArray[np.float64]
 NUMBER, CATEGORY, KEY = range(3)
 """Where an entry's word comes from: rows of `fields` are (kind, column)."""
 SWEPT = 4
 """Slots looked at for each new key, in search of keys to forget: so the forgotten keep up with the new."""
+BLOCK = 32
+"""Rows whose keys are looked up together, so that their memory is on its way before it is needed."""
 
 
 @kernel(
-    "void(int64[::1], int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], float64[:, ::1],"
-    " int64, int64, int64, int64[::1], int64[::1], int8[::1], int64[:, ::1],"
-    f" FunctionType({USER}), float64[::1])"
+    "void(int64[::1], int64, int64[:, ::1], int64, int64[:, ::1], int64[:, ::1], int64[:, :, ::1],"
+    " int64, int64, int64)",
+    inline=True,
 )
-def observe(
-    words, base, shape, ages, accs, ops, reals, capacity, index, now, view, times, status, columns,
-    custom, out,
-):  # fmt: skip
-    """Read the features of the event at `index` of a record, as of its own time."""
-    seen = words
-    seen_at = base + HEADER
-    if index + 1 < words[base + 1] >> 32 or words[base + 2] > now:
-        look_back(words, base, shape, ages, accs, capacity, index, now, view)
-        seen = view
-        seen_at = 0
-    unrolled = 0
-    if shape[SCAN] >= 0:
-        first = seen[seen_at + shape[SCAN]]
-        unrolled = index + 1 - first
-        unroll(words, base, shape, capacity, first, index + 1, now, times, status, columns)
-    read(
-        words, base, shape, ops, reals, capacity, index, now, seen, seen_at, times, status, columns,
-        unrolled, custom, out,
-    )  # fmt: skip
-
-
-@kernel(
-    "void(int64[::1], int64[:, ::1], int64, int64[:, ::1], int64[:, ::1], int64[:, :, ::1],"
-    " int64[::1], int64)"
-)
-def gather_event(event, fields, row, numbers, categories, keys, time, ident):
-    """Write a row's words as a ring entry."""
-    event[TIME] = time[row]
-    event[ID] = ident
-    first = len(event) - len(fields)
-    if first > LABEL_WORD:
-        event[LABEL_WORD] = UNLABELLED
+def gather(
+    words: Int64s,
+    entry: int,
+    fields: Int64s,
+    row: int,
+    numbers: Int64s,
+    categories: Int64s,
+    keys: Int64s,
+    time: int,
+    ident: int,
+    labelled: int,
+) -> None:
+    """Write a row as a ring entry."""
+    words[entry + TIME] = time
+    words[entry + ID] = ident
+    to = entry + LABEL_WORD
+    if labelled:
+        words[to] = UNLABELLED
+        to += 1
     for f in range(len(fields)):
         column = fields[f, 1]
         if fields[f, 0] == NUMBER:
-            event[first + f] = numbers[row, column]
+            words[to + f] = numbers[row, column]
         elif fields[f, 0] == CATEGORY:
-            event[first + f] = categories[row, column]
+            words[to + f] = categories[row, column]
         else:
-            event[first + f] = keys[row, column, 1]
+            words[to + f] = keys[row, column, 1]
+
+
+@kernel("int64(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64)", inline=True)
+def fetch_ahead(words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, slot: int) -> int:
+    """Ask for the memory of the entries that the next event of a key will touch."""
+    if slot < 0 or slots[slot, AT] < 0:
+        return 0
+    at = slots[slot, AT]
+    start = words[at + 1]
+    capacity = classes[words[at] & 0xFF, CAPACITY]
+    for b in range(shape[BOUNDS]):
+        to = start + (words[at + HEADER + b] >> 32)
+        if to >= capacity:
+            to -= capacity
+        prefetch(words, at + shape[HEAD] + to * shape[STRIDE])
+    return capacity
 
 
 @kernel(
@@ -89,40 +108,80 @@ def gather_event(event, fields, row, numbers, categories, keys, time, ident):
     # the arena
     "int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[:, ::1], uint8[::1],"
     # the plan
-    " int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    " int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1],"
     " float64[:, ::1], int64[:, ::1],"
     # the rows
     " int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, :, ::1], int64[::1],"
     " int64[::1], int8[::1],"
     # scratch, custom features, result
-    " int64[::1], int64[::1], int64[::1], int64[::1], int8[::1], int64[:, ::1],"
-    f" FunctionType({USER}), float64[:, ::1])"
+    " int64[::1], int64[::1], int64[::1], int8[::1], int64[:, ::1],"
+    " int64, float64[:, ::1])"
 )
 def update(
-    words, chunk_before, classes, heads, index, slots, dirty,
-    shape, ages, accs, edge_from, edges, ops, reals, fields,
-    entity, admitted, when, numbers, categories, keys, ident, known, value,
-    event, alone, view, times, status, columns, custom, out,
-):  # fmt: skip
+    words: Int64s,
+    chunk_before: Int64s,
+    classes: Int64s,
+    heads: Int64s,
+    index: npt.NDArray[np.int32],
+    slots: Int64s,
+    dirty: npt.NDArray[np.uint8],
+    shape: Int64s,
+    ages: Int64s,
+    accs: Int64s,
+    acc_from: Int64s,
+    ops: Int64s,
+    reals: Float64s,
+    fields: Int64s,
+    entity: int,
+    admitted: Int64s,
+    when: Int64s,
+    numbers: Int64s,
+    categories: Int64s,
+    keys: Int64s,
+    ident: Int64s,
+    known: Int64s,
+    value: Int8s,
+    alone: Int64s,
+    view: Int64s,
+    times: Int64s,
+    status: Int8s,
+    columns: Int64s,
+    custom: int,
+    out: Float64s,
+) -> int:
     """Carry one entity through rows: mark labels, insert events, write their features to `out`.
 
     admitted (m,): the row of `out` an event writes to, -1 for rows that are no event. value (m,): a
     label to write on the event (when, ident) after the row, known since `known`; -1 for none.
-    `alone` is a zeroed record for an event too old to be kept. Returns m, or -1 if memory is used up.
+    `alone` is a record's room for an event too old to be kept. Returns m, or -1 if memory is used up.
     """
     words, classes, heads, slots = borrow(words), borrow(classes), borrow(heads), borrow(slots)
     chunk_before, index, dirty = borrow(chunk_before), borrow(index), borrow(dirty)
-    shape, ages, accs, edge_from = borrow(shape), borrow(ages), borrow(accs), borrow(edge_from)
-    edges, ops, reals, fields = borrow(edges), borrow(ops), borrow(reals), borrow(fields)
-    numbers, categories, keys, when = borrow(numbers), borrow(categories), borrow(keys), borrow(when)
-    event, alone, view, times = borrow(event), borrow(alone), borrow(view), borrow(times)
+    shape, ages, accs, acc_from = borrow(shape), borrow(ages), borrow(accs), borrow(acc_from)
+    ops, reals, fields = borrow(ops), borrow(reals), borrow(fields)
+    numbers, categories, keys = borrow(numbers), borrow(categories), borrow(keys)
+    alone, view, times = borrow(alone), borrow(view), borrow(times)
     status, columns, out = borrow(status), borrow(columns), borrow(out)
+    found = np.empty(BLOCK, np.int64)
+    stride, head, labelled = shape[STRIDE], shape[HEAD], shape[LABELLED]
     for row in range(len(when)):
+        ahead = row % BLOCK
+        if ahead == 0:
+            for r in range(row, min(row + BLOCK, len(when))):
+                slot = find(index, slots, keys[r, entity, 0], keys[r, entity, 1])
+                found[r - row] = slot
+                if slot >= 0:
+                    prefetch(words, slots[slot, AT])
+                    prefetch(words, slots[slot, AT] + 8)
         if admitted[row] < 0 and value[row] < 0:
             continue
+        if ahead + 3 < BLOCK and row + 3 < len(when):
+            fetch_ahead(words, shape, classes, slots, found[ahead + 3])
         hi = keys[row, entity, 0]
         lo = keys[row, entity, 1]
-        slot = find(index, slots, hi, lo)
+        slot = found[ahead]
+        if slot < 0 or slots[slot, AT] < 0 or slots[slot, LO] != lo or slots[slot, HI] != hi:
+            slot = find(index, slots, hi, lo)
         if admitted[row] >= 0:
             now = when[row]
             if now > heads[CLOCK]:
@@ -133,45 +192,75 @@ def update(
                 if slot < 0:
                     return -1
             dirty[slot] = 1
-            gather_event(event, fields, row, numbers, categories, keys, when, ident[row])
             at = slots[slot, AT]
             capacity = classes[words[at] & 0xFF, CAPACITY]
-            newest = is_newest(words, at, shape, capacity, now, ident[row])
-            count = words[at + 1] >> 32
-            if newest:
-                advance(words, at, shape, ages, accs, edge_from, edges, capacity, now)
-                count = words[at + 1] >> 32
-            elif now <= words[place(words, at, shape, capacity, count - 1)] - shape[RETENTION]:
-                alone[:] = 0
-                insert(alone, 0, shape, ages, accs, 2, event, True)
-                observe(
-                    alone, 0, shape, ages, accs, ops, reals, 2, 0, now, view, times, status,
-                    columns, custom, out[admitted[row]],
-                )  # fmt: skip
-                continue
+            count = words[at + HEADER] >> 32
             if count == capacity:
-                if capacity == shape[CAP]:
-                    merge_panes(words, at, shape, ages, capacity)
-                else:
+                drop_expired(words, shape, at, capacity)
+                count = words[at + HEADER] >> 32
+                if count == capacity and capacity == shape[CAP]:
+                    merge_panes(words, shape, ages, accs, acc_from, at, capacity)
+                    count = words[at + HEADER] >> 32
+                elif count == capacity:
                     size = class_for(classes, count + 1)
                     at = resize(words, shape, chunk_before, classes, heads, slots, slot, size)
                     if at < 0:
                         return -1
                     capacity = classes[size, CAPACITY]
-            place_in_ring = insert(words, at, shape, ages, accs, capacity, event, newest)
-            observe(
-                words, at, shape, ages, accs, ops, reals, capacity, place_in_ring, now, view,
-                times, status, columns, custom, out[admitted[row]],
+            newest = True
+            gone = False
+            if count:
+                last = place(words, shape, at, capacity, count - 1)
+                newest = words[last] < now or (
+                    words[last] == now and words[last + ID] <= ident[row]
+                )
+                gone = not newest and now <= words[last] - shape[RETENTION]
+            record = words
+            place_in_ring = count
+            if gone:
+                record = alone
+                at = 0
+                capacity = 1
+                place_in_ring = 0
+                alone[:] = 0
+            elif not newest:
+                place_in_ring = open_gap(words, shape, at, capacity, now, ident[row])
+            to = record[at + 1] + place_in_ring
+            to = at + head + stride * (to - capacity if to >= capacity else to)
+            gather(record, to, fields, row, numbers, categories, keys, now, ident[row], labelled)
+            seen = record
+            seen_at = at + HEADER
+            if newest or gone:
+                advance(record, shape, ages, accs, acc_from, at, capacity, now)
+            else:
+                settle(words, shape, ages, accs, acc_from, at, capacity, place_in_ring)
+            if not newest or record[at + 2] > now:
+                look_back(
+                    record, shape, ages, accs, acc_from, at, capacity, place_in_ring, now, view
+                )
+                seen = view
+                seen_at = 0
+            unrolled = 0
+            if shape[SCAN] >= 0:
+                first = seen[seen_at + shape[SCAN]] >> 32
+                unrolled = place_in_ring + 1 - first
+                unroll(
+                    record, shape, at, capacity, first, place_in_ring + 1, now, times, status,
+                    columns,
+                )  # fmt: skip
+            read(
+                record, shape, ops, reals, at, capacity, place_in_ring, now, seen, seen_at, times,
+                status, columns, unrolled, custom, out, admitted[row],
             )  # fmt: skip
             if fresh:
                 sweep(words, shape, chunk_before, classes, heads, index, slots, dirty, SWEPT)
-        if value[row] >= 0 and slot >= 0 and shape[LABELLED]:
+        if value[row] >= 0 and slot >= 0 and labelled:
             at = slots[slot, AT]
             if at >= 0:
                 dirty[slot] = 1
                 capacity = classes[words[at] & 0xFF, CAPACITY]
                 mark(
-                    words, at, shape, ages, accs, capacity, when[row], ident[row], known[row],
-                    value[row],
+                    words, shape, ages, accs, acc_from, at, capacity, when[row], ident[row],
+                    known[row], value[row],
                 )  # fmt: skip
     return len(when)

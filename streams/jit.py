@@ -20,7 +20,8 @@ import numba
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
-from numba.core.cgutils import get_null_value
+from numba.core.cgutils import create_struct_proxy, get_null_value
+from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import make_array
 
@@ -144,3 +145,49 @@ if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches
 
     def prefetch(array: Any, place: Any) -> None:
         """Nothing."""
+
+
+_plain_functions: list[Function] = []
+
+
+def address_of(function: Function) -> int:
+    """Where a kernel of one signature lies in memory, for `from_address`; keep the kernel alive."""
+    if config.DISABLE_JIT:
+        _plain_functions.append(function)
+        return len(_plain_functions) - 1
+    compiled: Any = function
+    (result,) = compiled.overloads.values()
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+
+
+def from_address(signature: str) -> Any:
+    """A function for kernels that makes an address a function of this signature again.
+
+    Handing a function itself to a kernel takes numba 40 microseconds a call.
+    """
+    if config.DISABLE_JIT:
+        return _plain_functions.__getitem__
+    arguments, result = normalize_signature(signature)
+    kind = types.FunctionType(result(*arguments))
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def call(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+            proxy: Any = create_struct_proxy(kind)  # type: ignore[no-untyped-call]
+            function = proxy(context, builder)
+            function.jit_addr = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+            return function._getvalue()  # noqa: SLF001
+
+        return kind(address), codegen
+
+    return call
+
+
+if config.DISABLE_JIT:
+
+    def borrow(array: Any) -> Any:
+        """The array."""
+        return array
+
+    def prefetch(array: Any, place: int) -> None:
+        """Nothing to do."""

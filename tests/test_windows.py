@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -105,7 +106,7 @@ def run(
     features = features or Features(plan, EVENT.keys)
     out: dict[int, list[float]] = {}
     edges = [0, *sorted({min(cut, len(steps)) for cut in cuts}), len(steps)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = steps[start:stop]
         is_event = np.array([kind == "event" for kind, _ in part], bool)
         bought = [b for _, b in part]
@@ -127,7 +128,9 @@ def run(
             np.where(is_event, -1, 1).astype(np.int8),
             int(is_event.sum()),
         )
-        for b, line in zip([b for b, e in zip(bought, is_event, strict=True) if e], lines, strict=True):
+        for b, line in zip(
+            [b for b, e in zip(bought, is_event, strict=True) if e], lines, strict=True
+        ):
             out[b.ident] = line[: len(plan.names)].tolist()
     return out, features
 
@@ -140,9 +143,7 @@ def expected(b: Bought, seen: list[Bought], known: list[Bought]) -> dict[str, fl
     labelled = {o.ident for o in known if o.time + o.label_delay <= b.time}
 
     def within(events: list[Bought], last: float, delay: float = 0) -> list[Bought]:
-        return [
-            o for o in events if b.time - (delay + last) * DAY < o.time <= b.time - delay * DAY
-        ]
+        return [o for o in events if b.time - (delay + last) * DAY < o.time <= b.time - delay * DAY]
 
     def mean(values: list[float]) -> float:
         return sum(values) / len(values) if values else math.nan
@@ -295,7 +296,17 @@ def test_keys_that_nothing_can_see_are_forgotten_and_their_memory_reused() -> No
     for generation in range(12):
         start = (200 + generation * 60) * DAY
         bought = [
-            Bought(generation * 10_000 + i, start + i, generation * 1000 + i % 500, 0, 5, None, 0, False, 0)
+            Bought(
+                generation * 10_000 + i,
+                start + i,
+                generation * 1000 + i % 500,
+                0,
+                5,
+                None,
+                0,
+                False,
+                0,
+            )
             for i in range(1500)
         ]
         _, features = run(sorted_steps(bought), [], features)
