@@ -31,7 +31,7 @@ def time_chart(
     x = time_axis(min(times), max(times))
     longest = max(len(each.name) for each in series)
     plot = Plot(
-        x, number_axis(low, high), width=WIDE, right=longest * LETTER + 22, above=2 if marks else 0
+        x, number_axis(low, high), width=WIDE, right=longest * LETTER + 34, above=2 if marks else 0
     )
     plot.moments([(time, name) for time, name in marks if x.low <= time <= x.high])
     for place, each in reversed(list(enumerate(series))):

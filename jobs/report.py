@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jobs import charts
 from jobs.axes import short
+from jobs.lately import lately
 from jobs.plot import Series
 from jobs.report_style import STYLE
 from operators.evaluate import WindowMetrics
@@ -98,6 +99,7 @@ def page(report: Report) -> str:
     """The whole page as text."""
     sections = [
         _summary(report),
+        _lately(report),
         _quality(report),
         _overall(report),
         _pair(_calibration(report), _scores(report)),
@@ -219,6 +221,16 @@ def _window_table(rows: Sequence[WindowMetrics]) -> str:
     return _more(f"Every window of {rows[0].scorer}", table)
 
 
+def _lately(report: Report) -> str:
+    rows = lately(report.windows)
+    if not rows:
+        return ""
+    days = len({row.start_us for row in report.windows if row.end_us > rows[0].start_us})
+    since = f"{_moment(rows[0].start_us)} to {_moment(rows[0].end_us)}"
+    note = f"Mean of the last {days} windows, transactions of {since}; every one has its label."
+    return _section("Quality lately", note, _measured("scorer", ((r.scorer, r) for r in rows)))
+
+
 def _overall(report: Report) -> str:
     if not report.overall:
         return ""
@@ -237,7 +249,10 @@ def _overall(report: Report) -> str:
         )
         for name in dict.fromkeys(row.slice for row in report.overall if row.slice)
     )
-    note = "Every score judged by the label that came after it was made."
+    note = (
+        "All scores pooled, each judged by the label that came after it was made: those of the "
+        "first days, before anything was learnt, count as much as the last."
+    )
     return _section("Overall", note, table + apart)
 
 
@@ -293,7 +308,9 @@ def _importance(report: Report) -> str:
         return ""
     shown = report.importance[:BARS]
     left_out = len(report.importance) - len(shown)
-    note = "What moves the score most." + (f" {left_out} more are smaller." if left_out else "")
+    note = "Of the reasons given for a review, the share that each is." + (
+        f" {left_out} more are smaller." if left_out else ""
+    )
     chart = charts.bar_chart(shown, "Bars of the importance of features")
     return _figure("Feature importance", note, chart)
 
