@@ -77,6 +77,9 @@ class Paced:
     def total_rows(self) -> int | None:
         return self.simulation.total_rows
 
+    def topic(self, partition: int) -> str:
+        return self.simulation.topic(partition)
+
     def __iter__(self) -> Iterator[tuple[Batch, list[DeadLetter]]]:
         batch = BATCH if self.rate is None else max(min(BATCH, int(self.rate / 20)), 1)
         began = time.monotonic()
@@ -212,8 +215,8 @@ def _conclude(watch: Watch, console: Console, out: Path, clock: str) -> None:
         ("report", f"{out / 'report.html'}"),
         ("predictions", f"{out / 'predictions.parquet'}"),
         ("numbers", f"{out / 'metrics.json'}, {out / 'ledger.json'}"),
-        ("next", "headrace replay FILE... --out DIR    the same on your own transactions"),
-        ("", "headrace init DIR                    a pipeline of your own to start from"),
+        ("next", "uv run headrace replay FILE... --out DIR    the same on your own transactions"),
+        ("", "uv run headrace init DIR                    a pipeline of your own to start from"),
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style=SOFT)

@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -53,6 +53,9 @@ class Source(Protocol):
     @property
     def total_rows(self) -> int | None:
         """Events and labels in all, if known."""
+
+    def topic(self, partition: int) -> str:
+        """The name of what rows of this partition come from."""
 
     def __iter__(self) -> Iterator[tuple[Batch, list[DeadLetter]]]: ...
 
@@ -190,7 +193,9 @@ class LocalRun:
         self._note(batch)
         if len(scored):
             self._predictions.write(self._table(batch, scored))
-        self._bury(scored.letters)
+        self._bury(
+            [replace(each, topic=self.source.topic(each.partition)) for each in scored.letters]
+        )
         self._explain(scored)
         return Step(batch, scored, sum(self.taken.values()), seconds)
 

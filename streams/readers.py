@@ -55,6 +55,7 @@ class ParquetReader:
     ) -> None:
         self._path, self._event, self._partition = path, event, partition
         self._received = received
+        _check_readable(path)
         try:
             self._file = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:
@@ -108,7 +109,7 @@ class JsonReader:
         self._path, self._partition, self._received = path, partition, received
         self._limit = event.max_bytes
         self._decoder = Decoder(event, topic=str(path), names=columns)
-        self.end = _check_text(path)
+        self.end = _check_readable(path)
 
     def read(self, size: int, position: Position) -> Iterator[Chunk]:
         """Records from the position's byte on."""
@@ -134,7 +135,7 @@ class CsvReader:
     ) -> None:
         self._path, self._event, self._partition = path, event, partition
         self._received = received
-        self.end = _check_text(path)
+        self.end = _check_readable(path)
         header, _, *start = next(read_lines(path, 1, event.max_bytes))
         self._start = (start[0], start[1])
         try:
@@ -232,7 +233,7 @@ def wanted_columns(
     return {field: column for field, column in wanted.items() if column in there}
 
 
-def _check_text(path: Path) -> int:
+def _check_readable(path: Path) -> int:
     """Bytes of a file that can be read and is not empty."""
     try:
         size = path.stat().st_size

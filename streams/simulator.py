@@ -129,6 +129,10 @@ class Simulation:
         """About how many rows there are from first to last, or None if there is no last."""
         return self.traffic.expected_rows
 
+    def topic(self, partition: int) -> str:
+        """What the rows come from; there is one partition."""
+        return "simulation"
+
     @property
     def row(self) -> int:
         """How many rows have been given out."""

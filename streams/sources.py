@@ -86,6 +86,10 @@ class FileSource:
         rows = [reader.rows for reader in self._readers]
         return None if None in rows else sum(each for each in rows if each is not None)
 
+    def topic(self, partition: int) -> str:
+        """The path that rows of this partition come from."""
+        return str(self.paths[partition])
+
     @property
     def done(self) -> float:
         """The share of the input that has been given, each file counted alike."""
