@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from rich.table import Table
 
@@ -70,20 +71,19 @@ def truth(inputs: Inputs, predictions: pa.Table) -> pa.Table:
     pipeline = inputs.load_pipeline()
     beside = inputs.label_delay is not None
     source = inputs.source(pipeline, label_delay="0s" if beside else None)
-    positive: dict[str, bool] = {}
+    said: dict[str, int] = {}
     latest = 0
     for batch, _ in source:
         rows = np.flatnonzero(batch.kind == LABEL)
         ids = as_text(batch.texts[0].take(pa.array(rows))).to_pylist()
-        positive.update(zip(ids, (batch.label[rows] == 1).tolist(), strict=True))
+        said.update(zip(ids, batch.label[rows].tolist(), strict=True))
         latest = max(latest, int(batch.time[batch.kind == EVENT].max(initial=0)))
-    ids = predictions["id"].to_pylist()
     time_us = predictions["time"].cast(pa.int64()).to_numpy()
     matured = beside | (time_us <= latest - pipeline.event.label.maturity_us)
-    label = np.where(matured, 0, UNKNOWN).astype(np.int8)
-    said = [(row, positive[each]) for row, each in enumerate(ids) if each in positive]
-    for row, value in said:
-        label[row] = value
+    silence = np.where(matured, 0, UNKNOWN).astype(np.int8)
+    known = pa.array(list(said.values()), pa.int8())
+    at = pc.index_in(predictions["id"], value_set=pa.array(list(said), pa.string()))
+    label = pc.coalesce(known.take(at.combine_chunks()), pa.array(silence))
     return pa.table({"id": predictions["id"], "label": label})
 
 

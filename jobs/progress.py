@@ -41,16 +41,17 @@ class Progress:
     def show(self, rows: int, share: float) -> None:
         """Say that so many rows are done, which is this share of all, from 0 to 1."""
         now = time.monotonic()
+        if not rows:
+            return
         if self._first is None:
             self._first, self._began = (rows, share), now
         rate = (rows - self._first[0]) / max(now - self._began, 1e-9)
         said = f"{rows:,} rows, {rate:,.0f} rows/s"
         if self._console.is_terminal:
             self._bar.update(self._task, completed=share, said=said)
-        elif now - self._said >= self._every:
+        elif now - self._said >= self._every and share > self._first[1]:
             self._said = now
-            gone = max(share - self._first[1], 1e-9)
-            left = (now - self._began) * (1 - share) / gone
+            left = (now - self._began) * (1 - share) / (share - self._first[1])
             self._console.print(f"{self._title}: {share:.0%}, {said}, {left:,.0f} s left")
 
     def __enter__(self) -> Self:

@@ -14,7 +14,7 @@ from jobs.meter import Meter
 from jobs.progress import Progress
 from jobs.settings import Inputs
 from jobs.summary import write_summary
-from streams.errors import OutputError
+from streams.errors import InputError, OutputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ def replay(inputs: Inputs, out: Path, *, resume: bool) -> Done:
 
     With `resume` a replay that the state folder holds is gone on with. Ctrl-C ends it after the
     batch in hand with everything committed; a second one ends it at once, at the last snapshot.
+    An input that cannot be read to its end is an InputError, what came before it committed.
     """
     pipeline = inputs.load_pipeline()
     inputs = inputs.going_on() if resume else inputs
@@ -45,13 +46,17 @@ def replay(inputs: Inputs, out: Path, *, resume: bool) -> Done:
         inputs.save(out)
         resumed = run.resumed
         meter = Meter()
-        with _interruptible() as stopped, Progress("replay") as progress:
-            for step in run:
-                meter.take(step)
-                progress.show(step.taken, source.done)
-                if stopped:
-                    run.close()
-                    return Done(step.taken, interrupted=True, resumed=resumed)
+        try:
+            with _interruptible() as stopped, Progress("replay") as progress:
+                for step in run:
+                    meter.take(step)
+                    progress.show(step.taken, source.done)
+                    if stopped:
+                        run.close()
+                        return Done(step.taken, interrupted=True, resumed=resumed)
+        except InputError:
+            run.close()
+            raise
         run.finish()
         write_summary(run, meter, title=f"Replay of {', '.join(inputs.files)}")
     except OSError as error:

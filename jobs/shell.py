@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -23,6 +24,7 @@ from streams.sinks import encode_dead_letter
 
 READ_BYTES = 1 << 20
 REASONS = 3
+TOPIC = "stdin"
 
 
 class Shell:
@@ -42,7 +44,7 @@ class Shell:
         self._flow = Flow(pipeline, folder)
         if state is not None:
             FlowState(self._flow, state / "snapshots").restore()
-        self._decoder = Decoder(pipeline.event, topic="stdin")
+        self._decoder = Decoder(pipeline.event, topic=TOPIC)
         self._taken = 0
 
     def answer(self, lines: list[bytes], received_us: int) -> tuple[list[bytes], list[bytes]]:
@@ -53,8 +55,8 @@ class Shell:
         kept = [lines[place] for place in places]
         batch, letters = self._decoder.decode(kept, received_us, offsets=places + first)
         scored = self._flow.process(batch)
-        buried = [encode_dead_letter(letter) for letter in (*letters, *scored.letters)]
-        return self._predictions(batch, scored), buried
+        letters += [replace(letter, topic=TOPIC) for letter in scored.letters]
+        return self._predictions(batch, scored), [encode_dead_letter(each) for each in letters]
 
     def _predictions(self, batch: Batch, scored: Scored) -> list[bytes]:
         names = self._flow.names
