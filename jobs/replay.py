@@ -72,7 +72,7 @@ def _interruptible() -> Iterator[list[int]]:
     """A list that is empty until Ctrl-C is pressed; the second time it works as it always did."""
     stopped: list[int] = []
 
-    def stop(signum: int, frame: FrameType | None) -> None:
+    def stop(signum: int, _: FrameType | None) -> None:
         stopped.append(signum)
         signal.signal(signal.SIGINT, before)
 

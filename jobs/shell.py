@@ -1,4 +1,4 @@
-"""Scores in a pipe: NDJSON in on standard input, predictions out, dead letters on standard error."""
+"""Scores in a pipe: NDJSON in, predictions out, dead letters to standard error."""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ class FileSource:
             fields = ", ".join((*self.event.fields, label))
             raise ConfigError(f"the event has no field {unknown[0]!r}; its fields are {fields}")
         if self.label_delay_us is None and label in names:
-            raise ConfigError(f"{label!r} is beside each event: say how late labels come, as in --label-delay 7d")
+            raise ConfigError(
+                f"{label!r} is beside each event: say how late labels come, as in --label-delay 7d"
+            )
         if self.label_delay_us is not None:
             names.setdefault(label, label)
         self._labels = LateLabels(self.label_delay_us) if self.label_delay_us is not None else None

@@ -21,7 +21,7 @@ INTERRUPTED = 130
 
 
 class Headrace(click.Group):
-    """Makes one line of every error that is raised on purpose; lists commands as they were added."""
+    """Makes one line of every error raised on purpose; lists commands as they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

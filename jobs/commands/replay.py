@@ -32,7 +32,9 @@ from jobs.commands.values import COLUMNS, DURATION, MOMENT
     show_default=True,
     help="A pipeline file, or the name of the one that is shipped.",
 )
-@click.option("--until", type=MOMENT, help="Leave out events from this time on, such as 2018-06-01.")
+@click.option(
+    "--until", type=MOMENT, help="Leave out events from this time on, such as 2018-06-01."
+)
 @click.option(
     "--order",
     type=click.Choice(["arrival", "strict"]),

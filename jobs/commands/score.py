@@ -9,7 +9,7 @@ import click
 
 
 @click.command()
-@click.argument("source", metavar="-", type=click.Choice(["-"]))
+@click.argument("source", metavar="-", type=click.Choice(["-"]), expose_value=False)
 @click.option("--pipeline", default="fraud", show_default=True, help="A pipeline file, or a name.")
 @click.option(
     "--state",
@@ -17,7 +17,7 @@ import click
     help="Begin with what a replay has learnt: its state folder (OUT/state). It is read, not "
     "changed. By default nothing is known and every score is the prior.",
 )
-def score(source: str, pipeline: str, state: Path | None) -> None:
+def score(pipeline: str, state: Path | None) -> None:
     """Score NDJSON from standard input, in a pipe.
 
     Each line is an event or a label of one. Each event gives a line of JSON on standard output:

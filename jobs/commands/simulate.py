@@ -50,8 +50,8 @@ def simulate(out: Path, drifts: tuple[str, ...], **options: object) -> None:
     Examples
       headrace simulate --days 90 --out traffic.parquet
       headrace simulate --events 100000 --garbage 0.01 --duplicates 0.01 --late 0.01 --out t.ndjson
-      headrace simulate --days 90 --drift prior@2024-02-15=3 --drift prices@2024-02-01..2024-03-01=1.3 \\
-        --out drifting.parquet
+      headrace simulate --days 90 --drift prior@2024-02-15=3 \\
+        --drift prices@2024-02-01..2024-03-01=1.3 --out drifting.parquet
     """
     from jobs.simulate import simulate as write
 
