@@ -188,7 +188,7 @@ def _shown(watch: Watch, console: Console) -> Iterator[Callable[[float, float | 
     if not console.is_terminal:
         yield lines
         return
-    with Live(console=console, auto_refresh=False, transient=True) as live:
+    with Live(console=console, auto_refresh=False, screen=True) as live:
 
         def view(elapsed: float, end: float | None) -> None:
             nonlocal due
@@ -215,8 +215,8 @@ def _conclude(watch: Watch, console: Console, out: Path, clock: str) -> None:
         ("report", f"{out / 'report.html'}"),
         ("predictions", f"{out / 'predictions.parquet'}"),
         ("numbers", f"{out / 'metrics.json'}, {out / 'ledger.json'}"),
-        ("next", "uv run headrace replay FILE... --out DIR    the same on your own transactions"),
-        ("", "uv run headrace init DIR                    a pipeline of your own to start from"),
+        ("your data", "uv run headrace replay FILE... --out DIR"),
+        ("your pipeline", "uv run headrace init DIR"),
     )
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style=SOFT)

@@ -128,7 +128,7 @@ class Watch:
             f"day {self._day}, {_date(self._now_us)}",
             f"{run.taken['events']:,}, {self._reviews:,} to review",
             f"{run.taken['labels']:,} chargebacks, days late",
-            f"{lineup.learnt:,} matured, version {lineup.sequence:,}",
+            f"{lineup.learnt:,} examples, version {lineup.sequence:,}",
             f"{', '.join(keys)}, {size / 1e6:,.0f} MB",
             Text(exact, "green" if exact.startswith("exact") else "bold red"),
         )
@@ -174,7 +174,7 @@ class Watch:
                 points = [(float(row.start_us), row.average_precision) for row in rows]
                 lines[style] = [value for _, value in trailing(points, SMOOTH)]
         most = max((v for each in lines.values() for v in each if not math.isnan(v)), default=0.1)
-        high = max(math.ceil(most * 10.5), 1) / 10
+        high = max(math.ceil(most * 21), 1) / 20
         across = max(width - 6, 10)
         drawn = braille.lines(lines, width=across, height=height, high=high)
         grid = Table.grid(padding=(0, 1, 0, 0))
