@@ -47,6 +47,10 @@ class Arena:
     index: npt.NDArray[np.int32]
     slots: Int64s
     dirty: npt.NDArray[np.uint8]
+    room: int = 0
+    """Rows that can come before `make_room` has to look again."""
+    moves: int = 0
+    """How often arrays were replaced by larger ones."""
 
     @classmethod
     def reserve(cls, shape: Int64s, limit_bytes: int | None = None) -> Arena:
@@ -68,6 +72,10 @@ class Arena:
 
     def make_room(self, keys: int) -> None:
         """Let that many new keys come without growing on the way."""
+        self.room -= keys
+        if self.room >= 0:
+            return
+        self.moves += 1
         need = int(self.heads[LIVE]) + keys
         if 3 * need > 2 * len(self.index):
             size = len(self.index)
@@ -83,6 +91,8 @@ class Arena:
             dirty = np.zeros(len(slots), np.uint8)
             dirty[:used] = self.dirty[:used]
             self.slots, self.dirty = slots, dirty
+        in_index = 2 * len(self.index) // 3 - int(self.heads[LIVE])
+        self.room = min(in_index, len(self.slots) - int(self.heads[NEXT_SLOT])) - keys
 
     @property
     def keys(self) -> int:

@@ -14,7 +14,7 @@ from operators.plan import EntityPlan, Plan
 from operators.reading import USER, no_custom
 from operators.windows import update
 from streams.batch import Batch
-from streams.jit import address_of, kernel
+from streams.jit import address_of, kernel, lend
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
@@ -122,6 +122,17 @@ class EntityWindows:
             np.zeros(lines, np.int8),
             np.zeros((stride, lines), np.int64),
         )
+        self._moves = -1
+        self._table = np.empty((0, 3), np.int64)
+
+    def _lend(self) -> Int64s:
+        """All that the kernel finds in the same place at every call, in the order that it takes it."""
+        arena, plan = self.arena, self.plan
+        return lend(
+            arena.words, arena.chunk_before, arena.heads, arena.classes, arena.slots, arena.index,
+            arena.dirty, plan.shape, plan.ages, plan.acc_from, plan.accs, plan.ops, plan.fields,
+            plan.reals, *self._scratch,
+        )  # fmt: skip
 
     def update(
         self,
@@ -135,17 +146,17 @@ class EntityWindows:
         out: Float64s,
     ) -> None:
         """See `operators.windows.update`. Raises MemoryError when the arena is used up."""
-        arena, plan = self.arena, self.plan
+        arena = self.arena
         arena.make_room(len(admitted))
+        if arena.moves != self._moves:
+            self._table, self._moves = self._lend(), arena.moves
         done = update(
-            arena.words, arena.chunk_before, arena.classes, arena.heads, arena.index, arena.slots,
-            arena.dirty, plan.shape, plan.ages, plan.accs, plan.acc_from, plan.ops,
-            plan.reals, plan.fields, self.number, admitted, when, batch.numbers, batch.categories,
-            keys, ident, known, value, *self._scratch, self._custom[1], out,
+            self._table, self.number, self._custom[1], admitted, when, batch.numbers,
+            batch.categories, keys, ident, known, value, out,
         )  # fmt: skip
         if done < 0:
             raise MemoryError(
-                f"the records of {plan.key!r} fill all memory ({arena.nbytes >> 20} MiB, "
+                f"the records of {self.plan.key!r} fill all memory ({arena.nbytes >> 20} MiB, "
                 f"{arena.keys} keys): shorten its windows or lower its cap"
             )
 
@@ -191,5 +202,6 @@ class Features:
         )
         for entity in self.entities:
             entity.update(batch, admitted, when, keys, ident, known, value, out)
-        derived_features(self.plan.derived_ops, out)
+        if len(self.plan.derived_ops):
+            derived_features(self.plan.derived_ops, out)
         return out

@@ -40,13 +40,15 @@ from operators.ring import (
     settle,
 )
 from operators.view import look_back, unroll
-from streams.jit import borrow, kernel, prefetch
+from streams.jit import borrow, kernel, lent, prefetch
 
 Int64s = npt.NDArray[np.int64]
 Int8s = npt.NDArray[np.int8]
 Float64s = npt.NDArray[np.float64]
 NUMBER, CATEGORY, KEY = range(3)
 """Where an entry's word comes from: rows of `fields` are (kind, column)."""
+longs, long_rows, double_rows = lent("int64[::1]"), lent("int64[:, ::1]"), lent("float64[:, ::1]")
+ints, octets, bytes_ = lent("int32[::1]"), lent("uint8[::1]"), lent("int8[::1]")
 SWEPT = 4
 """Slots looked at for each new key, in search of keys to forget: so the forgotten keep up with the new."""
 BLOCK = 32
@@ -104,35 +106,13 @@ def fetch_ahead(words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, sl
 
 
 @kernel(
-    "int64("
-    # the arena
-    "int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[:, ::1], uint8[::1],"
-    # the plan
-    " int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1],"
-    " float64[:, ::1], int64[:, ::1],"
-    # the rows
-    " int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, :, ::1], int64[::1],"
-    " int64[::1], int8[::1],"
-    # scratch, custom features, result
-    " int64[::1], int64[::1], int64[::1], int8[::1], int64[:, ::1],"
-    " int64, float64[:, ::1])"
+    "int64(int64[:, ::1], int64, int64, int64[::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    " int64[:, :, ::1], int64[::1], int64[::1], int8[::1], float64[:, ::1])"
 )
 def update(
-    words: Int64s,
-    chunk_before: Int64s,
-    classes: Int64s,
-    heads: Int64s,
-    index: npt.NDArray[np.int32],
-    slots: Int64s,
-    dirty: npt.NDArray[np.uint8],
-    shape: Int64s,
-    ages: Int64s,
-    accs: Int64s,
-    acc_from: Int64s,
-    ops: Int64s,
-    reals: Float64s,
-    fields: Int64s,
+    table: Int64s,
     entity: int,
+    custom: int,
     admitted: Int64s,
     when: Int64s,
     numbers: Int64s,
@@ -141,27 +121,24 @@ def update(
     ident: Int64s,
     known: Int64s,
     value: Int8s,
-    alone: Int64s,
-    view: Int64s,
-    times: Int64s,
-    status: Int8s,
-    columns: Int64s,
-    custom: int,
     out: Float64s,
 ) -> int:
     """Carry one entity through rows: mark labels, insert events, write their features to `out`.
 
+    table: where the arena, the plan and scratch lie (`lend`), in the order that they are taken out.
     admitted (m,): the row of `out` an event writes to, -1 for rows that are no event. value (m,): a
     label to write on the event (when, ident) after the row, known since `known`; -1 for none.
     `alone` is a record's room for an event too old to be kept. Returns m, or -1 if memory is used up.
     """
-    words, classes, heads, slots = borrow(words), borrow(classes), borrow(heads), borrow(slots)
-    chunk_before, index, dirty = borrow(chunk_before), borrow(index), borrow(dirty)
-    shape, ages, accs, acc_from = borrow(shape), borrow(ages), borrow(accs), borrow(acc_from)
-    ops, reals, fields = borrow(ops), borrow(reals), borrow(fields)
-    numbers, categories, keys = borrow(numbers), borrow(categories), borrow(keys)
-    alone, view, times = borrow(alone), borrow(view), borrow(times)
-    status, columns, out = borrow(status), borrow(columns), borrow(out)
+    words, chunk_before, heads = longs(table, 0), longs(table, 1), longs(table, 2)
+    classes, slots = long_rows(table, 3), long_rows(table, 4)
+    index, dirty = ints(table, 5), octets(table, 6)
+    shape, ages, acc_from = longs(table, 7), longs(table, 8), longs(table, 9)
+    accs, ops, fields = long_rows(table, 10), long_rows(table, 11), long_rows(table, 12)
+    reals = double_rows(table, 13)
+    alone, view, times = longs(table, 14), longs(table, 15), longs(table, 16)
+    status, columns = bytes_(table, 17), long_rows(table, 18)
+    numbers, categories, keys, out = borrow(numbers), borrow(categories), borrow(keys), borrow(out)
     found = np.empty(BLOCK, np.int64)
     stride, head, labelled = shape[STRIDE], shape[HEAD], shape[LABELLED]
     for row in range(len(when)):

@@ -8,6 +8,7 @@ Python.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import re
@@ -17,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
 from numba.core.cgutils import create_struct_proxy, get_null_value
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic as numba_intrinsic
-from numba.np.arrayobj import make_array
+from numba.np.arrayobj import make_array, populate_array
 
 Function = Callable[..., Any]
 intrinsic: Any = numba_intrinsic  # its own type counts the compiler's context as an argument
@@ -147,6 +150,63 @@ if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches
         """Nothing."""
 
 
+def lend(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Where C-contiguous arrays of one or two dimensions lie, as rows (address, rows, columns).
+
+    Handing an array to a kernel takes a tenth of a microsecond, which counts when a batch is one
+    event; so what stays the same between calls is handed over as one table, and `lent` kernels
+    take the arrays out of it. The caller keeps the arrays alive, and in place.
+    """
+    rows = [(a.__array_interface__["data"][0], *a.shape, 1)[:3] for a in arrays]
+    return np.array(rows, np.int64)
+
+
+def lent(kind: str) -> Any:
+    """A function for kernels, (table, row), that gives back an array of this type from `lend`."""
+    ((array_type,), _) = normalize_signature(f"void({kind})")
+    if config.DISABLE_JIT:
+        return _plainly_lent(array_type)
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def take(typing_context: Any, table: Any, row: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+            make: Any = make_array
+            rows = make(table)(context, builder, values[0]).data
+            first = builder.mul(values[1], values[1].type(3))
+            places = [builder.add(first, first.type(column)) for column in range(3)]
+            address, *shape = [builder.load(builder.gep(rows, [place])) for place in places]
+            array = make(array_type)(context, builder)
+            size = context.get_abi_sizeof(context.get_data_type(array_type.dtype))
+            strides = [first.type(size)]
+            if array_type.ndim > 1:
+                strides.insert(0, builder.mul(shape[1], strides[0]))
+            populate: Any = populate_array
+            populate(
+                array,
+                data=builder.inttoptr(address, array.data.type),
+                shape=shape[: array_type.ndim],
+                strides=strides,
+                itemsize=first.type(size),
+                meminfo=None,
+            )
+            return array._getvalue()  # noqa: SLF001
+
+        return array_type(table, types.int64), codegen
+
+    return take
+
+
+def _plainly_lent(array_type: Any) -> Function:
+    def take(table: npt.NDArray[np.int64], row: int) -> npt.NDArray[Any]:
+        address, rows, columns = table[row].tolist()
+        dtype = np.dtype(str(array_type.dtype))
+        memory = (ctypes.c_byte * (rows * columns * dtype.itemsize)).from_address(address)
+        flat = np.frombuffer(memory, dtype)
+        return flat if array_type.ndim == 1 else flat.reshape(rows, columns)
+
+    return take
+
+
 _plain_functions: list[Function] = []
 
 
@@ -181,13 +241,3 @@ def from_address(signature: str) -> Any:
         return kind(address), codegen
 
     return call
-
-
-if config.DISABLE_JIT:
-
-    def borrow(array: Any) -> Any:
-        """The array."""
-        return array
-
-    def prefetch(array: Any, place: int) -> None:
-        """Nothing to do."""
