@@ -73,7 +73,7 @@ class Transactions:
 
 
 class Rows:
-    """Transactions and the labels of the frauds, known 7 days later, as rows of `Features.update`."""
+    """Transactions, and labels of the frauds 7 days later, as rows of `Features.update`."""
 
     def __init__(self, of: Transactions) -> None:
         late = np.flatnonzero(of.fraud & (of.time + MATURITY <= of.time[-1]))
@@ -90,10 +90,10 @@ class Rows:
         self.numbers = np.ascontiguousarray(of.cents[source, None])
         self.categories = np.empty((len(source), 0), np.int64)
 
-    def batches(self, size: int) -> Iterator[tuple[Any, ...]]:
-        """The arguments of `Features.update`, batch by batch."""
-        for start in range(0, len(self.when), size):
-            at = slice(start, start + size)
+    def batches(self, size: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """The arguments of `Features.update`, batch by batch from row `start` on."""
+        for first in range(start, len(self.when), size):
+            at = slice(first, first + size)
             events = self.is_event[at]
             lines = np.where(events, np.cumsum(events) - 1, -1)
             batch = SimpleNamespace(numbers=self.numbers[at], categories=self.categories[at])
