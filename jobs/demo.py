@@ -117,9 +117,9 @@ def demo(
     another world than `world(seed)`; one that ends is seen to its end, whatever the time.
     """
     console = console or Console()
-    console.print("warming up", style=SOFT)
     flow, traffic = pipeline(), traffic or world(seed)
-    _warm(flow)
+    with console.status("warming up"):
+        _warm(flow)
     endless = forever or traffic.expected_rows is not None
     source = Paced(Simulation(traffic), rate)
     run = LocalRun(flow, source, out)

@@ -27,7 +27,7 @@ SMOOTH = 7
 OVER = 14
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SOFT = "bright_black"
-CHAMPION, CHALLENGERS, RULE, BASELINE = "bold cyan", ("yellow", "magenta", "green"), "blue", SOFT
+CHAMPION, CHALLENGERS, RULE, BASELINE = "bold cyan", ("yellow", "green", "blue"), "magenta", SOFT
 SAID = {"amount": "amount rule"}
 FLOW = (
     "throughput",

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from jobs import braille, demo
 from streams.simulator import Simulation
+from streams.sinks import PredictionsParquet
 from streams.traffic import Traffic
 
 SMALL = Traffic(
@@ -89,3 +91,16 @@ def test_a_plot_leaves_days_without_a_value_blank() -> None:
     row = str(braille.lines({"red": [float("nan"), 1.0, 1.0]}, width=4, height=1, high=1.0)[0])
     assert row[0] == "\u2800"
     assert row[-1] != "\u2800"
+
+
+def test_a_demo_without_end_keeps_the_newest_predictions_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "KEPT_PARTS", 2)
+    sink = PredictionsParquet(tmp_path / "predictions.parquet", pa.schema([("row", pa.int64())]))
+    sink.truncate_after(0)
+    for part in range(5):
+        sink.write(pa.table({"row": [part]}))
+        sink.commit()
+        demo._drop_oldest(tmp_path)
+    assert pq.read_table(sink.finish())["row"].to_pylist() == [3, 4]
