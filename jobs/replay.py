@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from jobs.local import LocalRun
+from jobs.local import SNAPSHOT_SECONDS, LocalRun
 from jobs.meter import Meter
 from jobs.progress import Progress
 from jobs.settings import Inputs
@@ -27,7 +27,9 @@ class Done:
     resumed: bool
 
 
-def replay(inputs: Inputs, out: Path, *, resume: bool) -> Done:
+def replay(
+    inputs: Inputs, out: Path, *, resume: bool, snapshot_seconds: float = SNAPSHOT_SECONDS
+) -> Done:
     """Carry the files through the pipeline and write everything a run leaves into `out`.
 
     With `resume` a replay that the state folder holds is gone on with. Ctrl-C ends it after the
@@ -40,7 +42,13 @@ def replay(inputs: Inputs, out: Path, *, resume: bool) -> Done:
     try:
         out.mkdir(parents=True, exist_ok=True)
         run = LocalRun(
-            pipeline, source, out, state=Path(inputs.state), order=inputs.order, resume=resume
+            pipeline,
+            source,
+            out,
+            state=Path(inputs.state),
+            order=inputs.order,
+            resume=resume,
+            snapshot_seconds=snapshot_seconds,
         )
         inputs.save(Path(inputs.state))
         inputs.save(out)
