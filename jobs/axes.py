@@ -12,6 +12,8 @@ STEPS_US = [HOUR_US * hours for hours in (1, 2, 3, 6, 12, 24, 48, 7 * 24, 14 * 2
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MONDAY_US = 4 * DAY_US
 MANY_DIGITS = 10_000
+NARROWEST = 1e-12
+"""No axis of numbers spans less."""
 NARROW = 5.0
 FINE = "0.001 0.01 0.02 0.05 0.1 0.2 0.5 1 2 5 10 20 35 50 65 80 90 95 98 99 99.5 99.9"
 """Per cent on an axis of less than NARROW log-odds."""
@@ -33,7 +35,7 @@ def number_axis(low: float, high: float, title: str = "", *, count: int = 5) -> 
     >>> [text for _, text in number_axis(0.0, 0.93).ticks]
     ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
     """
-    span = high - low if high > low else abs(high) or 1.0
+    span = max(high - low if high > low else abs(high) or 1.0, NARROWEST)
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(power * m for m in (1, 2, 5, 10) if power * m * count >= span * 0.999)
     first = math.floor(low / step + 1e-9)
