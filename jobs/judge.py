@@ -47,6 +47,11 @@ def by_handbook(folder: Path) -> tuple[Table, list[str]]:
             for name in columns
             if name == "score" or name.startswith("score_")
         }
+        if "customer" not in columns:
+            raise InputError(
+                f"{path}: the Handbook's protocol judges cards: wanted a column 'customer', there "
+                f"are {', '.join(columns)}"
+            )
         table = pq.read_table(path, columns=["id", "time", "customer", *scorers.values()])
         known = truth(inputs, table)
         judged = {

@@ -32,6 +32,7 @@ class Progress:
             progress.TaskProgressColumn(),
             progress.TextColumn("{task.fields[said]}"),
             progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("left"),
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,

@@ -22,8 +22,8 @@ def score(pipeline: str, state: Path | None) -> None:
 
     Each line is an event or a label of one. Each event gives a line of JSON on standard output:
     id, time, score, decision, reasons, model_version, features. What cannot be read is a line of
-    JSON on standard error. Labels are learnt from as they come. Lines are answered as soon as they
-    are there.
+    JSON on standard error. Labels are learnt from as they come, and an event that comes again is
+    not answered again. Lines are answered as soon as they are there.
 
     \b
     Example
