@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs import fraud
+from jobs.interrupt import interruptible
 from jobs.live import SOFT, Watch
 from jobs.local import LocalRun
 from jobs.meter import Meter
@@ -125,12 +124,12 @@ def demo(
     run = LocalRun(flow, source, out)
     meter = Meter()
     watch = Watch(run, meter, f"{TITLE}: simulated card payments, scored and learnt from")
-    with _until_interrupted() as asked, _shown(watch, console) as show:
+    with interruptible() as interrupt, _shown(watch, console) as show:
         for step in run:
             meter.take(step)
             watch.take(step)
             show(meter.seconds, None if endless else seconds)
-            if asked.stop or (not endless and meter.seconds >= seconds):
+            if interrupt.asked or (not endless and meter.seconds >= seconds):
                 break
             if forever:
                 _drop_oldest(out)
@@ -150,27 +149,6 @@ def _warm(flow: Pipeline) -> None:
         once = Flow(flow, Path(folder))
         for batch, _ in Simulation(few, 256):
             once.process(batch)
-
-
-@dataclass
-class _Asked:
-    stop: bool = False
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[_Asked]:
-    """Ctrl-C asks to stop after the batch in work; once more, and it stops at once."""
-    asked = _Asked()
-
-    def ask(_number: int, _frame: FrameType | None) -> None:
-        asked.stop = True
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

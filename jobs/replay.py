@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
+from jobs.interrupt import interruptible
 from jobs.local import SNAPSHOT_SECONDS, LocalRun
 from jobs.meter import Meter
 from jobs.progress import Progress
@@ -55,11 +52,11 @@ def replay(
         resumed = run.resumed
         meter = Meter()
         try:
-            with _interruptible() as stopped, Progress("replay") as progress:
+            with interruptible() as interrupt, Progress("replay") as progress:
                 for step in run:
                     meter.take(step)
                     progress.show(step.taken, source.done)
-                    if stopped:
+                    if interrupt.asked:
                         run.close()
                         return Done(step.taken, interrupted=True, resumed=resumed)
         except InputError:
@@ -73,19 +70,3 @@ def replay(
             f"{place}: {error.strerror}; make room or name another folder, then run again"
         ) from error
     return Done(sum(run.taken.values()), interrupted=False, resumed=resumed)
-
-
-@contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C is pressed; the second time it works as it always did."""
-    stopped: list[int] = []
-
-    def stop(signum: int, _: FrameType | None) -> None:
-        stopped.append(signum)
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield stopped
-    finally:
-        signal.signal(signal.SIGINT, before)

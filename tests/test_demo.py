@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from jobs import braille, demo
+from jobs.interrupt import interruptible
 from streams.simulator import Simulation
 from streams.sinks import PredictionsParquet
 from streams.traffic import Traffic
@@ -73,10 +74,10 @@ def test_events_one_by_one_are_timed_apart_from_batches(
 
 
 def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
-    with demo._until_interrupted() as asked:
-        before = asked.stop
+    with interruptible() as interrupt:
+        before = interrupt.asked
         signal.raise_signal(signal.SIGINT)
-        assert (before, asked.stop) == (False, True)
+        assert (before, interrupt.asked) == (False, True)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
