@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Model
+from models.base import Model, Version
 from models.baselines import AmountRule, Prior, Random
 from operators.admission import COUNTS, Admission
 from operators.evaluate import Prequential, WindowMetrics
@@ -119,6 +119,8 @@ class Scored:
     letters: list[DeadLetter]
     windows: list[WindowMetrics]
     """Metric windows that closed."""
+    champions: dict[int, Version]
+    """The versions that scored, by number."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -162,6 +164,7 @@ class Flow:
         pieces: list[tuple[Int64s, Floats, int, Bools, Floats, Bools]] = []
         letters: list[DeadLetter] = []
         windows: list[WindowMetrics] = []
+        champions: dict[int, Version] = {}
         start = 0
         while start < len(batch):
             admission = self.index.admit(batch, start, self.lineup.room, self.lineup.due_us)
@@ -174,6 +177,7 @@ class Flow:
             here = np.flatnonzero(admitted)
             review = scores[:, 0] >= self.lineup.champion.threshold
             late = admission.late[here]
+            champions[self.lineup.sequence] = self.lineup.champion
             pieces.append((start + here, scores, self.lineup.sequence, late, features, review))
             letters.extend(self._conflicts(rows, admission))
             windows.extend(self._learn(admission))
@@ -181,7 +185,7 @@ class Flow:
             clock = int(batch.time[stop]) if stop < len(batch) else self.index.clock_us
             self.lineup.advance(clock)
             start = stop
-        return self._gather(pieces, letters, windows)
+        return self._gather(pieces, letters, windows, champions)
 
     def _featurize(self, rows: Batch, admission: Admission, admitted: Bools) -> Floats:
         """Features (n, names) of the admitted events; labels reach both entities' windows."""
@@ -244,16 +248,19 @@ class Flow:
         ]
 
     def _gather(
-        self, pieces: list[Any], letters: list[DeadLetter], windows: list[WindowMetrics]
+        self,
+        pieces: list[Any],
+        letters: list[DeadLetter],
+        windows: list[WindowMetrics],
+        champions: dict[int, Version],
     ) -> Scored:
         """One `Scored` from the stretches between version changes."""
         if not pieces:
             none = np.empty(0, np.int64)
             wide, deep = len(self.names), len(self.lineup.names)
             empty = np.empty(0, np.bool_)
-            return Scored(
-                none, np.empty((0, deep)), none, empty, empty, np.empty((0, wide)), letters, windows
-            )
+            scores, features = np.empty((0, deep)), np.empty((0, wide))
+            return Scored(none, scores, none, empty, empty, features, letters, windows, champions)
         rows, scores, versions, late, features, reviews = zip(*pieces, strict=True)
         return Scored(
             rows=np.concatenate(rows),
@@ -264,4 +271,5 @@ class Flow:
             features=np.concatenate(features),
             letters=letters,
             windows=windows,
+            champions=champions,
         )
