@@ -18,6 +18,8 @@ from streams.sources import FileSource
 from streams.traffic import moment_us
 
 NAME = "run.json"
+MIXED = (".ndjson", ".jsonl")
+"""Files that may hold labels as records of their own."""
 Order = Literal["arrival", "strict"]
 
 
@@ -61,6 +63,12 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
             state=str(state.absolute()),
             received_us=time.time_ns() // 1000,
         )
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels can come: beside the events, or as records of their own in NDJSON."""
+        mixed = any(Path(file).suffix.lower() in MIXED for file in self.files)
+        return self.label_delay is not None or mixed
 
     def load_pipeline(self) -> Pipeline:
         """The pipeline, as its file is now."""

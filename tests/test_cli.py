@@ -250,6 +250,12 @@ def test_a_run_is_not_gone_on_with_as_another(run: Path, hostile: tuple[Path, An
     assert asked.exit_code == 1 and "begun with order arrival" in asked.output
 
 
+def test_a_file_that_can_hold_no_labels_is_warned_of(payments: Path, tmp_path: Path) -> None:
+    until = ("--until", "2018-06-20", "--out", tmp_path)
+    assert "warning: these files hold no labels" in done("replay", payments, *until)
+    assert "warning" not in done("replay", payments, *BESIDE, *until)
+
+
 def test_until_leaves_out_what_is_later(payments: Path, tmp_path: Path) -> None:
     done("replay", payments, *BESIDE, "--until", "2018-06-20", "--out", tmp_path)
     assert str(rows(tmp_path)["time"][-1].as_py()) < "2018-06-20"
