@@ -34,15 +34,15 @@ def run() -> dict[str, dict[str, float]]:
     """Microseconds at each quantile, of the features, the score and both."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = Rows(Transactions.at_hand().first(WARM + RUNS * CALLS))
-    calls = _calls(rows)
-    calls = calls[: len(calls) // RUNS * RUNS].reshape(RUNS, -1, 2) / 1e3
+    times = _calls(rows)
+    calls = times[: len(times) // RUNS * RUNS].reshape(RUNS, -1, 2) / 1e3
     parts = {"features": calls[..., 0], "score": calls[..., 1], "both": calls.sum(axis=2)}
     return {
         part: {
-            name: float(np.median(np.percentile(times, quantile, axis=1)))
+            name: float(np.median(np.percentile(spent, quantile, axis=1)))
             for name, quantile in QUANTILES.items()
         }
-        for part, times in parts.items()
+        for part, spent in parts.items()
     } | {"calls": {"a run": calls.shape[1], "runs": RUNS}}
 
 

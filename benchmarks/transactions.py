@@ -41,8 +41,14 @@ class Transactions:
 
     def first(self, n: int) -> Transactions:
         """The first n."""
-        columns = (self.ident, self.time, self.customer, self.terminal, self.cents, self.fraud)
-        return Transactions(self.source, *(column[:n] for column in columns))
+        return self.take(slice(n))
+
+    def take(self, rows: slice | Int64s) -> Transactions:
+        """Those rows, in that order."""
+        return Transactions(
+            self.source, self.ident[rows], self.time[rows], self.customer[rows],
+            self.terminal[rows], self.cents[rows], self.fraud[rows],
+        )  # fmt: skip
 
     @classmethod
     def read(cls, path: Path) -> Transactions:
@@ -53,17 +59,18 @@ class Transactions:
         ident, customer, terminal = (table[n].cast(pa.int64()).to_numpy() for n in names)
         cents = np.rint(table["TX_AMOUNT"].to_numpy() * 100).astype(np.int64)
         fraud = table["TX_FRAUD"].to_numpy().astype(bool)
-        order = np.lexsort((ident, time))
-        columns = (ident, time, customer, terminal, cents, fraud)
-        return cls("Handbook", *(column[order] for column in columns))
+        every = cls("Handbook", ident, time, customer, terminal, cents, fraud)
+        return every.take(np.lexsort((ident, time)))
 
     @classmethod
     def simulate(cls, events: int) -> Transactions:
         """So many transactions of the project's own simulator."""
         columns = Simulation(Traffic(events=events)).columns(events)
-        order = np.lexsort((columns["id"], columns["time"]))
         names = ("id", "time", "customer", "terminal", "amount")
-        return cls("simulated", *(columns[n][order] for n in names), columns["tactic"][order] > 0)
+        ident, time, customer, terminal, cents = (columns[name] for name in names)
+        fraud = columns["tactic"] > 0
+        every = cls("simulated", ident, time, customer, terminal, cents, fraud)
+        return every.take(np.lexsort((ident, time)))
 
     @classmethod
     def at_hand(cls, events: int = 1_000_000) -> Transactions:

@@ -1,9 +1,10 @@
 """Where the embedded host keeps key records: a table of keys and slabs of records by size class.
 
-Records of one size lie densely in chunks. Freeing one moves the last record of its class into the hole, an empty chunk
-returns to the common pool, and a key whose events have all expired is forgotten by a sweep that new keys drive. So
-memory follows the live keys, whatever came before. The chunks lie in one reserved range of address space: growing copies
-nothing and untouched pages cost nothing.
+Records of one size lie densely in chunks. Freeing one moves the last record of its class into the
+hole, an empty chunk returns to the common pool, and a key whose events have all expired is
+forgotten by a sweep that new keys drive. So memory follows the live keys, whatever came before. The
+chunks lie in one reserved range of address space: growing copies nothing and untouched pages cost
+nothing.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
 CHUNK = 1 << 15
 """Words in a chunk; every record fits in one."""
 CAPACITY, WORDS, LAST, USED = range(4)
-"""Columns of `classes`: events a record holds, its words, the newest chunk (-1: none), records in that chunk."""
+"""Columns of `classes`: events a record holds, its words, the newest chunk (-1: none), records in
+that chunk."""
 FREE_CHUNK, NEXT_CHUNK, LIVE, FREE_SLOT, NEXT_SLOT, CLOCK, SWEEP, DIRTY, LIMIT = range(9)
 """Places in `heads`."""
 HI, LO, AT = range(3)
-"""Columns of `slots`: the key's ident, and where its record begins (-1: a free slot, whose LO is the next free one)."""
+"""Columns of `slots`: the key's ident, and where its record begins (-1: a free slot, whose LO is
+the next free one)."""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,9 @@ class Arena:
 
     @classmethod
     def reserve(cls, shape: Int64s, limit_bytes: int | None = None) -> Arena:
-        """An empty arena for records of a plan's shape; `limit_bytes` defaults to the machine's memory."""
+        """An empty arena for records of a plan's shape; `limit_bytes` defaults to the machine's
+        memory.
+        """
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         chunks = max((limit_bytes or memory) // (8 * CHUNK), 64)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
@@ -125,7 +130,7 @@ def size_classes(shape: Int64s) -> Int64s:
 @kernel("int64(int64, int64)")
 def home(hi: int, lo: int) -> int:
     """Where a key's search begins, before masking."""
-    return np.int64(mix(np.uint64(hi) ^ np.uint64(lo)) >> np.uint64(1))
+    return int(mix(np.uint64(hi) ^ np.uint64(lo)) >> np.uint64(1))
 
 
 @kernel("void(int32[::1], int64[:, ::1], int64)")
@@ -148,7 +153,7 @@ def find(index: npt.NDArray[np.int32], slots: Int64s, hi: int, lo: int) -> int:
     while index[at]:
         slot = np.int64(index[at]) - 1
         if slots[slot, LO] == lo and slots[slot, HI] == hi:
-            return slot
+            return int(slot)
         at = (at + 1) & mask
     return -1
 
@@ -171,7 +176,7 @@ def allocate(chunk_before: Int64s, classes: Int64s, heads: Int64s, size: int) ->
         classes[size, USED] = 0
     at = classes[size, LAST] * CHUNK + classes[size, USED] * words
     classes[size, USED] += 1
-    return at
+    return int(at)
 
 
 @kernel("void(int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64)")
@@ -206,7 +211,8 @@ def class_for(classes: Int64s, events: int) -> int:
 
 
 @kernel(
-    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1], int64, int64)"
+    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1],"
+    " int64, int64)"
 )
 def resize(
     words: Int64s,
@@ -218,7 +224,9 @@ def resize(
     slot: int,
     size: int,
 ) -> int:
-    """Move a key's record to another size class. Returns its new place, or -1 when memory is used up."""
+    """Move a key's record to another size class. Returns its new place, or -1 when memory is used
+    up.
+    """
     target = allocate(chunk_before, classes, heads, size)
     if target < 0:
         return -1
@@ -239,7 +247,7 @@ def resize(
     words[target + 1] = 0
     slots[slot, AT] = target
     release(words, chunk_before, classes, heads, slots, source)
-    return slots[slot, AT]
+    return int(slots[slot, AT])
 
 
 @kernel(
@@ -279,7 +287,7 @@ def add_key(
         spot = (spot + 1) & mask
     index[spot] = slot + 1
     heads[LIVE] += 1
-    return slot
+    return int(slot)
 
 
 @kernel("void(int64[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[:, ::1], int64)")
@@ -292,7 +300,9 @@ def forget_key(
     slots: Int64s,
     slot: int,
 ) -> None:
-    """Drop a key and its record; the index closes the gap by shifting back (Knuth 6.4, algorithm R)."""
+    """Drop a key and its record; the index closes the gap by shifting back (Knuth 6.4, algorithm
+    R).
+    """
     mask = len(index) - 1
     hole = home(slots[slot, HI], slots[slot, LO]) & mask
     while index[hole] != slot + 1:
@@ -328,7 +338,7 @@ def sweep(
     dirty: npt.NDArray[np.uint8],
     steps: int,
 ) -> None:
-    """Look at the next few slots: forget keys that nothing can see, shrink records grown too large."""
+    """Look at the next few slots: forget keys that nothing can see, shrink records grown large."""
     if heads[NEXT_SLOT] == 0:
         return
     for _ in range(steps):

@@ -7,8 +7,9 @@
         "terminal_risk_7d": terminal.share("7d", delay="7d", empty=0.0),
     }
 
-A window of `last` with a `delay` is (t - delay - last, t - delay], the current event included when there is no delay.
-Where there is nothing to compute from a feature is NaN, unless `empty` says otherwise. `operators.plan` compiles them.
+A window of `last` with a `delay` is (t - delay - last, t - delay], the current event included when
+there is no delay. Where there is nothing to compute from a feature is NaN, unless `empty` says
+otherwise. `operators.plan` compiles them.
 """
 
 from __future__ import annotations
@@ -176,7 +177,7 @@ class Entity:
         return Feature("distinct", self.key, field, last)
 
     def seen(self, field: str, last: str) -> Feature:
-        """How many earlier events had this value of a category or of another key: 0 for a new pair."""
+        """How many earlier events had this category or other key: 0 for a new pair."""
         return Feature("seen", self.key, field, last)
 
     def positives(self, last: str, delay: str = "0s") -> Feature:
@@ -237,7 +238,9 @@ class Entity:
     def clean_excess(
         self, field: str, within: str, last: str, above: float = 2.0, enough: int = 5
     ) -> Feature:
-        """By how much earlier values of the last `within` exceed `above` times `clean_mean`, in all."""
+        """By how much earlier values of the last `within` exceed `above` times `clean_mean`, in
+        all.
+        """
         return Feature(
             "clean_excess", self.key, field, last, within=within, factor=above, argument=enough
         )

@@ -1,4 +1,6 @@
-"""The feature operator of the embedded host: rows in, one line of features an event out, key records in arenas."""
+"""The feature operator of the embedded host: rows in, one line of features an event out, key
+records in arenas.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +128,7 @@ class EntityWindows:
         self._table = np.empty((0, 3), np.int64)
 
     def _lend(self) -> Int64s:
-        """All that the kernel finds in the same place at every call, in the order that it takes it."""
+        """All that stays in place between calls, in the order that the kernel takes it."""
         arena, plan = self.arena, self.plan
         return lend(
             arena.words, arena.chunk_before, arena.heads, arena.classes, arena.slots, arena.index,
@@ -185,7 +187,8 @@ class Features:
         value: npt.NDArray[np.int8],
         lines: int,
     ) -> Float64s:
-        """Features (lines, columns) of the admitted events among these rows; labels are written in passing.
+        """Features (lines, columns) of the admitted events among these rows; labels are written in
+        passing.
 
         admitted: (m,) which line an event writes, -1 otherwise; when, keys, ident, known, value:
         as the index decided (`operators.labels.Admission`).

@@ -1,7 +1,8 @@
 """Key records on the move: out of an arena as one run of int64, and back into one.
 
-A packed record is hi, lo, events, then the record's words after the first two, its events oldest first. It says nothing
-of where or how large the record was, so it fits any arena, and any host, with the same plan.
+A packed record is hi, lo, events, then the record's words after the first two, its events oldest
+first. It says nothing of where or how large the record was, so it fits any arena, and any host,
+with the same plan.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ PREFIX = 3
 def _pack(
     words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, chosen: Int64s, out: Int64s
 ) -> int:
-    """Write the chosen slots' records; with an empty `out` only count. Returns the words it takes."""
+    """Write the chosen slots' records, or only count if `out` is empty. Returns the words taken."""
     own = shape[HEAD] - 2
     to = 0
     for slot in chosen:
@@ -71,7 +72,7 @@ def _unpack(
     slots: Int64s,
     packed: Int64s,
 ) -> int:
-    """Put packed records in place, replacing keys that are there. Returns -1 if memory is used up."""
+    """Put packed records in place of any that are there. Returns -1 if memory is used up."""
     own = shape[HEAD] - 2
     source = 0
     while source < len(packed):

@@ -1,4 +1,6 @@
-"""What happens to a key with more events than its cap: the oldest half of its ring is merged into panes."""
+"""What happens to a key with more events than its cap: the oldest half of its ring is merged into
+panes.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def same_pane(
 ) -> bool:
     """Whether two neighbours may be merged."""
     if widest:
-        return weight(words, left) == weight(words, right) or words[left + ID] >= 0
+        return bool(weight(words, left) == weight(words, right) or words[left + ID] >= 0)
     age = newest - words[left]
     span = shape[RETENTION]
     for b in range(shape[BOUNDS]):
@@ -73,7 +75,7 @@ def merge_once(
     for i in range(count):
         source = place(words, shape, base, capacity, i)
         joined = False
-        if 0 < kept and i < count // 2:
+        if kept > 0 and i < count // 2:
             joined = same_pane(words, shape, ages, target, source, newest, widest)
             for b in range(shape[BOUNDS]):
                 if i == words[base + HEADER + b] >> 32:

@@ -1,4 +1,6 @@
-"""From declared features to the arrays the kernels read: boundaries, accumulators and operations per entity."""
+"""From declared features to the arrays the kernels read: boundaries, accumulators and operations
+per entity.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ CLEAN = {"clean_mean", "clean_ratio", "clean_zscore", "largest_clean_ratio", "cl
 
 @dataclass(frozen=True, slots=True)
 class EntityPlan:
-    """What the window kernels need to know of one entity (see `operators.ring` and `operators.reading`)."""
+    """What the window kernels need to know of one entity (see `operators.ring` and
+    `operators.reading`).
+    """
 
     key: str
     shape: Int64s
@@ -49,7 +53,7 @@ class EntityPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All features compiled: `names` in order, then hidden parts that only derived features read."""
+    """All features compiled: `names` in order, then parts that only derived features read."""
 
     names: tuple[str, ...]
     columns: tuple[Feature, ...]
@@ -64,8 +68,8 @@ def compile_plan(
 ) -> Plan:
     """Check the declared features against the event and lay them out for the kernels.
 
-    Raises ConfigError naming the feature, for a field or key the event does not have, a horizon that
-    is missing or too long, or a number whose squares could overflow 63 bits at this cap.
+    Raises ConfigError naming the feature, for a field or key the event does not have, a horizon
+    that is missing or too long, or a number whose squares could overflow 63 bits at this cap.
     """
     columns = list(dict.fromkeys(features.values()))
     if len(columns) < len(features):
@@ -105,7 +109,7 @@ def _check(name: str, feature: Feature, event: Event) -> None:
     if feature.entity and feature.entity not in event.keys:
         keys = ", ".join(event.keys)
         raise ConfigError(f"feature {name}: no entity key {feature.entity!r}; there are {keys}")
-    if feature.entity and not 0 < duration_us(feature.last):
+    if feature.entity and duration_us(feature.last) <= 0:
         raise ConfigError(f"feature {name}: a window needs a length such as '7d'")
     if feature.horizon_us > LONGEST:
         raise ConfigError(
@@ -123,7 +127,9 @@ def _scale(event: Event, feature: Feature) -> float:
 
 
 class _Layout:
-    """The boundaries, accumulators and entry words of one entity, collected as its features need them."""
+    """The boundaries, accumulators and entry words of one entity, collected as its features need
+    them.
+    """
 
     def __init__(self, event: Event, key: str, columns: list[Feature]) -> None:
         self.event = event
@@ -206,13 +212,15 @@ class _Layout:
         places = self.places(feature, low, up)
         seen = duration_us(feature.within) or low
         return [
-            CODES[feature.operation], out, self.word(feature.field), self.bound(seen), self.bound(up),
-            feature.argument, *places,
+            CODES[feature.operation], out, self.word(feature.field), self.bound(seen),
+            self.bound(up), feature.argument, *places,
         ]  # fmt: skip
 
 
 def _share_runs(rows: list[list[int]]) -> None:
-    """Let the words of one run be read by all that look equally far back, so that it is walked once."""
+    """Let the words of one run be read by all that look equally far back, so that it is walked
+    once.
+    """
     for row in rows:
         if row[reading.CODE] == reading.RUN and not row[reading.WORD]:
             for other in rows:

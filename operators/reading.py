@@ -1,4 +1,6 @@
-"""Feature values from what an event sees of its key: one operation a feature, in the order of the plan."""
+"""Feature values from what an event sees of its key: one operation a feature, in the order of the
+plan.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ Float64s = npt.NDArray[np.float64]
 """Codes of operations; those from MINIMUM on scan unrolled entries."""
 CODE, OUT, WORD, LOWER, UPPER, ARGUMENT, N_LOW, N_UP, LOW, UP, SQUARES_LOW, SQUARES_UP = range(12)
 """Columns of `ops`. LOWER, UPPER are boundaries; the last six are places after the header, of a
-count, a sum and its squares at the lower and the upper boundary. Of clean operations LOW, N_UP and UP
-are the triples past the horizon, the maturity and everything."""
+count, a sum and its squares at the lower and the upper boundary. Of clean operations LOW, N_UP and
+UP are the triples past the horizon, the maturity and everything."""
 SCALE, EMPTY, FACTOR = range(3)
 """Columns of `reals`."""
 EVENTS = 0xFFFFFFFF
@@ -135,16 +137,16 @@ def scan(
 ) -> float:
     """A feature over the key's recent events."""
     if code == MINIMUM:
-        return smallest(values, 1, real[SCALE], real[EMPTY])
+        return float(smallest(values, 1, real[SCALE], real[EMPTY]))
     if code == MAXIMUM:
-        return smallest(values, -1, real[SCALE], real[EMPTY])
+        return float(smallest(values, -1, real[SCALE], real[EMPTY]))
     if code == DISTINCT:
-        return distinct(values)
+        return float(distinct(values))
     if code == OCCURRENCES:
-        return occurrences(values)
+        return float(occurrences(values))
     if code == HOUR_SHARE:
-        return hour_share(times, op[ARGUMENT], real[EMPTY])
-    return custom_at(custom)(op[ARGUMENT], times, values, status)
+        return float(hour_share(times, op[ARGUMENT], real[EMPTY]))
+    return float(custom_at(custom)(op[ARGUMENT], times, values, status))
 
 
 @kernel(

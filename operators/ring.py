@@ -1,17 +1,22 @@
-"""One key's record: a header and a ring of its events in one flat run of int64, and the kernels that keep it exact.
+"""One key's record: a header and a ring of its events in one flat run of int64, and the kernels
+that keep it exact.
 
-    word 0        owner slot << 8 | size class         word 1        place of the oldest event in the ring
-    word 2        latest time a label became known     3 …           per boundary: entries past it << 32 | events past it
-    then          per accumulator, its running integers
-    then          the ring: time, id, [label], [values and categories], oldest first by (time, id)
+    word 0   owner slot << 8 | size class
+    word 1   place of the oldest event in the ring
+    word 2   latest time a label became known
+    word 3 … per boundary: entries past it << 32 | events past it
+    then     per accumulator, its running integers
+    then     the ring: time, id, [label], [values and categories], oldest first by (time, id)
 
-A *boundary* is an age a: events with time <= newest - a are past it; the first is age 0, past which is everything. A
-window (t - d - w, t - d] lies between the boundaries d + w and d. An accumulator runs over what is past one boundary, so
-what it is over a window is a difference of two: O(1) an event, exact, whatever the arrival order. Running integers may
-wrap and go on when events are dropped; only differences mean anything.
+A *boundary* is an age a: events with time <= newest - a are past it; the first is age 0, past which
+is everything. A window (t - d - w, t - d] lies between the boundaries d + w and d. An accumulator
+runs over what is past one boundary, so what it is over a window is a difference of two: O(1) an
+event, exact, whatever the arrival order. Running integers may wrap and go on when events are
+dropped; only differences mean anything.
 
-A full ring at its cap merges its oldest half into panes: an entry whose id word is -weight, whose values are sums and
-whose label word counts positives. A pane leaves a window when its last event does, at most window / 256 late.
+A full ring at its cap merges its oldest half into panes: an entry whose id word is -weight, whose
+values are sums and whose label word counts positives. A pane leaves a window when its last event
+does, at most window / 256 late.
 """
 
 from __future__ import annotations
@@ -32,13 +37,16 @@ EVER = 2**62
 """A time by which every label is known."""
 
 STRIDE, HEAD, BOUNDS, LABELLED, RETENTION, MATURITY, CAP, SCAN = range(8)
-"""Places in a plan's `shape`: words an entry, words before the ring, boundaries, whether entries have a label word,
-microseconds of retention and maturity, the cap in events, the boundary that scans look back to (-1: none scans)."""
+"""Places in a plan's `shape`: words an entry, words before the ring, boundaries, whether entries
+have a label word, microseconds of retention and maturity, the cap in events, the boundary that
+scans look back to (-1: none scans)."""
 
 SUM, SQUARES, PRESENT, POSITIVES, CLEAN = range(5)
-"""Kinds of accumulator. CLEAN is three words, count, sum and squares of what is not labelled positive."""
+"""Kinds of accumulator. CLEAN is three words, count, sum and squares of what is not labelled
+positive."""
 KIND, ACC_WORD, PLACE = range(3)
-"""Columns of `accs`: kind, entry word, place after the header; `acc_from[b]:acc_from[b + 1]` are boundary b's."""
+"""Columns of `accs`: kind, entry word, place after the header; `acc_from[b]:acc_from[b + 1]` are
+boundary b's."""
 
 UNLABELLED, NEGATIVE, POSITIVE, PANE = range(4)
 """Low two bits of a label word; the rest is when it became known, or a pane's positives."""
@@ -52,7 +60,7 @@ def place(words: Int64s, shape: Int64s, base: int, capacity: int, i: int) -> int
     at = words[base + 1] + i
     if at >= capacity:
         at -= capacity
-    return base + shape[HEAD] + at * shape[STRIDE]
+    return int(base + shape[HEAD] + at * shape[STRIDE])
 
 
 @kernel("int64(int64[::1], int64)")
@@ -66,7 +74,7 @@ def positives(words: Int64s, entry: int, now: int) -> int:
     """How many events of an entry are labelled positive, as far as known at `now`."""
     label = words[entry + LABEL_WORD]
     if label & 3 == PANE:
-        return label >> 2
+        return int(label >> 2)
     return 1 if label & 3 == POSITIVE and label >> 2 <= now else 0
 
 
@@ -74,7 +82,7 @@ def positives(words: Int64s, entry: int, now: int) -> int:
 def tally(
     into: Int64s, at: int, words: Int64s, entry: int, kind: int, word: int, sign: int, now: int
 ) -> None:
-    """Add an entry to an accumulator (sign 1) or take it away (-1), by the labels known at `now`."""
+    """Add an entry to an accumulator (sign 1) or take it away (-1), by labels known at `now`."""
     count = weight(words, entry)
     if kind >= POSITIVES:
         labelled = positives(words, entry, now)
@@ -133,7 +141,9 @@ def advance(
     capacity: int,
     newest: int,
 ) -> None:
-    """Carry every boundary over what is past it, once an event of time `newest` lies behind the others."""
+    """Carry every boundary over what is past it, once an event of time `newest` lies behind the
+    others.
+    """
     count = (words[base + HEADER] >> 32) + 1
     start = words[base + 1]
     stride = shape[STRIDE]
@@ -183,7 +193,9 @@ def drop_expired(words: Int64s, shape: Int64s, base: int, capacity: int) -> None
 
 @kernel("int64(int64[::1], int64[::1], int64, int64, int64, int64)")
 def open_gap(words: Int64s, shape: Int64s, base: int, capacity: int, time: int, ident: int) -> int:
-    """Make room for an event among the others, in a ring with room. Returns its index; `settle` counts it."""
+    """Make room for an event among the others, in a ring with room. Returns its index; `settle`
+    counts it.
+    """
     count = words[base + HEADER] >> 32
     index = after(words, shape, base, capacity, time, ident, count)
     for i in range(count, index, -1):
@@ -191,7 +203,7 @@ def open_gap(words: Int64s, shape: Int64s, base: int, capacity: int, time: int, 
         target = place(words, shape, base, capacity, i)
         for w in range(shape[STRIDE]):
             words[target + w] = words[source + w]
-    return index
+    return int(index)
 
 
 @kernel("void(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64)")
@@ -217,8 +229,8 @@ def settle(
 
 
 @kernel(
-    "void(int64[::1], int64, int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64,"
-    " int64)"
+    "void(int64[::1], int64, int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64,"
+    " int64, int64)"
 )
 def recount(
     into: Int64s,
@@ -232,7 +244,9 @@ def recount(
     first: int,
     now: int,
 ) -> None:
-    """From entries past each boundary, in `into`, count events and accumulators anew from entry `first` on."""
+    """From entries past each boundary, in `into`, count events and accumulators anew from entry
+    `first` on.
+    """
     for b in range(shape[BOUNDS]):
         past = into[into_at + b] >> 32
         events = 0
@@ -253,7 +267,8 @@ def recount(
 
 
 @kernel(
-    "void(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64, int64)"
+    "void(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64,"
+    " int64)"
 )
 def relabel(
     words: Int64s,
@@ -266,7 +281,7 @@ def relabel(
     newest: int,
     label: int,
 ) -> None:
-    """Write an entry's label word and carry the change through every accumulator that reads labels."""
+    """Write an entry's label word and carry the change through what reads labels."""
     for sign in (-1, 1):
         if sign == 1:
             words[entry + LABEL_WORD] = label
@@ -280,8 +295,8 @@ def relabel(
 
 
 @kernel(
-    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64, int64,"
-    " int64, int64)"
+    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64,"
+    " int64, int64, int64)"
 )
 def mark(
     words: Int64s,
@@ -296,7 +311,8 @@ def mark(
     known: int,
     value: int,
 ) -> int:
-    """Write a label on the event (time, id). Returns 1 if it changed it, 0 if not, -1 if it is gone.
+    """Write a label on the event (time, id). Returns 1 if it changed it, 0 if not, -1 if it is
+    gone.
 
     Of several labels the one that became known last holds; at equal times the positive one.
     """

@@ -1,8 +1,8 @@
 """What one event sees of its key: the windows as of its own time.
 
-The newest event of a key reads the record's running integers. A late event, or one that comes before a label already
-written, is shown the record as it was at its time: boundaries by binary search, accumulators counted anew, labels only
-if known by then.
+The newest event of a key reads the record's running integers. A late event, or one that comes
+before a label already written, is shown the record as it was at its time: boundaries by binary
+search, accumulators counted anew, labels only if known by then.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ DAY = 86_400e6
 
 
 @kernel(
-    "void(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64, int64,"
-    " int64[::1])"
+    "void(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64, int64, int64,"
+    " int64, int64[::1])"
 )
 def look_back(
     words: Int64s,
@@ -67,7 +67,9 @@ def look_back(
 
 @kernel("int64(int64[::1], int64[::1], int64, int64)")
 def known(words: Int64s, shape: Int64s, entry: int, now: int) -> int:
-    """What is known of an entry's label: 1 positive, 0 negative or matured without a label, -1 nothing."""
+    """What is known of an entry's label: 1 positive, 0 negative or matured without a label, -1
+    nothing.
+    """
     if shape[LABELLED]:
         label = words[entry + LABEL_WORD]
         status = label & 3
@@ -95,7 +97,7 @@ def unroll(
     status: Int8s,
     columns: Int64s,
 ) -> None:
-    """Lay the entries [first, stop) out oldest first: times, what is known of labels, every word."""
+    """Lay the entries [first, stop) out, oldest first: times, what labels say, every word."""
     for i in range(stop - first):
         entry = place(words, shape, base, capacity, first + i)
         times[i] = words[entry]
@@ -120,7 +122,8 @@ def latest_run(
     now: int,
     word: int,
 ) -> tuple[int, int, int, int, bool]:
-    """The latest run of known positives before the event at `index`, back to the latest known negative.
+    """The latest run of known positives before the event at `index`, back to the latest known
+    negative.
 
     Returns how many, the time of the first, the least value among them, the time of that negative,
     and whether there is one in [first, index). Entries not known yet are passed over.
@@ -135,10 +138,10 @@ def latest_run(
             entry += capacity * shape[STRIDE]
         status = known(words, shape, entry, now)
         if status == 0:
-            return length, began, least, words[entry], True
+            return length, began, least, int(words[entry]), True
         if status == 1:
             length += 1
-            began = words[entry]
+            began = int(words[entry])
             value = words[entry + word]
             if value != MISSING and (least == MISSING or value < least):
                 least = value
@@ -187,7 +190,9 @@ def recent_values(
     word: int,
     above: float,
 ) -> tuple[float, float]:
-    """The largest value of the entries [first, index), NaN if none has one, and what exceeds `above` in all."""
+    """The largest value of the entries [first, index), NaN if none has one, and what exceeds
+    `above` in all.
+    """
     largest = np.nan
     excess = 0.0
     for i in range(first, index):

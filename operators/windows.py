@@ -1,4 +1,6 @@
-"""One entity's windows over a batch: the kernels that every host calls, once per entity, on its own key records."""
+"""One entity's windows over a batch: the kernels that every host calls, once per entity, on its own
+key records.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,12 @@ Float64s = npt.NDArray[np.float64]
 NUMBER, CATEGORY, KEY = range(3)
 """Where an entry's word comes from: rows of `fields` are (kind, column)."""
 longs, long_rows, double_rows = lent("int64[::1]"), lent("int64[:, ::1]"), lent("float64[:, ::1]")
-ints, octets, bytes_ = lent("int32[::1]"), lent("uint8[::1]"), lent("int8[::1]")
+ints, octets, signed = lent("int32[::1]"), lent("uint8[::1]"), lent("int8[::1]")
 SWEPT = 4
-"""Slots looked at for each new key, in search of keys to forget: so the forgotten keep up with the new."""
+"""Slots looked at for each new key, in search of keys to forget: so the forgotten keep up with the
+new."""
 BLOCK = 32
-"""Rows whose keys are looked up together, so that their memory is on its way before it is needed."""
+"""Rows whose keys are looked up together, so that their memory is on its way in time."""
 
 
 @kernel(
@@ -102,7 +105,7 @@ def fetch_ahead(words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, sl
         if to >= capacity:
             to -= capacity
         prefetch(words, at + shape[HEAD] + to * shape[STRIDE])
-    return capacity
+    return int(capacity)
 
 
 @kernel(
@@ -128,7 +131,8 @@ def update(
     table: where the arena, the plan and scratch lie (`lend`), in the order that they are taken out.
     admitted (m,): the row of `out` an event writes to, -1 for rows that are no event. value (m,): a
     label to write on the event (when, ident) after the row, known since `known`; -1 for none.
-    `alone` is a record's room for an event too old to be kept. Returns m, or -1 if memory is used up.
+    `alone` is a record's room for an event too old to be kept. Returns m, or -1 if memory is used
+    up.
     """
     words, chunk_before, heads = longs(table, 0), longs(table, 1), longs(table, 2)
     classes, slots = long_rows(table, 3), long_rows(table, 4)
@@ -137,7 +141,7 @@ def update(
     accs, ops, fields = long_rows(table, 10), long_rows(table, 11), long_rows(table, 12)
     reals = double_rows(table, 13)
     alone, view, times = longs(table, 14), longs(table, 15), longs(table, 16)
-    status, columns = bytes_(table, 17), long_rows(table, 18)
+    status, columns = signed(table, 17), long_rows(table, 18)
     numbers, categories, keys, out = borrow(numbers), borrow(categories), borrow(keys), borrow(out)
     found = np.empty(BLOCK, np.int64)
     stride, head, labelled = shape[STRIDE], shape[HEAD], shape[LABELLED]

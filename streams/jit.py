@@ -163,12 +163,13 @@ def lend(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def lent(kind: str) -> Any:
     """A function for kernels, (table, row), that gives back an array of this type from `lend`."""
-    ((array_type,), _) = normalize_signature(f"void({kind})")
+    normalise: Any = normalize_signature
+    ((array_type,), _) = normalise(f"void({kind})")
     if config.DISABLE_JIT:
         return _plainly_lent(array_type)
 
     @intrinsic  # type: ignore[untyped-decorator]
-    def take(typing_context: Any, table: Any, row: Any) -> Any:
+    def take(typing_context: Any, table: Any, row: Any) -> Any:  # noqa: ARG001
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
             make: Any = make_array
             rows = make(table)(context, builder, values[0]).data
@@ -227,7 +228,8 @@ def from_address(signature: str) -> Any:
     """
     if config.DISABLE_JIT:
         return _plain_functions.__getitem__
-    arguments, result = normalize_signature(signature)
+    normalise: Any = normalize_signature
+    arguments, result = normalise(signature)
     kind = types.FunctionType(result(*arguments))
 
     @intrinsic  # type: ignore[untyped-decorator]

@@ -30,7 +30,8 @@ class Histories:
 
     def until(self, days: int) -> Int64s:
         """How many of all transactions come at or before the same key's (t - days)."""
-        return np.searchsorted(self.place, self.place - days * 86_400, side="right")
+        ends: Int64s = np.searchsorted(self.place, self.place - days * 86_400, side="right")
+        return ends
 
     def back(self, column: npt.NDArray[np.generic]) -> Floats:
         """From this order to that of the transactions."""

@@ -1,10 +1,12 @@
-"""Windows against brute force: any arrival order, any cut, labels before and after, equal times, late events."""
+"""Windows against brute force: any arrival order, any cut, labels before and after, equal times,
+late events."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 from types import SimpleNamespace
 
 import numpy as np
@@ -224,7 +226,7 @@ def test_a_sorted_stream_gives_the_brute_force_features(
 
 @given(purchases, st.randoms(use_true_random=False), st.lists(st.integers(0, 80), max_size=4))
 def test_in_any_arrival_order_a_prediction_sees_exactly_what_came_before_it(
-    bought: list[Bought], random, cuts: list[int]
+    bought: list[Bought], random: Random, cuts: list[int]
 ) -> None:
     events: list[Step] = [("event", b) for b in bought]
     random.shuffle(events)
@@ -242,7 +244,9 @@ def test_in_any_arrival_order_a_prediction_sees_exactly_what_came_before_it(
 
 
 @given(purchases, st.randoms(use_true_random=False))
-def test_the_state_is_the_same_for_every_arrival_order(bought: list[Bought], random) -> None:
+def test_the_state_is_the_same_for_every_arrival_order(
+    bought: list[Bought], random: Random
+) -> None:
     steps = sorted_steps(bought)
     shuffled: list[Step] = [("event", b) for b in bought]
     random.shuffle(shuffled)

@@ -34,6 +34,9 @@ class Window:
             self.total -= events.popleft()[1]
 
 
+Windows = defaultdict[int, list[Window]]
+
+
 def sample(transactions: Transactions) -> int:
     return min(len(transactions), 300_000)
 
@@ -45,8 +48,8 @@ def prepare(transactions: Transactions) -> list[Row]:
 
 
 def features(prepared: list[Row]) -> Float64s:
-    spent = defaultdict(lambda: [Window(days * DAY) for days in WINDOWS])
-    risk = defaultdict(lambda: [Window((DELAY + days) * DAY) for days in WINDOWS])
+    spent: Windows = defaultdict(lambda: [Window(days * DAY) for days in WINDOWS])
+    risk: Windows = defaultdict(lambda: [Window((DELAY + days) * DAY) for days in WINDOWS])
     young: defaultdict[int, deque[tuple[int, int]]] = defaultdict(deque)
     lines = []
     for time, customer, terminal, cents, fraud in prepared:

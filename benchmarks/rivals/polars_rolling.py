@@ -1,4 +1,4 @@
-"""polars: rolling sums by time over the whole file. Later rows of the same second are counted too."""
+"""polars: rolling sums by time over the whole file. It counts later rows of the same second too."""
 
 from __future__ import annotations
 

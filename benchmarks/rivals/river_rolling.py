@@ -51,4 +51,5 @@ def features(prepared: list[Row]) -> Float64s:
 
 
 def _windows() -> list[Any]:
-    return [utils.TimeRolling(stats.Mean(), timedelta(days=days)) for days in WINDOWS]
+    mean: Any = stats.Mean
+    return [utils.TimeRolling(mean(), timedelta(days=days)) for days in WINDOWS]
