@@ -180,6 +180,7 @@ class DeadLettersNdjson:
             )
         with _writing(self._path):
             self._file.truncate(position)
+            self._file.seek(position)  # what is committed next may be no letter at all
 
     def write(self, letters: Iterable[DeadLetter]) -> None:
         """Append; on disk for good after the next `commit`."""

@@ -160,6 +160,17 @@ def test_dead_letters_are_cut_back_to_what_was_committed(tmp_path: Path) -> None
     assert first["reason"] == "not JSON"
 
 
+def test_dead_letters_cut_back_are_counted_without_what_was_cut(tmp_path: Path) -> None:
+    path = tmp_path / "dead_letters.ndjson"
+    with DeadLettersNdjson(path) as sink:
+        sink.write([letter(b"kept")])
+        position = sink.commit()
+        sink.write([letter(b"lost")])
+    with DeadLettersNdjson(path) as sink:
+        sink.truncate(position)
+        assert sink.commit() == position
+
+
 def test_dead_letters_shorter_than_the_state_says_are_told(tmp_path: Path) -> None:
     with DeadLettersNdjson(tmp_path / "d.ndjson") as sink, pytest.raises(StateError, match="here"):
         sink.truncate(5)
