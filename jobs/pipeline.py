@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.base import Model, Version
 from models.baselines import AmountRule, Prior, Random
-from operators.admission import COUNTS, Admission
+from operators.admission import COUNTS, Admission, Examples
 from operators.evaluate import Prequential, WindowMetrics
 from operators.features import Feature
 from operators.featurize import Features
@@ -35,6 +34,8 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 KEY_WORDS = 4
 """Words of a row of ids before the keys."""
+_EXAMPLES = 64
+"""Examples taken at a time, beside two a row: when time leaps, more than that become known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,35 +162,45 @@ class Flow:
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
-        pieces: list[tuple[Int64s, Floats, int, Bools, Floats, Bools]] = []
-        letters: list[DeadLetter] = []
-        windows: list[WindowMetrics] = []
-        champions: dict[int, Version] = {}
+        if len(batch):
+            self.lineup.begin(int(batch.time[0]))
+        parts: list[Scored] = []
         start = 0
         while start < len(batch):
-            admission = self.index.admit(batch, start, self.lineup.room, self.lineup.due_us)
-            stop = admission.stop
-            rows = batch[start:stop]
-            admitted = admission.row >= 0
-            features = self._featurize(rows, admission, admitted)
-            scores = self.lineup.score(features)
-            self._log(admission.row[admitted], features, scores)
-            here = np.flatnonzero(admitted)
-            review = scores[:, 0] >= self.lineup.champion.threshold
-            late = admission.late[here]
-            champions[self.lineup.sequence] = self.lineup.champion
-            pieces.append((start + here, scores, self.lineup.sequence, late, features, review))
-            letters.extend(self._conflicts(rows, admission))
-            windows.extend(self._learn(admission))
-            self.counts += admission.counts
-            clock = int(batch.time[stop]) if stop < len(batch) else self.index.clock_us
-            self.lineup.advance(clock)
-            start = stop
-        return self._gather(pieces, letters, windows, champions)
+            admission = self.index.admit(
+                batch, start, _EXAMPLES + 2 * len(batch), self.lineup.due_us
+            )
+            parts.append(self._carry(batch[start : admission.stop], admission, start))
+            start = admission.stop
+            if start < len(batch):
+                self.lineup.tick(int(batch.time[start]))
+        return parts[0] if len(parts) == 1 else self._joined(parts)
 
-    def _featurize(self, rows: Batch, admission: Admission, admitted: Bools) -> Floats:
+    def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
+        """Carry admitted rows through: they are the batch's from `start` on."""
+        here = np.flatnonzero(admission.row >= 0)
+        features = self._featurize(rows, admission, here)
+        log = self._room(admission.row[here])
+        log[:, : len(self.names)] = features
+        scores, version, review, champions = self._score_and_learn(admission, here, features)
+        log[:, len(self.names) :] = scores
+        self.counts += admission.counts
+        return Scored(
+            rows=here + start,
+            scores=scores,
+            version=version,
+            review=review,
+            late=admission.late[here],
+            features=features,
+            letters=self._conflicts(rows, admission),
+            windows=self._judge(admission.examples),
+            champions=champions,
+        )
+
+    def _featurize(self, rows: Batch, admission: Admission, here: Int64s) -> Floats:
         """Features (n, names) of the admitted events; labels reach both entities' windows."""
-        lines = np.where(admitted, np.cumsum(admitted) - 1, -1)
+        lines = np.full(len(rows), -1)
+        lines[here] = np.arange(len(here))
         whole = self.features.update(
             rows,
             lines,
@@ -198,39 +209,55 @@ class Flow:
             admission.event_ident,
             admission.known,
             admission.value,
-            int(admitted.sum()),
+            len(here),
         )
         if whole.shape[1] == len(self.names):
             return whole
         return np.ascontiguousarray(whole[:, : len(self.names)])
 
-    def _log(self, at: Int64s, features: Floats, scores: Floats) -> None:
-        """Keep what the scores were made from until their labels are known."""
-        if len(at):
-            self.log.reserve(int(at[-1]) + 1)
-            self.log.view[at[0] : at[-1] + 1, : len(self.names)] = features
-            self.log.view[at[0] : at[-1] + 1, len(self.names) :] = scores
+    def _room(self, at: Int64s) -> Floats:
+        """Where these events' features and scores are kept until their labels are known."""
+        if not len(at):
+            return self.log.view[:0]
+        self.log.reserve(int(at[-1]) + 1)
+        return self.log.view[at[0] : at[-1] + 1]
 
-    def _learn(self, admission: Admission) -> list[WindowMetrics]:
-        """Judge, then learn, the examples whose labels have become known."""
-        examples = admission.examples
-        if not len(examples):
-            return []
-        logged = self.log.view[examples.row]
-        x = np.ascontiguousarray(logged[:, : len(self.names)])
-        ids = self.ids.view[examples.row]
+    def _score_and_learn(
+        self, admission: Admission, here: Int64s, features: Floats
+    ) -> tuple[Floats, Int64s, Bools, dict[int, Version]]:
+        """Scores, versions and decisions; between two versions, what has become known is learnt."""
+        lineup, examples = self.lineup, admission.examples
+        x = np.ascontiguousarray(self.log.view[examples.row, : len(self.names)])
+        idents = self.ids.view[examples.row, 1]
+        scores = np.empty((len(here), len(lineup.names)))
+        version, review = np.empty(len(here), np.int64), np.empty(len(here), np.bool_)
+        full = range(lineup.room, len(examples) + 1, lineup.every)
+        before = np.searchsorted(here, examples.after[np.array(full, np.int64) - 1]).tolist()
+        champions: dict[int, Version] = {}
+        n = e = 0
+        for stop, known in zip([*before, len(here)], [*full, len(examples)], strict=True):
+            if stop > n:
+                champions[lineup.sequence] = lineup.champion
+                lineup.score(features[n:stop], scores[n:stop])
+            version[n:stop] = lineup.sequence
+            review[n:stop] = scores[n:stop, 0] >= lineup.champion.threshold
+            lineup.learn(x[e:known], examples.y[e:known], idents[e:known])
+            lineup.advance()
+            n, e = stop, known
+        return scores, version, review, champions
+
+    def _judge(self, examples: Examples) -> list[WindowMetrics]:
+        """Judge the scores whose labels have become known, each by the first that did."""
         first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
-        judged = slice(None) if first.all() else np.flatnonzero(first)
-        windows = self.evaluation.observe(
-            np.ascontiguousarray(ids[judged, 2]),
-            examples.known_us[judged],
-            np.ascontiguousarray(logged[judged, len(self.names) :]),
-            examples.y[judged],
-            np.ascontiguousarray(ids[judged, KEY_WORDS + 1]),
-            x[judged][:, self._slices].astype(np.int64) if self._slices else None,
+        row = examples.row[first]
+        return self.evaluation.observe(
+            self.ids.view[row, 2],
+            examples.known_us[first],
+            self.log.view[row, len(self.names) :],
+            examples.y[first],
+            self.ids.view[row, KEY_WORDS + 1],
+            self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
         )
-        self.lineup.learn(x, examples.y, np.ascontiguousarray(ids[:, 1]))
-        return windows
 
     def _conflicts(self, rows: Batch, admission: Admission) -> list[DeadLetter]:
         """A dead letter for each id that came again with other content."""
@@ -247,29 +274,20 @@ class Flow:
             for row in np.flatnonzero(admission.status == CONFLICTING).tolist()
         ]
 
-    def _gather(
-        self,
-        pieces: list[Any],
-        letters: list[DeadLetter],
-        windows: list[WindowMetrics],
-        champions: dict[int, Version],
-    ) -> Scored:
-        """One `Scored` from the stretches between version changes."""
-        if not pieces:
-            none = np.empty(0, np.int64)
-            wide, deep = len(self.names), len(self.lineup.names)
-            empty = np.empty(0, np.bool_)
-            scores, features = np.empty((0, deep)), np.empty((0, wide))
-            return Scored(none, scores, none, empty, empty, features, letters, windows, champions)
-        rows, scores, versions, late, features, reviews = zip(*pieces, strict=True)
+    def _joined(self, parts: list[Scored]) -> Scored:
+        """One `Scored` from those between which versions changed by time, or from none."""
+        wide, deep = len(self.names), len(self.lineup.names)
+        none = np.empty(0, np.int64)
+        no = np.empty(0, np.bool_)
+        scores, features = np.empty((0, deep)), np.empty((0, wide))
+        empty = Scored(none, scores, none, no, no, features, [], [], {})
+        arrays = ("rows", "scores", "version", "review", "late", "features")
         return Scored(
-            rows=np.concatenate(rows),
-            scores=np.concatenate(scores),
-            version=np.repeat(np.array(versions), [len(each) for each in rows]),
-            review=np.concatenate(reviews),
-            late=np.concatenate(late),
-            features=np.concatenate(features),
-            letters=letters,
-            windows=windows,
-            champions=champions,
+            **{
+                name: np.concatenate([getattr(part, name) for part in (empty, *parts)])
+                for name in arrays
+            },
+            letters=[letter for part in parts for letter in part.letters],
+            windows=[window for part in parts for window in part.windows],
+            champions={n: each for part in parts for n, each in part.champions.items()},
         )

@@ -97,6 +97,8 @@ class Examples:
     """(e,) when it became known: the label's time, or the event's time plus the maturity."""
     cause: npt.NDArray[np.uint8]
     """(e,) BY_LABEL, BY_MATURITY, BY_LATE_LABEL or BY_REVERSAL (`operators.labels`)."""
+    after: Int64s
+    """(e,) how many of the rows came before it: those a version that has learnt it cannot score."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -176,9 +178,12 @@ def _forget(ids, slots, spill, states, waiting, queue, book, counts):  # type: i
 
 
 @kernel()
-def _example(long_examples, short_examples, e, row, word, cause):  # type: ignore[no-untyped-def]
+def _example(  # type: ignore[no-untyped-def]
+    long_examples, short_examples, e, row, word, cause, after
+):
     long_examples[0, e] = row
     long_examples[1, e] = word >> 2
+    long_examples[2, e] = after
     short_examples[0, e] = (word & 3) - 1
     short_examples[1, e] = cause
 
@@ -245,7 +250,8 @@ def admit(  # type: ignore[no-untyped-def]
                 break
             book[CURSOR] += 1
             if find(states, row, 0) < 0:
-                _example(long_examples, short_examples, e, row, matures << 2 | 1, BY_MATURITY)
+                word = matures << 2 | 1
+                _example(long_examples, short_examples, e, row, word, BY_MATURITY, i - start)
                 e += 1
                 counts[_MATURED] += 1
                 if e == budget:
@@ -301,7 +307,7 @@ def admit(  # type: ignore[no-untyped-def]
                     book[HELD] += put(states, row, 0, word)
                     longs[KNOWN, out] = word >> 2
                     shorts[VALUE, out] = (word & 3) - 1
-                    _example(long_examples, short_examples, e, row, word, BY_LABEL)
+                    _example(long_examples, short_examples, e, row, word, BY_LABEL, out + 1)
                     e += 1
         else:
             word = now << 2 | (1 + label[i])
@@ -330,7 +336,7 @@ def admit(  # type: ignore[no-untyped-def]
                 )
                 book[HELD] += put(states, row, 0, word)
                 if cause >= 0:
-                    _example(long_examples, short_examples, e, row, word, cause)
+                    _example(long_examples, short_examples, e, row, word, cause, out + 1)
                     e += 1
         shorts[STATUS, out] = status
         counts[status] += 1

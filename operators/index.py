@@ -148,7 +148,7 @@ class Index:
         most = min(budget, self.pending + 2 * rows)
         keys = np.empty((rows, self._keys, 2), np.int64)
         longs, shorts = np.empty((4, rows), np.int64), np.empty((3, rows), np.uint8)
-        learnt, marks = np.empty((2, most), np.int64), np.empty((2, most), np.uint8)
+        learnt, marks = np.empty((3, most), np.int64), np.empty((2, most), np.uint8)
         counts = np.zeros(len(COUNTS), np.int64)
         stop, e = admit(
             batch.kind,
@@ -188,7 +188,13 @@ class Index:
             longs[EVENT_IDENT],
             longs[KNOWN],
             shorts[VALUE].view(np.int8),
-            Examples(learnt[0, :e], marks[0, :e].view(np.int8), learnt[1, :e], marks[1, :e]),
+            Examples(
+                learnt[0, :e],
+                marks[0, :e].view(np.int8),
+                learnt[1, :e],
+                marks[1, :e],
+                learnt[2, :e],
+            ),
             counts,
         )
 

@@ -66,15 +66,15 @@ class Lineup:
         """The version that decides."""
         return self.versions[0]
 
-    def score(self, x: Floats) -> Floats:
-        """Probabilities (n, models) by the versions in force."""
-        out = np.empty((len(x), len(self.versions)))
+    def score(self, x: Floats, out: Floats) -> None:
+        """Probabilities by the versions in force into out (n, models)."""
         for column, version in enumerate(self.versions):
             out[:, column] = version.predict_many(x)
-        return out
 
     def learn(self, x: Floats, y: npt.NDArray[np.int8], idents: Int64s) -> None:
         """Learn up to `room` examples; each model its own share of the negatives."""
+        if not len(y):
+            return
         whole = np.ones(len(y))
         kept = np.empty(len(y), np.bool_)
         for rate, learner in zip(self._rates, self.learners, strict=True):
@@ -86,18 +86,29 @@ class Lineup:
                 learner.learn_many(x, y, whole)
         self.learnt += len(y)
 
-    def advance(self, clock_us: int) -> bool:
-        """Publish new versions if they are due, by examples or by event time; says whether."""
-        by_time = clock_us >= self.due_us
-        if self.every_us and (by_time or self.due_us == FOREVER):
-            self.due_us = (clock_us // self.every_us + 1) * self.every_us
-        by_count = self.learnt // self.every > self._published
-        if not (by_count or by_time):
-            return False
+    def begin(self, clock_us: int) -> None:
+        """Reckon event time from here, unless it is already."""
+        if self.every_us and self.due_us == FOREVER:
+            self._reckon(clock_us)
+
+    def advance(self) -> None:
+        """Publish new versions if enough examples were learnt."""
+        if self.learnt // self.every > self._published:
+            self._publish()
+
+    def tick(self, clock_us: int) -> None:
+        """Publish new versions if enough event time has passed."""
+        if clock_us >= self.due_us:
+            self._reckon(clock_us)
+            self._publish()
+
+    def _reckon(self, clock_us: int) -> None:
+        self.due_us = (clock_us // self.every_us + 1) * self.every_us
+
+    def _publish(self) -> None:
         self._published = self.learnt // self.every
         self.sequence += 1
         self.versions = [learner.version() for learner in self.learners]
-        return True
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learnt and everything that scores: the versions in force may be older."""
