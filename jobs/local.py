@@ -25,25 +25,29 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.pipeline import Flow, Pipeline, Scored
 from jobs.state import FlowState
 from models.registry import content_hash
 from operators.admission import COUNTS
-from streams.batch import EVENT, Batch, as_text
+from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter, StateError
 from streams.journal import Entry, Journal
 from streams.order import Sorter
 from streams.ownership import own
 from streams.rows import release_if_large
-from streams.schema import duration_us
+from streams.schema import MISSING, duration_us
 from streams.sinks import DeadLettersNdjson, PredictionsParquet
 
 SNAPSHOT_SECONDS = 5.0
 RELEASE_ROWS = 1 << 16
 LARGE_BYTES = 96 << 20
 """Mapped pages are let go when more than this are resident: the disk's cache keeps them."""
+_REAL = pa.float64()
+_DECISIONS = pa.array(["approve", "review"])
 Order = Literal["arrival", "strict"]
 
 
@@ -233,25 +237,29 @@ class LocalRun:
 
     def _table(self, batch: Batch, scored: Scored) -> pa.Table:
         """The predictions of a batch as rows of `predictions.parquet`."""
-        event, at = self.pipeline.event, pa.array(scored.rows)
-        texts = [as_text(text.take(at)).cast(pa.string()) for text in batch.texts]
-        columns: list[Any] = [texts[0], pa.array(batch.time[scored.rows]), *texts[1:]]
+        event, rows = self.pipeline.event, scored.rows
+        texts = batch.texts
+        if len(rows) < len(batch):
+            at = _column(rows, pa.int64())
+            texts = tuple(text.take(at) for text in texts)
+        ids, *keys = [text.cast(pa.string()) for text in texts]
+        columns = [ids, _column(batch.time[rows], pa.timestamp("us", "UTC")), *keys]
         for place, number in enumerate(event.numbers):
-            held = batch.numbers[scored.rows, place]
-            missing = held == np.iinfo(np.int64).min
-            columns.append(pa.array(held / 10**number.scale, mask=missing))
-        decisions = pa.DictionaryArray.from_arrays(
-            scored.review.astype(np.int8), pa.array(["approve", "review"])
-        )
-        columns += [scored.scores[:, 0], decisions.cast(pa.string()), scored.version]
-        columns += [scored.scores[:, 1 + k] for k in range(len(self.pipeline.challengers))]
+            held = batch.numbers[rows, place]
+            value = _column(held / 10**number.scale)
+            missing = held == MISSING
+            columns.append(_without(value, missing) if missing.any() else value)
+        scores = np.ascontiguousarray(scored.scores.T)
+        decision = _DECISIONS.take(_column(scored.review.view(np.int8), pa.int8()))
+        columns += [_column(scores[0]), decision, _column(scored.version, pa.int64())]
+        columns += [_column(scores[1 + k]) for k in range(len(self.pipeline.challengers))]
         known = set(self._names[: len(columns)])
+        features = np.ascontiguousarray(scored.features.T)
         columns += [
-            scored.features[:, place]
-            for place, name in enumerate(self.flow.names)
+            _column(values)
+            for name, values in zip(self.flow.names, features, strict=True)
             if name not in known
         ]
-        columns[1] = columns[1].cast(pa.timestamp("us", "UTC"))
         return pa.table(columns, names=self._names)
 
     def _release(self) -> None:
@@ -291,6 +299,16 @@ class LocalRun:
         self.close()
         gc.unfreeze()
         return self._predictions.finish()
+
+
+def _column(values: npt.NDArray[Any], kind: pa.DataType = _REAL) -> pa.Array:
+    """The values as a column, in place."""
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
+
+
+def _without(column: pa.Array, missing: npt.NDArray[np.bool_]) -> pa.Array:
+    """The column with nulls in these places."""
+    return pc.if_else(pa.array(missing), pa.scalar(None, column.type), column)
 
 
 def _ranges(batch: Batch) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -86,7 +86,8 @@ class PredictionsParquet:
             if len(parts) == 1:
                 parts.pop().rename(self._path)
             else:
-                with pq.ParquetWriter(self._aside, self._numbered(self._parts)) as writer:
+                schema = self._numbered(self._parts)
+                with pq.ParquetWriter(self._aside, schema, **_encoding(schema)) as writer:
                     for group in _groups(parts):
                         writer.write_table(group.cast(writer.schema))
                 _sync(self._aside)
@@ -124,7 +125,7 @@ class PredictionsParquet:
                 if self._writer is None:
                     self._folder.mkdir(parents=True, exist_ok=True)
                     schema = self._numbered(self._parts + 1)
-                    self._writer = pq.ParquetWriter(self._aside, schema)
+                    self._writer = pq.ParquetWriter(self._aside, schema, **_encoding(schema))
                 self._writer.write_table(pa.concat_tables(self._waiting).cast(self._writer.schema))
             except (OSError, pa.ArrowException):
                 self._abandon()
@@ -138,6 +139,18 @@ class PredictionsParquet:
         if writer is not None:
             writer.is_open = False
         self._aside.unlink(missing_ok=True)
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """No dictionary of what hardly repeats; floats by byte: half the time of the defaults."""
+    floats = [field.name for field in schema if pa.types.is_floating(field.type)]
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
+    return {
+        "compression": "lz4",
+        "use_byte_stream_split": floats,
+        "use_dictionary": [name for name in schema.names if name not in {"id", *times, *floats}],
+        "write_statistics": [name for name in schema.names if name not in floats],
+    }
 
 
 def _groups(parts: Iterable[Path]) -> Iterator[pa.Table]:
