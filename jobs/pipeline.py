@@ -158,6 +158,7 @@ class Flow:
             k=pipeline.top_k,
         )
         self._slices = [plan.names.index(each.feature) for each in pipeline.slices.values()]
+        self._card = KEY_WORDS + 1 if event.keys else 1  # without keys each event is its own card
         self.counts = np.zeros(len(COUNTS), np.int64)
 
     def process(self, batch: Batch) -> Scored:
@@ -255,7 +256,7 @@ class Flow:
             examples.known_us[first],
             self.log.view[row, len(self.names) :],
             examples.y[first],
-            self.ids.view[row, KEY_WORDS + 1],
+            self.ids.view[row, self._card],
             self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
         )
 

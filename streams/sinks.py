@@ -18,8 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.errors import DeadLetter, OutputError, StateError
+from streams.rowgroups import join
 
 _GROUP_ROWS = 131_072
+_SMALL = 16_384
 _PARTS = b"headrace.parts"
 
 
@@ -86,10 +88,7 @@ class PredictionsParquet:
             if len(parts) == 1:
                 parts.pop().rename(self._path)
             else:
-                schema = self._numbered(self._parts)
-                with pq.ParquetWriter(self._aside, schema, **_encoding(schema)) as writer:
-                    for group in _groups(parts):
-                        writer.write_table(group.cast(writer.schema))
+                self._join(parts)
                 _sync(self._aside)
                 self._aside.rename(self._path)
             _sync(self._path.parent)
@@ -97,6 +96,19 @@ class PredictionsParquet:
                 part.unlink()
             self._folder.rmdir()
         return self._path
+
+    def _join(self, parts: list[Path]) -> None:
+        """Put the parts' row groups into one file as they are, or together where they are small."""
+        held = [pq.read_metadata(part) for part in parts]
+        schema = self._numbered(self._parts)
+        groups = sum(each.num_row_groups for each in held)
+        if held and sum(each.num_rows for each in held) >= _SMALL * groups:
+            with self._aside.open("wb") as file:
+                join(parts, file, schema.metadata)
+            return
+        with pq.ParquetWriter(self._aside, schema, **_encoding(schema)) as writer:
+            for group in _groups(parts):
+                writer.write_table(group.cast(writer.schema))
 
     def _part(self, first: int, last: int) -> Path:
         return self._folder / f"{first:08d}-{last:08d}.parquet"

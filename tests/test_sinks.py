@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -98,6 +99,23 @@ def test_a_kill_while_finishing_loses_nothing(tmp_path: Path, left: int) -> None
     assert pq.read_table(again.finish()).equals(rows(0, 4))
 
 
+def test_large_parts_are_joined_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    sink = PredictionsParquet(path, SCHEMA)
+    sink.truncate_after(0)
+    for first in (0, 20_000, 40_000):
+        sink.write(rows(first, first + 20_000))
+        sink.commit()
+    sink.finish()
+    assert pq.ParquetFile(path).num_row_groups == 3
+    assert pq.read_table(path).equals(rows(0, 60_000))
+    assert pl.read_parquet(path)["score"].sum() == pytest.approx(sum(range(60_000)) / 7)
+    again = PredictionsParquet(path, SCHEMA)
+    again.truncate_after(3)
+    again.write(rows(60_000, 80_000))
+    assert pq.read_table(again.finish()).equals(rows(0, 80_000))
+
+
 def test_a_new_run_replaces_what_another_left(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     for last in (9, 4):
@@ -141,7 +159,7 @@ def test_a_disk_full_at_the_end_leaves_the_parts(tmp_path: Path) -> None:
     for first in (0, 1000):
         sink.write(rows(first, first + 1000))
         sink.commit()
-    with no_file_above(20_000), pytest.raises(OutputError, match="cannot be written"):
+    with no_file_above(5_000), pytest.raises(OutputError, match="cannot be written"):
         sink.finish()
     assert pq.read_table(sink.finish()).equals(rows(0, 2000))
 
