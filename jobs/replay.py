@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
 from jobs.interrupt import interruptible
 from jobs.local import SNAPSHOT_SECONDS, LocalRun
 from jobs.meter import Meter
@@ -12,6 +14,11 @@ from jobs.progress import Progress
 from jobs.settings import Inputs
 from jobs.summary import write_summary
 from streams.errors import InputError, OutputError
+
+UNLABELLED = (
+    "warning: these files hold no labels of their own, so every event will count as negative; if "
+    "labels lie beside the events, name their column with --columns and say --label-delay"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ def replay(
         )
         inputs.save(Path(inputs.state))
         inputs.save(out)
+        if not inputs.has_labels:
+            click.echo(UNLABELLED, err=True)
         resumed = run.resumed
         meter = Meter()
         try:

@@ -100,13 +100,6 @@ def replay(
         batch_size=batch_size,
         state=state or out / "state",
     )
-    if not inputs.has_labels:
-        click.echo(
-            "warning: these files hold no labels of their own, so every event will count as "
-            "negative; if labels lie beside the events, name their column with --columns and say "
-            "--label-delay",
-            err=True,
-        )
     done = run(inputs, out, resume=state is not None)
     if done.interrupted:
         click.echo(
