@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from operators import metrics
 from operators.metrics import Floats, Ints, Labels
+from operators.openwindow import Examples, OpenWindow
 from operators.scorebins import CalibrationCurve, ScoreBins, ScoreHistogram
 
 DAY_US = 86_400_000_000
@@ -116,7 +117,7 @@ class Prequential:
         self._first_group = 1 + np.cumsum(self._sizes) - self._sizes
         self._watermark = LONG_AGO
         self._span = (-LONG_AGO, LONG_AGO)
-        self._open: dict[int, _Window] = {}
+        self._open: dict[int, OpenWindow] = {}
         self._closed: deque[_Rows] = deque(maxlen=keep)
         self._bins = self._new_bins()
         self._cards = np.zeros((2, len(self._groups), len(self.scorers)))
@@ -148,13 +149,13 @@ class Prequential:
         sorted_ = window[order]
         bounds = np.flatnonzero(np.diff(sorted_, prepend=LONG_AGO, append=LONG_AGO))
         by_window = examples.take(order)
-        self._bins.add(examples.group, examples.score, examples.label)
-        self._span = min(self._span[0], int(time_us.min())), max(self._span[1], int(time_us.max()))
-        self.late += len(late) - len(order)
+        if len(order) < len(late):
+            self._count(examples.take(np.flatnonzero(late)))
+            self.late += len(late) - len(order)
         for start, stop in pairwise(bounds.tolist()):
             number = int(sorted_[start])
             if number not in self._open:
-                self._open[number] = _Window(self._nothing())
+                self._open[number] = OpenWindow(self._nothing())
             held = self._open[number]
             held.add(by_window.cut(start, stop), self.exact_examples, self._new_bins)
         return self.advance(int(watermark[-1]))
@@ -179,27 +180,30 @@ class Prequential:
         return [row for rows in self._closed for row in self._named(rows)]
 
     def overall(self) -> list[WindowMetrics]:
-        """A row per slice value and scorer over every example so far, `late` ones included."""
+        """A row per slice value and scorer over all closed windows, and what came late for them.
+
+        An open window is left out: its frauds may be known already and its negatives not yet.
+        """
         with np.errstate(invalid="ignore"):
             cards = self._cards[0] / self._cards[1]
-        rows = self._binned(self._span[0], self._span[1] + 1, self._bins)
+        rows = self._binned(*self._span, self._bins)
         for key, values in zip(*rows, strict=True):
             values[-1] = cards[key[2], key[3]]
         return list(self._named(rows))
 
     def calibration_curve(self, scorer: str, bins: int = 64) -> CalibrationCurve:
-        """How far every score so far has kept its word; see `ScoreBins.calibration_curve`."""
+        """How far the scores of closed windows kept their word."""
         return self._bins.calibration_curve(0, self.scorers.index(scorer), bins)
 
     def score_histogram(self, scorer: str, bins: int = 64) -> ScoreHistogram:
-        """Every score so far, by label; see `ScoreBins.histogram`."""
+        """The scores of closed windows by label; see `ScoreBins.histogram`."""
         return self._bins.histogram(0, self.scorers.index(scorer), bins)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything `load` needs to go on exactly from here, as copies."""
         windows = list(self._open.items())
         binned = [window.bins for _, window in windows if window.bins]
-        held = _Examples.joined([self._nothing(), *(window.held() for _, window in windows)])
+        held = Examples.joined([self._nothing(), *(window.held() for _, window in windows)])
         opened = [(number, window.used, window.bins is not None) for number, window in windows]
         return {
             "settings": np.frombuffer(self._settings(), np.uint8),
@@ -227,13 +231,13 @@ class Prequential:
         self._span = first, last
         self._bins = ScoreBins.of(state["counts"], state["sums"])
         self._cards = state["cards"].copy()
-        held = _Examples._make(state[f"open_{name}"] for name in _Examples._fields)
+        held = Examples._make(state[f"open_{name}"] for name in Examples._fields)
         binned = map(ScoreBins.of, state["open_counts"], state["open_sums"])
         self._open = {}
         for number, used, is_binned in state["open"].tolist():
             stop = 0 if is_binned else used
             rows, held = held.cut(0, stop).copy(), held.cut(stop, len(held.label))
-            self._open[number] = _Window(rows, used, next(binned) if is_binned else None)
+            self._open[number] = OpenWindow(rows, used, next(binned) if is_binned else None)
         keys, values = state["row_keys"], state["row_values"]
         cuts = np.flatnonzero(np.diff(keys[:, 0])) + 1
         self._closed.clear()
@@ -242,7 +246,7 @@ class Prequential:
 
     def _examples(
         self, n: int, scores: Floats, label: Labels, customer: Ints, codes: Ints | None
-    ) -> _Examples:
+    ) -> Examples:
         wanted = (n, len(self.scorers)), (n,), (n,)
         shapes = scores.shape, label.shape, customer.shape
         if shapes != wanted:
@@ -262,28 +266,31 @@ class Prequential:
             code = np.asarray(codes)
             inside = (code >= 0) & (code < self._sizes)
             group[:, 1:] = np.where(inside, code + self._first_group, -1)
-        return _Examples(
+        return Examples(
             np.asarray(scores, np.float64),
             np.asarray(customer, np.int64),
             np.asarray(label, np.int8),
             group,
         )
 
-    def _nothing(self) -> _Examples:
+    def _nothing(self) -> Examples:
         shapes = (0, len(self.scorers)), (0, 1 + len(self.slices))
-        return _Examples(
+        return Examples(
             np.zeros(shapes[0]),
             np.zeros(0, np.int64),
             np.zeros(0, np.int8),
             np.zeros(shapes[1], np.int32),
         )
 
-    def _close(self, number: int, window: _Window) -> _Rows:
+    def _close(self, number: int, window: OpenWindow) -> _Rows:
         start, end = number * self.window_us, (number + 1) * self.window_us
+        self._span = min(self._span[0], start), max(self._span[1], end)
         if window.bins:
+            self._bins.merge(window.bins)
             return self._binned(start, end, window.bins)
         keys, values = [], []
         held = window.held()
+        self._count(held)
         for group in range(len(self._groups)):
             rows = np.flatnonzero((held.group == group).any(axis=1))
             examples = held.take(rows) if group else held
@@ -295,7 +302,10 @@ class Prequential:
                 self._cards[:, group, scorer] += values[-1][-1], 1
         return np.array(keys, np.int64), np.array(values)
 
-    def _measure(self, examples: _Examples, cards: metrics.Cards, scorer: int) -> list[float]:
+    def _count(self, examples: Examples) -> None:
+        self._bins.add(examples.group, examples.score, examples.label)
+
+    def _measure(self, examples: Examples, cards: metrics.Cards, scorer: int) -> list[float]:
         score, label = np.ascontiguousarray(examples.score[:, scorer]), examples.label
         distinct, groups = metrics.ranked(score, label)
         caught = metrics.compromised_among_top_of(cards, score, label, self.k)
@@ -342,56 +352,3 @@ class Prequential:
     def _settings(self) -> bytes:
         names = ("scorers", "slices", "window_us", "maturity_us", "budget", "k", "exact_examples")
         return json.dumps({"format": 1} | {name: getattr(self, name) for name in names}).encode()
-
-
-class _Examples(NamedTuple):
-    """Columns of n examples; `group` (n, 1 + slices) has 0, for all, then one a slice or -1."""
-
-    score: Floats
-    customer: Ints
-    label: NDArray[np.int8]
-    group: NDArray[np.int32]
-
-    @staticmethod
-    def joined(parts: Sequence[_Examples]) -> _Examples:
-        return _Examples._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
-
-    def take(self, rows: Ints) -> _Examples:
-        return _Examples._make(column.take(rows, axis=0) for column in self)
-
-    def cut(self, start: int, stop: int) -> _Examples:
-        return _Examples._make(column[start:stop] for column in self)
-
-    def copy(self) -> _Examples:
-        return _Examples._make(column.copy() for column in self)
-
-
-class _Window:
-    """Examples of an open window: kept as they are up to a number, counted in bins beyond it."""
-
-    def __init__(self, rows: _Examples, used: int = 0, bins: ScoreBins | None = None) -> None:
-        self.rows = rows
-        self.used = used
-        self.bins = bins
-
-    def held(self) -> _Examples:
-        return self.rows.cut(0, 0 if self.bins else self.used)
-
-    def add(self, examples: _Examples, limit: int, new_bins: Callable[[], ScoreBins]) -> None:
-        used = self.used + len(examples.label)
-        if used > limit and not self.bins:
-            examples = _Examples.joined([self.held(), examples])
-            self.rows = self.rows.cut(0, 0).copy()
-            self.bins = new_bins()
-        if self.bins:
-            self.bins.add(examples.group, examples.score, examples.label)
-        else:
-            if used > len(self.rows.label):
-                spare = examples.take(np.zeros(used + used // 2 - self.used, np.int64))
-                self.rows = _Examples.joined([self.held(), spare])
-            rows = self.rows.cut(self.used, used)
-            rows.score[:] = examples.score
-            rows.customer[:] = examples.customer
-            rows.label[:] = examples.label
-            rows.group[:] = examples.group
-        self.used = used

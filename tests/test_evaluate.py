@@ -312,6 +312,8 @@ def test_the_calibration_curve_of_calibrated_scores_is_the_diagonal() -> None:
     time = np.zeros(len(score), np.int64)
     label = (random.random(len(score)) < score).astype(np.int8)
     one.observe(time, time, score[:, None], label, time)
+    assert one.calibration_curve("champion").examples == ()
+    one.finish()
     curve = one.calibration_curve("champion")
     assert sum(curve.examples) == len(score)
     for predicted, observed, count in zip(
@@ -323,6 +325,7 @@ def test_the_calibration_curve_of_calibrated_scores_is_the_diagonal() -> None:
 def test_the_score_histogram_counts_every_example_by_label() -> None:
     examples, one = stream(), judge()
     examples.feed(one, 0, 400)
+    one.finish()
     histogram = one.score_histogram("champion", bins=32)
     assert len(histogram.edges) == 33 and list(histogram.edges) == sorted(histogram.edges)
     assert sum(histogram.frauds) == examples.label.sum()
