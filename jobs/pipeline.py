@@ -24,6 +24,7 @@ from operators.index import Index
 from operators.labels import BY_LABEL, BY_MATURITY, CONFLICTING
 from operators.lineup import Lineup
 from operators.plan import compile_plan
+from operators.ring import LAYOUT
 from streams.batch import Batch
 from streams.errors import DeadLetter, Reason
 from streams.rows import MappedRows
@@ -96,8 +97,9 @@ class Pipeline:
     def definition(self) -> str:
         """A hash of everything the state depends on; the same definition reads the same state."""
         features = {name: repr(feature) for name, feature in self.features.items()}
-        parts = (self.event, features, self.models, self.every, self.every_time, self.lateness)
-        text = repr((*parts, self.retention_us, self.cap, self.slices, self.top_k))
+        cadence = (self.every, self.every_time, self.lateness, self.retention_us)
+        parts = (LAYOUT, self.event, features, self.models, *cadence)
+        text = repr((*parts, self.cap, self.slices, self.top_k))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
