@@ -231,6 +231,17 @@ def _share_runs(rows: list[list[int]]) -> None:
                     row[reading.WORD] = max(row[reading.WORD], other[reading.WORD])
 
 
+def _share_weeks(rows: list[list[int]], reals: list[list[float]]) -> None:
+    """Let the largest recent value be found on the walk that sums what exceeds a limit."""
+    own = (reading.WORD, reading.LOWER, reading.LOW, reading.ARGUMENT)
+    for row, real in zip(rows, reals, strict=True):
+        for other, limit in zip(rows, reals, strict=True):
+            codes = row[reading.CODE], other[reading.CODE]
+            same = [row[column] for column in own] == [other[column] for column in own]
+            if same and codes == (reading.LARGEST_CLEAN_RATIO, reading.CLEAN_EXCESS):
+                real[reading.FACTOR] = limit[reading.FACTOR]
+
+
 def _entity(
     event: Event, key: str, columns: list[Feature], lateness_us: int, cap: int
 ) -> EntityPlan:
@@ -246,6 +257,7 @@ def _entity(
             scale = 1.0 if feature.operation == "share" else _scale(event, feature)
             reals.append([scale, feature.missing_value, feature.factor])
     _share_runs(rows)
+    _share_weeks(rows, reals)
     _check_squares(event, layout, key, cap)
     accs = sorted((bound, kind, word, place) for (bound, kind, word), place in layout.accs.items())
     scanning = [row[reading.LOWER] for row in rows if row[reading.CODE] >= reading.MINIMUM]

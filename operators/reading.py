@@ -182,6 +182,7 @@ def read(
     entry = place(words, shape, base, capacity, index)
     run_first, run_word = -1, 0
     length, began, least, negative, any_negative = 0, 0, 0, 0, False
+    week_first, week_word, week_above, largest, excess = -1, 0, 0.0, np.nan, 0.0
     for o in range(len(ops)):
         code = ops[o, CODE]
         scale = reals[o, SCALE]
@@ -242,10 +243,13 @@ def read(
                     value = against_baseline(code, count, total, squares, here, value)
             elif total > 0:
                 mean = total / count
-                largest, excess = recent_values(
-                    words, shape, base, capacity, seen[at + ops[o, LOWER]] >> 32, index,
-                    ops[o, WORD], reals[o, FACTOR] * mean,
-                )  # fmt: skip
+                lower = seen[at + ops[o, LOWER]] >> 32
+                above = reals[o, FACTOR] * mean
+                if lower != week_first or ops[o, WORD] != week_word or above != week_above:
+                    week_first, week_word, week_above = lower, ops[o, WORD], above
+                    largest, excess = recent_values(
+                        words, shape, base, capacity, lower, index, week_word, above
+                    )
                 if code == CLEAN_EXCESS:
                     value = excess / mean
                 elif largest == largest:  # noqa: PLR0124 - a NaN is not itself
