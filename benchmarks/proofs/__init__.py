@@ -1,0 +1,1 @@
+"""The long proofs, one a file; `benchmarks.prove` runs them."""
