@@ -63,7 +63,13 @@ class Arena:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         chunks = max((limit_bytes or memory) // (8 * CHUNK), 64)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
-        words = np.frombuffer(mmap.mmap(-1, chunks * CHUNK * 8, flags=flags), np.int64)
+        try:
+            words = np.frombuffer(mmap.mmap(-1, chunks * CHUNK * 8, flags=flags), np.int64)
+        except OSError as error:
+            raise MemoryError(
+                f"key records want {chunks * CHUNK * 8 >> 20} MiB of address space (nothing of it "
+                f"is used until it is needed), got {error.strerror}: raise `ulimit -v`"
+            ) from error
         heads = np.array([-1, 0, 0, -1, 0, 0, 0, 0, chunks], np.int64)
         return cls(
             words=words,

@@ -28,6 +28,8 @@ from streams.jit import kernel
 
 Int64s = npt.NDArray[np.int64]
 
+LAYOUT = 2
+"""To be raised whenever the words of a record change their meaning: older state is then refused."""
 HEADER = 3
 TIME = 0
 ID = 1
