@@ -86,7 +86,8 @@ def run(name: str, count: int, console: Console) -> dict[str, Any]:
         write_whole(place, [json.dumps(state).encode()])
         so_far = proof.figures(records)["count"]
         said = ", ".join(f"{key} {value}" for key, value in record.items())
-        console.print(f"{name}: {so_far:,} of {count:,} {proof.unit}, {seconds:,.0f} s: {said}")
+        line = f"{name}: {so_far:,} of {count:,} {proof.unit}, {seconds:,.0f} s: {said}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     shutil.rmtree(folder)
     place.unlink()
     return {

@@ -28,8 +28,10 @@ WORLD: dict[str, Any] = {
     "customers": 1500, "terminals": 600, "per_day": 2500, "fraud_rate": 0.03, "events": 100_000,
 }  # fmt: skip
 FAULTS: dict[str, Any] = {"disorder": 0.1, "late": 0.01, "duplicates": 0.02, "conflicts": 0.0005}
-SCALES = (0.1, 0.3, 1.0)
+SCALES = (0.15, 0.5, 1.0)
 """A round's kills come within such a share of what a whole replay takes."""
+MOST_KILLS = 10
+"""Of one round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,7 @@ def rounds(
         name = names[at % len(names)]
         if name not in grounds:
             grounds[name] = Ground.lay(scenarios[name], folder / name, replays, **traffic)
-        kills = islice(plan(grounds[name], at), count)
+        kills = islice(plan(grounds[name], at), min(count, MOST_KILLS))
         record = grounds[name].round(replays, folder / "killed", kills)
         yield {"input": name, **record}
         count -= record["kills"]
