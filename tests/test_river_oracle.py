@@ -97,6 +97,7 @@ def replay(rows: Rows, times: list[int], delay: int, model: Any, out: Path) -> t
     table = pq.read_table(run.finish())
     assert run.counts["admitted"] == run.counts["labels_matched"] == len(rows)
     scores = dict(zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True))
+    run.flow.evaluation.finish()  # every label is known
     champion = next(row for row in run.flow.evaluation.overall() if row.scorer == "champion")
     said = [(scores[str(place)], label) for place, (_, label) in enumerate(rows)]
     return said, champion.log_loss
