@@ -11,6 +11,7 @@ import click
 
 from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
+from jobs.commands.inspect import check, state, why
 from jobs.commands.pipelines import describe, init
 from jobs.commands.replay import replay
 from jobs.commands.score import score
@@ -54,5 +55,5 @@ def headrace() -> None:
     """
 
 
-for command in (demo, replay, evaluate, simulate, score, describe, init):
+for command in (demo, replay, evaluate, why, state, check, simulate, score, describe, init):
     headrace.add_command(command)
