@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -72,7 +73,7 @@ def as_tables(found: Why, only: str | None = None) -> Group:
             raise ConfigError(f"there is no feature {only!r}; there are {names}")
         return Group(_heading(found), *_features(found, [only]), *_windows(found, only))
     keys = [_key(found, entity) for entity in found.kept]
-    return Group(_heading(found), *_features(found, list(found.features)), *keys)
+    return Group(_heading(found), *_features(found, list(found.features)), Text(), *keys)
 
 
 def _heading(found: Why) -> Text:
@@ -107,24 +108,25 @@ def _verdict(found: Why) -> Text:
     return Text("\n".join([head, *lines]), style="red")
 
 
-def _features(found: Why, names: Sequence[str]) -> Iterator[Table]:
+def _features(found: Why, names: Sequence[str]) -> Iterator[RenderableType]:
     """The features by what they read: the event alone, then each window of each key."""
     alone = [name for name in names if not found.windows[name]]
     if alone:
-        yield _values(found, "the event alone", alone)
+        yield from _values(found, "the event alone", alone)
     readers: dict[str, list[str]] = {}
     for name in names:
         for window in found.windows[name]:
             span, key = window.span, window.part.entity
-            bounds = f"after {moment(span.after)} until {moment(span.until)} UTC"
+            bounds = f"after {moment(span.after)} until {moment(span.until)}"
             title = f"{key} {found.prediction[key]}, {bounds}: {_count(window.events)}"
             readers.setdefault(title, []).append(name)
     for title, reading in readers.items():
-        yield _values(found, title, list(dict.fromkeys(reading)))
+        yield from _values(found, title, list(dict.fromkeys(reading)))
 
 
-def _values(found: Why, title: str, names: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, show_header=False)
+def _values(found: Why, title: str, names: Sequence[str]) -> Iterator[RenderableType]:
+    yield Text(title, style="italic")
+    table = Table(box=None, show_header=False)
     table.add_column(width=max(map(len, found.features)) + 2)
     table.add_column(width=9, justify="right")
     table.add_column(overflow="fold")
@@ -132,7 +134,7 @@ def _values(found: Why, title: str, names: Sequence[str]) -> Table:
         definition = str(found.pipeline.features[name])
         style = "bold" if name in found.reasons else None
         table.add_row(f"  {name}", _cell(found.features[name]), definition, style=style)
-    return table
+    yield table
 
 
 def _key(found: Why, entity: str) -> RenderableType:
@@ -167,10 +169,10 @@ def _windows(found: Why, name: str) -> list[Table]:
 
 
 def _events_table(title: str, event: Event, spans: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     numbers = [number.name for number in event.numbers]
     for name in ("time", "id", *numbers, f"{event.label.name}, as known then"):
-        table.add_column(name, justify="right" if name in numbers else "left")
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for span in spans:
         table.add_column(span, justify="center")
     return table

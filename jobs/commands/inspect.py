@@ -41,7 +41,7 @@ def why(id: str, folder: Path, feature: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(written(found))
     else:
-        Console().print(as_tables(found, feature))
+        Console(markup=False, highlight=False).print(as_tables(found, feature))
     if found.differences:
         raise SystemExit(1)
 
@@ -93,7 +93,7 @@ def show(key: tuple[str, str], folder: Path) -> None:
     from jobs.keystate import show as shown
     from jobs.keystate_view import kept_tables
 
-    Console().print(kept_tables(shown(folder, Key(*key))))
+    Console(markup=False, highlight=False).print(kept_tables(shown(folder, Key(*key))))
 
 
 @state.command()
@@ -147,7 +147,7 @@ def skew(folder: Path, keys: int) -> None:
     from jobs.skew import check_skew, skew_lines, skew_table
 
     found = check_skew(folder, keys)
-    Console().print(skew_table(found))
+    Console(markup=False, highlight=False).print(skew_table(found))
     for line in skew_lines(found):
         click.echo(line)
     if found.differences:
