@@ -38,7 +38,7 @@ from jobs.pipeline import Pipeline
 from operators import metrics
 from streams.sources import FileSource
 
-RUNS = int(os.environ.get("HEADRACE_BENCH_RUNS", "5"))
+RUNS = 5
 SLICE = 400_000
 SHOWN = 14
 inputs_only = Pipeline(

@@ -1,0 +1,112 @@
+"""Measure everything: `make bench`, or `python -m benchmarks.run --only loop,codec --quick`.
+
+Each `bench_NAME.py` with a `run() -> dict` is run in a process of its own, pinned to one core; its
+rivals run there too. The result goes to `docs/bench/NAME.json` with the commit, the date and the
+machine; with `--quick` every figure is of one run, and nothing is kept.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.prove import ROOT, commit, machine
+from streams.atomic import write_whole
+
+KEPT = ROOT / "docs" / "bench"
+NAMES = tuple(sorted(path.stem[6:] for path in Path(__file__).parent.glob("bench_*.py")))
+PACKAGES = ("numpy", "numba", "pyarrow", "orjson", "msgspec", "river", "polars", "pandas")
+REPEATED = ("RUNS", "RIVAL_RUNS", "REPEATS", "PASSES")
+"""What the benchmarks call the number of their runs."""
+
+
+def measure(name: str, into: Path, *, quick: bool) -> None:
+    """Run one benchmark in this process, on one core; show its table and leave its result."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    bench = importlib.import_module(f"benchmarks.bench_{name}")
+    if quick:
+        vars(bench).update({each: 1 for each in REPEATED if hasattr(bench, each)})
+    began = time.perf_counter()
+    result = bench.run()
+    seconds = time.perf_counter() - began
+    console = Console(width=120)
+    if hasattr(bench, "show"):
+        bench.show(result)
+    else:
+        console.print(bench.table(result) if hasattr(bench, "table") else _plain(name, result))
+    into.write_text(json.dumps({"seconds": round(seconds, 1), "result": result}), "utf-8")
+
+
+def _plain(name: str, result: dict[str, Any]) -> Table:
+    """A line for every figure."""
+    table = Table("what", title=name)
+    table.add_column("figure", justify="right")
+    for what, figure in _flat(result):
+        table.add_row(what, f"{figure:,.3g}" if abs(figure) < 1000 else f"{figure:,.0f}")
+    return table
+
+
+def _flat(result: dict[str, Any], of: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in result.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{of}{key}: ")
+        else:
+            yield of + key, value
+
+
+def kept(name: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """What docs/bench keeps of a benchmark."""
+    return {
+        "bench": name,
+        "commit": commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": machine() | {"pinned to": "one core"},
+        "versions": {package: version(package) for package in PACKAGES},
+        **measured,
+    }
+
+
+def child(name: str, into: Path, *, quick: bool) -> int:
+    """Measure in a process of its own; its exit status."""
+    call = f"measure({name!r}, Path({str(into)!r}), quick={quick})"
+    code = f"from pathlib import Path; from benchmarks.run import measure; {call}"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
+
+
+@click.command()
+@click.option("--only", default=",".join(NAMES), show_default=True, help="Some of them, by name.")
+@click.option("--quick", is_flag=True, help="One run a figure; keeps no JSON.")
+def main(only: str, *, quick: bool) -> None:
+    """Measure, with the rivals in the same table."""
+    failed = []
+    for name in only.split(","):
+        if name not in NAMES:
+            raise click.UsageError(f"--only: there is no {name!r}; there are {', '.join(NAMES)}")
+        with tempfile.TemporaryDirectory() as folder:
+            into = Path(folder) / "measured.json"
+            if child(name, into, quick=quick):
+                failed.append(name)
+            elif not quick:
+                text = json.dumps(kept(name, json.loads(into.read_bytes())), indent=2)
+                KEPT.mkdir(parents=True, exist_ok=True)
+                write_whole(KEPT / f"{name}.json", [text.encode() + b"\n"])
+    if failed:
+        sys.exit(f"benchmarks that failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
