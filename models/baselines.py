@@ -28,6 +28,7 @@ from streams.jit import kernel
 _RARE = math.log(0.01 / 0.99)
 _GENTLE = 0.1
 _PLATT = Calibration(platt=True)
+_ODD = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +153,13 @@ def _magnitude(x: Floats, where: int, out: Floats) -> None:
 @kernel("void(uint64[:, ::1], int64, float64[::1])")
 def _chance(x: npt.NDArray[np.uint64], seed: int, out: Floats) -> None:
     """The log-odds of a uniform draw by a hash of the row's bits."""
+    start = mix(np.uint64(seed) + _ODD)
     for row in range(len(x)):
-        drawn = mix(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15))
+        drawn = start
         for i in range(x.shape[1]):
-            drawn = mix(drawn ^ x[row, i])
+            drawn = (drawn ^ x[row, i]) * _ODD
+            drawn ^= drawn >> np.uint64(32)
+        drawn = mix(drawn)
         uniform = (np.float64(drawn >> np.uint64(11)) + 0.5) / 2.0**53
         out[row] = np.log(uniform / (1.0 - uniform))
 

@@ -141,15 +141,25 @@ def score_many(published: Floats, raw: Floats, out: Floats) -> None:
         out[i] = sigmoid(log_odds(published, raw[i]))
 
 
+@kernel("int64(float64[::1])")
+def _within_budget(state: Floats) -> int:
+    """How many of the highest cells together stay within the budget."""
+    limit = state[_BUDGET] * state[_TOTAL]
+    above = 0.0
+    for n in range(_CELLS):
+        above += state[_HISTOGRAM + _CELLS - 1 - n]
+        if above > limit:
+            return n
+    return _CELLS
+
+
 def publish(state: Floats) -> Floats:
     """What a version needs: shift, slope, intercept and the threshold, float64 (4,).
 
     The threshold is a cell edge of a histogram of log-odds (1/64 wide, from -16 to 16): the lowest
     at or above which the fading share of recent scores is within the budget.
     """
-    above = np.cumsum(state[: _HISTOGRAM - 1 : -1])
-    within = int(np.searchsorted(above, state[_BUDGET] * state[_TOTAL], side="right"))
-    cell = _CELLS - within
+    cell = _CELLS - _within_budget(state)
     seen = state[_TOTAL] > 0 and cell < _CELLS
     threshold = sigmoid(cell / _CELLS_PER_UNIT - _RANGE) if seen else 1.0
     return np.array([*state[:THRESHOLD].tolist(), threshold])
