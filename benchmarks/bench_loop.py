@@ -7,8 +7,9 @@ that come 7 days later, judge, learn (a version every 1000 examples), write `pre
 three baselines are scored, learnt and judged beside the champion. On the Handbook's data where
 HEADRACE_DATA names their folder, else on simulated traffic. One process pinned to one core; a rate
 is events per second of processor time, all threads and the commits of state included, the median
-of several runs after one that warms up; batches are of 65,536 rows. River's loop is timed on the first rows only.
-Average precision is over the same transactions for both: those of the slice that have matured.
+of several runs after one that warms up, in batches of 65,536 rows. River's loop is timed on the
+first rows only. Average precision is over the same transactions for both: those of the slice that
+have matured.
 """
 
 from __future__ import annotations
