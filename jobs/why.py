@@ -20,7 +20,7 @@ from models.base import Version
 from operators.explain import Held, Span, record_of, span_of
 from operators.features import Feature
 from streams.batch import EVENT, Batch, as_text
-from streams.errors import InputError
+from streams.errors import ConfigError, InputError
 from streams.ident import ident
 from streams.schema import MISSING
 
@@ -51,6 +51,8 @@ class Why:
     """An event, its prediction, and everything that the prediction was made from."""
 
     pipeline: Pipeline
+    only: str | None
+    """The one feature that was asked for."""
     prediction: dict[str, Any]
     """By column of predictions.parquet, made anew; `time` in microseconds UTC."""
     threshold: float
@@ -82,14 +84,18 @@ class _Replayed:
         return self.scored.champions[int(self.scored.version[-1])]
 
 
-def why(folder: Path, id: str) -> Why:
+def why(folder: Path, id: str, *, only: str | None = None) -> Why:
     """Rebuild the instant at which a run scored this event, from the input of the run.
 
     The flow runs again over the same rows up to the event, in a folder of its own, and what comes
     out is compared with what the run wrote. Raises InputError for an id that the run did not score,
-    or that its input no longer holds.
+    or that its input no longer holds; ConfigError where `only` is no feature of the pipeline.
     """
     inputs = Inputs.load(folder)
+    pipeline = inputs.load_pipeline()
+    if only is not None and only not in pipeline.features:
+        names = ", ".join(pipeline.features)
+        raise ConfigError(f"{only}: wanted a feature of the pipeline; there are {names}")
     table = predictions(folder, where=("id", id))
     found = table.set_column(1, "time", table["time"].cast(pa.int64())).to_pylist()
     if not found:
@@ -98,12 +104,11 @@ def why(folder: Path, id: str) -> Why:
             "of predictions.parquet; dead_letters.ndjson has what could not be read"
         )
     logged = found[0]
-    pipeline = inputs.load_pipeline()
     with tempfile.TemporaryDirectory() as scratch, Progress("rebuilding") as progress:
         flow = Flow(pipeline, Path(scratch))
         try:
             keys = np.array([ident(logged[key]) for key in pipeline.event.keys])
-            return _explain(_replay(flow, inputs, id, keys, progress), id, logged)
+            return _explain(_replay(flow, inputs, id, keys, progress), id, logged, only)
         finally:
             flow.ids.close()
             flow.log.close()
@@ -139,7 +144,7 @@ def _ids(batch: Batch, keys: Int64s) -> dict[tuple[int, int], str]:
     return dict(zip(places, texts, strict=True))
 
 
-def _explain(replayed: _Replayed, id: str, logged: dict[str, Any]) -> Why:
+def _explain(replayed: _Replayed, id: str, logged: dict[str, Any], only: str | None) -> Why:
     flow, scored = replayed.flow, replayed.scored
     features = dict(zip(flow.names, scored.features[-1].tolist(), strict=True))
     rebuilt = _prediction(replayed, id, features)
@@ -148,6 +153,7 @@ def _explain(replayed: _Replayed, id: str, logged: dict[str, Any]) -> Why:
     now = rebuilt["time"]
     return Why(
         pipeline=flow.pipeline,
+        only=only,
         prediction=rebuilt,
         threshold=replayed.version.threshold,
         late=bool(scored.late[-1]),

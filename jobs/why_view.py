@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,6 @@ from rich.text import Text
 from jobs.why import Why
 from operators.explain import Held
 from operators.features import Feature
-from streams.errors import ConfigError
 from streams.schema import Event, duration_us
 
 SHOWN = 12
@@ -42,7 +40,7 @@ def label_text(event: Event, each: Held, now: int) -> str:
         return f"{each.positives:,} of {each.events:,} {name}"
     if label is None:
         return f"not {name}, matured" if old else "not known yet"
-    return f"{'' if label else 'not '}{name}, known {moment(each.known or 0)}"
+    return f"{'' if label else 'not '}{name} {moment(each.known or 0)}"
 
 
 def id_text(each: Held, ids: Mapping[tuple[int, int], str]) -> str:
@@ -62,16 +60,10 @@ def number_texts(event: Event, each: Held) -> list[str]:
     ]
 
 
-def as_tables(found: Why, only: str | None = None) -> Group:
-    """The prediction, its features, and each key's events; or one feature with all of its events.
-
-    Raises ConfigError for a feature that the pipeline does not have.
-    """
-    if only is not None:
-        if only not in found.features:
-            names = ", ".join(found.features)
-            raise ConfigError(f"there is no feature {only!r}; there are {names}")
-        return Group(_heading(found), *_features(found, [only]), *_windows(found, only))
+def as_tables(found: Why) -> Group:
+    """The prediction, its features, and each key's events; or one feature with all of its own."""
+    if found.only is not None:
+        return Group(_heading(found), *_features(found, [found.only]), *_windows(found, found.only))
     keys = [_key(found, entity) for entity in found.kept]
     return Group(_heading(found), *_features(found, list(found.features)), Text(), *keys)
 
@@ -169,12 +161,13 @@ def _windows(found: Why, name: str) -> list[Table]:
 
 
 def _events_table(title: str, event: Event, spans: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
     numbers = [number.name for number in event.numbers]
-    for name in ("time", "id", *numbers, f"{event.label.name}, as known then"):
+    for name in ("time", "id", *numbers):
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
+    table.add_column("label, known since")
     for span in spans:
-        table.add_column(span, justify="center")
+        table.add_column(span, justify="center", no_wrap=True)
     return table
 
 

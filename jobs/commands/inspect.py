@@ -37,11 +37,11 @@ def why(id: str, folder: Path, feature: str | None, as_json: bool) -> None:
     from jobs.why_view import as_json as written
     from jobs.why_view import as_tables
 
-    found = explain(folder, id)
+    found = explain(folder, id, only=feature)
     if as_json:
         click.echo(written(found))
     else:
-        Console(markup=False, highlight=False).print(as_tables(found, feature))
+        Console(markup=False, highlight=False).print(as_tables(found))
     if found.differences:
         raise SystemExit(1)
 
