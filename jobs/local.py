@@ -226,8 +226,7 @@ class LocalRun:
     def _explain(self, scored: Scored) -> None:
         """Count which inputs led to review."""
         if scored.review.any():
-            x = np.ascontiguousarray(scored.features[scored.review])
-            top = self.flow.lineup.champion.reasons_many(x, 3)
+            top = scored.reasons(np.flatnonzero(scored.review), 3)
             self.top_reasons += np.bincount(top[top >= 0], minlength=len(self.top_reasons))
 
     def _bury(self, letters: list[DeadLetter]) -> None:

@@ -128,6 +128,19 @@ class Scored:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def reasons(self, places: Int64s, k: int) -> npt.NDArray[np.int16]:
+        """The inputs that raised these predictions most, (n, k), by the version that scored each.
+
+        Indices of features, the largest first, -1 where fewer raised it.
+        """
+        out = np.empty((len(places), k), np.int16)
+        versions = self.version[places]
+        for number in np.unique(versions).tolist():
+            mine = np.flatnonzero(versions == number)
+            x = np.ascontiguousarray(self.features[places[mine]])
+            out[mine] = self.champions[number].reasons_many(x, k)
+        return out
+
 
 class Flow:
     """The state of a running pipeline. `folder` holds its logs of ids and of logged features."""

@@ -60,7 +60,7 @@ class Shell:
 
     def _predictions(self, batch: Batch, scored: Scored) -> list[bytes]:
         names = self._flow.names
-        tops = self._flow.lineup.champion.reasons_many(scored.features, REASONS)
+        tops = scored.reasons(np.arange(len(scored)), REASONS)
         return encode_predictions(
             as_text(batch.texts[0]).take(scored.rows).to_pylist(),
             batch.time[scored.rows],

@@ -30,7 +30,7 @@ class Headrace(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except HeadraceError as error:
+        except (HeadraceError, MemoryError) as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
