@@ -155,7 +155,8 @@ class PredictionsParquet:
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
     """No dictionary of what hardly repeats, floats by byte, no bounds but of times and versions:
-    half the time of the defaults, and no more bytes."""
+    half the time of the defaults, and no more bytes.
+    """
     floats = [field.name for field in schema if pa.types.is_floating(field.type)]
     times = [field.name for field in schema if pa.types.is_timestamp(field.type)]
     whole = [field.name for field in schema if pa.types.is_integer(field.type)]
