@@ -133,7 +133,7 @@ class LocalRun:
         fields += [(key, pa.string()) for key in event.keys]
         fields += [(number.name, pa.float64()) for number in event.numbers]
         fields += [("score", pa.float64()), ("decision", pa.string())]
-        fields += [("model_version", pa.int64())]
+        fields += [("model_version", pa.int64()), ("late", pa.bool_())]
         fields += [(f"score_{name}", pa.float64()) for name in self.pipeline.challengers]
         known = {name for name, _ in fields}
         fields += [(name, pa.float64()) for name in self.flow.names if name not in known]
@@ -251,6 +251,7 @@ class LocalRun:
         scores = np.ascontiguousarray(scored.scores.T)
         decision = _DECISIONS.take(_column(scored.review.view(np.int8), pa.int8()))
         columns += [_column(scores[0]), decision, _column(scored.version, pa.int64())]
+        columns.append(pa.array(scored.late))
         columns += [_column(scores[1 + k]) for k in range(len(self.pipeline.challengers))]
         known = set(self._names[: len(columns)])
         features = np.ascontiguousarray(scored.features.T)

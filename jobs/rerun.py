@@ -32,7 +32,7 @@ def rerun(inputs: Inputs, pipeline: Pipeline) -> Iterator[tuple[Batch, float]]:
 def own_columns(pipeline: Pipeline) -> tuple[str, ...]:
     """The columns of predictions.parquet that are no feature's; one of such a name has none."""
     event = pipeline.event
-    scores = ("score", "decision", "model_version")
+    scores = ("score", "decision", "model_version", "late")
     challengers = (f"score_{name}" for name in pipeline.challengers)
     numbers = (number.name for number in event.numbers)
     return ("id", "time", *event.keys, *numbers, *scores, *challengers)

@@ -195,6 +195,7 @@ def _prediction(replayed: _Replayed, id: str, features: dict[str, float]) -> dic
         "score": scores[0],
         "decision": "review" if scored.review[-1] else "approve",
         "model_version": int(scored.version[-1]),
+        "late": bool(scored.late[-1]),
         **{f"score_{name}": score for name, score in challengers},
         **{name: value for name, value in features.items() if name not in own},
     }
