@@ -29,12 +29,12 @@ MISSING_CATEGORY = MISSING_NUMBER + 100
 
 
 @kernel(
-    "void(int64[:, ::1], float64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    "void(int64[:, ::1], float64[::1], int64[::1], int64[::1], int64[:, ::1], int64[:, ::1],"
     " float64[:, ::1])"
 )
 def event_features(
     ops: Int64s,
-    reals: Float64s,
+    units: Float64s,
     admitted: Int64s,
     time: Int64s,
     numbers: Int64s,
@@ -54,7 +54,7 @@ def event_features(
             if code == VALUE:
                 held = numbers[row, column]
                 if held != MISSING:
-                    result = held * reals[at, 0]
+                    result = held / units[at]
             elif code == MISSING_NUMBER:
                 result = 1.0 if numbers[row, column] == MISSING else 0.0
             elif code == MISSING_CATEGORY:
@@ -196,7 +196,7 @@ class Features:
         out = np.empty((lines, len(self.plan.columns)))
         event_features(
             self.plan.event_ops,
-            self.plan.reals,
+            self.plan.units,
             admitted,
             when,
             batch.numbers,

@@ -60,7 +60,8 @@ class Plan:
     entities: tuple[EntityPlan, ...]
     event_ops: Int64s
     derived_ops: Int64s
-    reals: Float64s
+    units: Float64s
+    """(columns,) what a number is divided by to be in its own units."""
 
 
 def compile_plan(
@@ -86,14 +87,13 @@ def compile_plan(
         for key in event.keys
         if any(f.entity == key for f in columns)
     )
-    reals = np.array([[_scale(event, f), f.missing_value, f.factor] for f in columns])
     return Plan(
         names=tuple(features),
         columns=tuple(columns),
         entities=entities,
         event_ops=_event_ops(event, columns),
         derived_ops=_derived_ops(columns),
-        reals=reals,
+        units=np.round([1 / _scale(event, feature) for feature in columns]),
     )
 
 

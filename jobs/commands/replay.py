@@ -44,7 +44,7 @@ from jobs.commands.values import COLUMNS, DURATION, MOMENT
     "differ from punctual ones.",
 )
 @click.option(
-    "--batch-size", type=click.IntRange(1, 1_000_000), default=8192, show_default=True,
+    "--batch-size", type=click.IntRange(1, 1_000_000), default=65_536, show_default=True,
     help="Rows taken at a time. It changes the speed and no result.",
 )  # fmt: skip
 @click.option(
