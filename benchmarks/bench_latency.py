@@ -25,7 +25,7 @@ from benchmarks.transactions import Rows, Transactions
 from jobs.fraud import pipeline
 
 WARM = 400_000
-CALLS = 200_000
+CALLS = 1_000_000
 RUNS = 5
 QUANTILES = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
