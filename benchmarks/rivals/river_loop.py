@@ -25,8 +25,12 @@ ROWS = 65_536
 def loop(read: Path, write: Path) -> None:
     """Predict and learn over a file of transactions in order; leaves ids, times and scores."""
     model = preprocessing.StandardScaler() | linear_model.LogisticRegression()
-    spent = defaultdict(lambda: [Window(days * DAY) for days in WINDOWS])
-    risk = defaultdict(lambda: [Window((DELAY + days) * DAY) for days in WINDOWS])
+    spent: defaultdict[str, list[Window]] = defaultdict(
+        lambda: [Window(days * DAY) for days in WINDOWS]
+    )
+    risk: defaultdict[str, list[Window]] = defaultdict(
+        lambda: [Window((DELAY + days) * DAY) for days in WINDOWS]
+    )
     young: defaultdict[str, deque[tuple[int, int]]] = defaultdict(deque)
     pending: deque[tuple[int, dict[str, float], int]] = deque()
     writer = None
