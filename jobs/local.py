@@ -44,7 +44,7 @@ from streams.sinks import DeadLettersNdjson, PredictionsParquet
 
 SNAPSHOT_SECONDS = 5.0
 RELEASE_ROWS = 1 << 16
-LARGE_BYTES = 96 << 20
+LARGE_BYTES = 32 << 20
 """Mapped pages are let go when more than this are resident: the disk's cache keeps them."""
 _REAL = pa.float64()
 _DECISIONS = pa.array(["approve", "review"])
