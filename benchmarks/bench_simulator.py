@@ -21,8 +21,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from streams.simulator import Simulation
-from streams.traffic import Traffic
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 
 EVENTS = 1_000_000
 PYTHON_EVENTS = 100_000

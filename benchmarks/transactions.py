@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from operators.featurize import Features
 from streams.schema import DAY
-from streams.simulator import Simulation
-from streams.traffic import Traffic
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]

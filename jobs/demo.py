@@ -25,8 +25,8 @@ from jobs.summary import write_summary
 from models.river import River
 from streams.batch import Batch
 from streams.errors import DeadLetter
-from streams.simulator import Simulation
-from streams.traffic import Traffic
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 
 OUT = Path("out/demo")
 TITLE = "Headrace demo"

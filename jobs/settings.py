@@ -14,8 +14,8 @@ from jobs.pipeline import Pipeline
 from streams.atomic import write_whole
 from streams.errors import ConfigError, InputError
 from streams.schema import duration_us
+from streams.simulation.traffic import moment_us
 from streams.sources import FileSource
-from streams.traffic import moment_us
 
 NAME = "run.json"
 MIXED = (".ndjson", ".jsonl")

@@ -12,8 +12,8 @@ from typing import Any
 
 from jobs.progress import Progress
 from streams.errors import ConfigError, OutputError
-from streams.simulator import Simulation
-from streams.traffic import (
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import (
     Drift,
     NewTactic,
     PopulationShift,

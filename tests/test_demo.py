@@ -13,9 +13,9 @@ from rich.console import Console
 
 from jobs import braille, demo
 from jobs.interrupt import interruptible
-from streams.simulator import Simulation
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 from streams.sinks import PredictionsParquet
-from streams.traffic import Traffic
 
 SMALL = Traffic(
     customers=150, terminals=300, per_day=300, days=60, fraud_rate=0.03, duplicates=0.01

@@ -19,11 +19,10 @@ from hypothesis import strategies as st
 
 from streams.batch import EVENT, LABEL, Batch
 from streams.errors import ConfigError, Reason, StateError
-from streams.population import GENUINE, TACTICS, TAKEOVER, TERMINAL, TESTING, VOUCHERS
 from streams.schema import DAY, LATEST
-from streams.simulator import PAYMENT, Simulation
-from streams.sources import FileSource
-from streams.traffic import (
+from streams.simulation.population import GENUINE, TACTICS, TAKEOVER, TERMINAL, TESTING, VOUCHERS
+from streams.simulation.simulator import PAYMENT, Simulation
+from streams.simulation.traffic import (
     NewTactic,
     PopulationShift,
     PriceInflation,
@@ -32,6 +31,7 @@ from streams.traffic import (
     Traffic,
     moment_us,
 )
+from streams.sources import FileSource
 
 Columns = dict[str, npt.NDArray[np.int64]]
 HOUR = DAY // 24
@@ -92,7 +92,8 @@ def test_a_restored_simulation_goes_on_where_the_saved_one_stood(stop: int, n: i
 def test_kernels_run_as_plain_python_give_the_same_bytes() -> None:
     program = (
         "import hashlib, warnings; warnings.simplefilter('ignore')\n"
-        "from streams.simulator import Simulation; from streams.traffic import Traffic\n"
+        "from streams.simulation.simulator import Simulation\n"
+        "from streams.simulation.traffic import Traffic\n"
         "traffic = Traffic(customers=60, terminals=30, per_day=50, events=300, fraud_rate=0.2)\n"
         "got = Simulation(traffic).columns(300)\n"
         "print(hashlib.md5(b''.join(c.tobytes() for c in got.values())).hexdigest())"

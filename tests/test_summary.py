@@ -14,8 +14,8 @@ from jobs.latency import Latencies
 from jobs.local import LocalRun, Step
 from jobs.meter import SAMPLES, Meter
 from jobs.summary import write_summary
-from streams.simulator import Simulation
-from streams.traffic import Traffic
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 
 FEW = Traffic(customers=20, terminals=40, per_day=100, days=60, fraud_rate=0.05)
 

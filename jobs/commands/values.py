@@ -8,7 +8,7 @@ import click
 
 from streams.errors import ConfigError
 from streams.schema import duration_us
-from streams.traffic import moment_us
+from streams.simulation.traffic import moment_us
 
 
 class Duration(click.ParamType):

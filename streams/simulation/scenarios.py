@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.draws import exponential, integer, normal, pop, push, uniform
 from streams.jit import kernel
-from streams.population import (
+from streams.schema import DAY, LATEST, SECOND
+from streams.simulation.draws import exponential, integer, normal, pop, push, uniform
+from streams.simulation.population import (
     CASES,
     GENUINE,
     HOUR,
@@ -44,7 +45,6 @@ from streams.population import (
     typical,
     whereabouts,
 )
-from streams.schema import DAY, LATEST, SECOND
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]

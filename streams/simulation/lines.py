@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.jit import kernel
-from streams.scenarios import CENTS, ID, IS_LABEL, TIME, WHERE, WHO
 from streams.schema import DAY, SECOND
+from streams.simulation.scenarios import CENTS, ID, IS_LABEL, TIME, WHERE, WHO
 
 Int64s = npt.NDArray[np.int64]
 

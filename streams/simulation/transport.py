@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
-from streams.draws import before, normal, pop, push, uniform
 from streams.jit import kernel
-from streams.scenarios import (
+from streams.schema import DAY
+from streams.simulation.draws import before, normal, pop, push, uniform
+from streams.simulation.scenarios import (
     ARRIVAL,
     CENTS,
     CHARGEBACKS,
@@ -32,7 +33,6 @@ from streams.scenarios import (
     WAITING,
     happen,
 )
-from streams.schema import DAY
 
 _AFTER_LABELS = 1 << 61
 _LONGEST = 60 * DAY

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from streams.draws import hashed
 from streams.errors import Reason
 from streams.jit import kernel
-from streams.traffic import Traffic
+from streams.simulation.draws import hashed
+from streams.simulation.traffic import Traffic
 
 Int64s = npt.NDArray[np.int64]
 

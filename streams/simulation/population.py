@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streams.draws import SLOT, bell, choose, hashed, uniform, unit, weigh
 from streams.jit import kernel
 from streams.schema import DAY, SECOND, duration_us
-from streams.traffic import (
+from streams.simulation.draws import SLOT, bell, choose, hashed, uniform, unit, weigh
+from streams.simulation.traffic import (
     NewTactic,
     PopulationShift,
     PriceInflation,
@@ -95,7 +95,7 @@ class Groups(NamedTuple):
     starts: Int64s
     """(groups + 1,) where each group begins in `slots`."""
     slots: npt.NDArray[np.void]
-    """(members,) of `streams.draws.SLOT`."""
+    """(members,) of `streams.simulation.draws.SLOT`."""
 
 
 class Drifts(NamedTuple):

@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 
 from streams.batch import LABEL, UNKNOWN, Batch
 from streams.errors import ConfigError, DeadLetter, StateError
-from streams.garbage import garbage
-from streams.lines import lines
-from streams.population import TACTICS, World, life, silent, world
-from streams.scenarios import (
+from streams.schema import Event, Label, Number, duration_us
+from streams.simulation.garbage import garbage
+from streams.simulation.lines import lines
+from streams.simulation.population import TACTICS, World, life, silent, world
+from streams.simulation.scenarios import (
     ARRIVAL,
     CASE_COLUMNS,
     CENTS,
@@ -46,9 +47,8 @@ from streams.scenarios import (
     Run,
     begin,
 )
-from streams.schema import Event, Label, Number, duration_us
-from streams.traffic import Traffic
-from streams.transport import arrive
+from streams.simulation.traffic import Traffic
+from streams.simulation.transport import arrive
 
 Int64s = npt.NDArray[np.int64]
 

@@ -1,0 +1,1 @@
+"""Card traffic with ground truth, made up: who lives there, what happens, how it arrives."""
