@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.report import Balance
+from jobs.report.page import Balance
 from operators.admission import COUNTS
 
 EVENTS = ("admitted", "duplicates", "conflicting")

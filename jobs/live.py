@@ -12,12 +12,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from jobs import braille
 from jobs.lately import lately
 from jobs.latency import Latencies
 from jobs.local import LocalRun, Step
 from jobs.meter import Meter
-from jobs.report import trailing
+from jobs.report import braille
+from jobs.report.page import trailing
 from jobs.summary import balance, said
 from operators.evaluate import WindowMetrics
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from jobs import braille, demo
+from jobs import demo
 from jobs.interrupt import interruptible
+from jobs.report import braille
 from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import Traffic
 from streams.sinks import PredictionsParquet

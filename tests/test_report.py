@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import axes, charts, plot
-from jobs.report import Balance, Figure, Report, Version, page, write_report
+from jobs.report import axes, charts, plot
+from jobs.report.page import Balance, Figure, Report, Version, page, write_report
 from operators.evaluate import DAY_US, Prequential
 
 START = 1_522_540_800_000_000

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from jobs.axes import Axis, log_axis, log_odds, number_axis, odds_axis, time_axis
-from jobs.plot import COLOURS, HALF, LETTER, WIDE, Plot, Points, Series, svg, words
+from jobs.report.axes import Axis, log_axis, log_odds, number_axis, odds_axis, time_axis
+from jobs.report.plot import COLOURS, HALF, LETTER, WIDE, Plot, Points, Series, svg, words
 from operators.scorebins import CalibrationCurve, ScoreHistogram
 
 ENOUGH = 20

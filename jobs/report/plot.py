@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from jobs.axes import Axis
+from jobs.report.axes import Axis
 
 WIDE, HALF, HEIGHT = 1038, 486, 300
 TOP, BOTTOM = 12, 44

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 
-from jobs import charts
-from jobs.axes import short
 from jobs.lately import lately
-from jobs.plot import Series
-from jobs.report_style import STYLE
+from jobs.report import charts
+from jobs.report.axes import short
+from jobs.report.plot import Series
+from jobs.report.style import STYLE
 from operators.evaluate import WindowMetrics
 from operators.scorebins import CalibrationCurve, ScoreHistogram
 

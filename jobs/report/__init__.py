@@ -1,0 +1,1 @@
+"""What a run looks like: charts in a page, and in a terminal."""
