@@ -1,0 +1,125 @@
+"""What a host needs of a broker: two small interfaces, one to take records and one to hand them on.
+
+`streams.kafka` fills them with a real Kafka, `streams.memory` with one inside the process that
+keeps its semantics: offsets, transactions, redelivery. A host never sees a client library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes | None]]
+NEVER = -1
+"""A position that was never committed."""
+
+
+class Input(NamedTuple):
+    """One partition that is read."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(slots=True)
+class Run:
+    """n records of one input in its order. Offsets may leave gaps."""
+
+    input: int
+    """Its place among the consumer's `inputs`."""
+    offsets: list[int]
+    stamps: list[int]
+    """When the broker appended each, microseconds UTC."""
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    headers: list[Headers | None]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+class Consumer(Protocol):
+    """Reads its inputs; the one member of its group.
+
+    Losing the broker is no error: `poll` returns nothing until it is back. Raises StateError when
+    the group belongs to another, InputError when an input is gone or a position is no longer there.
+    """
+
+    inputs: tuple[Input, ...]
+
+    def bounds(self) -> list[tuple[int, int]]:
+        """First offset and the offset after the last of every input, asked of the broker."""
+
+    def committed(self) -> list[int]:
+        """What the group has committed of every input, NEVER where nothing; asked of the broker."""
+
+    def seek(self, positions: Sequence[int]) -> None:
+        """Begin, or go on, at these offsets: one for each input."""
+
+    def poll(self, limit: int, timeout: float) -> list[Run]:
+        """At most `limit` records that are there; waits up to `timeout` seconds for the first."""
+
+    def ends(self) -> list[int]:
+        """The offset after the last readable record of every input, as of the last answer."""
+
+    def pause(self, inputs: Sequence[int]) -> None:
+        """Take nothing of exactly these inputs until told otherwise."""
+
+    def commit(self, positions: Sequence[int]) -> None:
+        """Commit these positions for the group, without waiting."""
+
+    def close(self) -> None:
+        """Leave the group, once what was committed is."""
+
+
+class Producer(Protocol):
+    """Hands records on, in order, as often as it takes until the broker has them all.
+
+    Losing the broker is no error: `waiting` grows. Raises OutputError for what can never be handed
+    over (too large, topic gone), StateError when another instance has taken over.
+    """
+
+    @property
+    def waiting(self) -> int:
+        """Records sent that the broker has not acknowledged."""
+
+    def send(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None] | None = None,
+        headers: Sequence[Headers | None] | None = None,
+    ) -> None:
+        """Take over these records. The host bounds `waiting`; this never waits for long."""
+
+    def poll(self, timeout: float = 0.0) -> None:
+        """Hear of acknowledgements; waits up to `timeout` seconds for one if any is due."""
+
+    def flush(self, timeout: float) -> bool:
+        """Whether everything was acknowledged within `timeout` seconds."""
+
+    def begin(self) -> None:
+        """Begin a transaction. Only of a producer that was opened with an id for them."""
+
+    def commit(self, consumer: Consumer, positions: Sequence[int]) -> None:
+        """Make what was sent since `begin` visible, and the positions with it, or neither."""
+
+    def close(self) -> None:
+        """Let go; an open transaction is aborted, what was not acknowledged is dropped."""
+
+
+class Broker(Protocol):
+    """Opens consumers and producers of one cluster."""
+
+    def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """How many partitions each has; InputError naming those that do not exist."""
+
+    def consumer(self, inputs: Sequence[Input], group: str | None = None) -> Consumer:
+        """A consumer of these inputs that sees committed records only; with a group its one owner.
+
+        Without a group nothing can be committed. Raises StateError when the group has an owner.
+        """
+
+    def producer(self, transactional: str | None = None) -> Producer:
+        """A producer; with an id for transactions, the one before it with that id is fenced."""
