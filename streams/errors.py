@@ -4,7 +4,8 @@
     ├── ConfigError   the pipeline or an option is wrong: change it
     ├── InputError    a file or topic cannot be read at all: the message names it and what to do
     ├── StateError    saved state is old, foreign, damaged or another's: migrate or start anew
-    └── OutputError   results cannot be written (disk full, no permission): make room, run again
+    ├── OutputError   results cannot be written (disk full, no permission): make room, run again
+    └── ServiceError  a local service does not start, answer or end: its log says why
 
 A single record that cannot be read is none of these: it becomes a `DeadLetter` and the stream goes
 on.
@@ -34,6 +35,10 @@ class StateError(HeadraceError):
 
 class OutputError(HeadraceError):
     """A result that cannot be written; what was committed before it is still good."""
+
+
+class ServiceError(HeadraceError):
+    """A local service that does not start, answer or end; the end of its log."""
 
 
 class Reason(StrEnum):

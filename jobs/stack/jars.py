@@ -1,0 +1,138 @@
+"""Kafka's jars: fetched by coordinate, held to the hashes in `jars.lock`, kept in the user's cache.
+
+`python -m jobs.stack.jars` resolves `ROOTS` anew and writes the lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from streams.errors import ConfigError, InputError
+
+KAFKA_VERSION = "4.3.1"
+ROOTS = (
+    f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
+    f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",
+    # From Kafka's slf4j to the log4j that kafka-tools brings; the mark keeps its versions of others out.
+    "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
+)
+LOCK = Path(__file__).with_name("jars.lock")
+CONNECTIONS = 8
+
+
+class Jar(NamedTuple):
+    """One line of the lock."""
+
+    coordinate: str
+    """group:artifact:version"""
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name.
+
+        >>> Jar("org.apache.kafka:kafka-tools:4.3.1", "").name
+        'kafka-tools-4.3.1.jar'
+        """
+        _, artifact, version = self.coordinate.split(":")
+        return f"{artifact}-{version}.jar"
+
+
+def jars_folder() -> Path:
+    """Where jars are kept: `$HEADRACE_CACHE/jars`, by default `~/.cache/headrace/jars`."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HEADRACE_CACHE") or Path(cache) / "headrace") / "jars"
+
+
+def locked(path: Path = LOCK) -> list[Jar]:
+    """The jars of a lock, in its order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [Jar(*line.split()) for line in lines if not line.startswith("#")]
+
+
+def missing(folder: Path) -> list[Jar]:
+    """The jars that `fetch` would have to fetch; those that are there are not read."""
+    return [jar for jar in locked() if not (folder / jar.name).exists()]
+
+
+def fetch(folder: Path) -> list[Path]:
+    """Return the path of every locked jar, fetched where absent, its hash verified.
+
+    A jar appears in the folder whole and verified or not at all; several processes may fetch at
+    once. Raises InputError for a jar that cannot be had or is not the one of the lock.
+    """
+    absent = missing(folder)
+    if absent:
+        _download(absent, folder)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda jar: _verify(jar, folder / jar.name), locked()))
+    return [folder / jar.name for jar in locked()]
+
+
+def _download(jars: list[Jar], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix="fetching-") as scratch:
+        maven = _maven(Path(scratch))
+
+        def one(jar: Jar) -> None:
+            group, artifact, version = jar.coordinate.split(":")
+            try:
+                path = maven.project(group, artifact).at_version(version).artifact().resolve()
+            except (OSError, RuntimeError, ValueError) as error:
+                raise InputError(
+                    f"{jar.coordinate}: wanted the jar from the network, got {error}; "
+                    f"go online once, or put {jar.name} into {folder}"
+                ) from error
+            _verify(jar, path)
+            path.replace(folder / jar.name)
+
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(one, jars))
+
+
+def _verify(jar: Jar, path: Path) -> None:
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != jar.sha256:
+        path.unlink()
+        raise InputError(
+            f"{path}: wanted {jar.coordinate} with sha256 {jar.sha256}, got {found}: damaged or "
+            "tampered with; it was removed, so run again to fetch it anew"
+        )
+
+
+def _maven(repository: Path) -> Any:
+    try:
+        from jgo.maven import MavenContext  # noqa: PLC0415 - an optional extra
+    except ImportError as error:
+        raise ConfigError(
+            "Kafka's jars are fetched by jgo, which is not installed: "
+            "run `uv sync --inexact --extra stack`"
+        ) from error
+    return MavenContext(repo_cache=repository)
+
+
+def _lock(roots: Iterable[str]) -> str:
+    """Resolve the roots with all they need at run time, and return the lock's text."""
+    with TemporaryDirectory() as scratch:
+        maven = _maven(Path(scratch))
+        given, needed = maven.resolver.resolve([maven.create_dependency(root) for root in roots])
+        artifacts = {
+            f"{each.artifact.groupId}:{each.artifact.artifactId}:{each.artifact.version}": each
+            for each in [*given, *needed]
+            if each.scope in {None, "compile", "runtime"}
+        }
+        lines = [
+            f"{name} {hashlib.sha256(each.artifact.resolve().read_bytes()).hexdigest()}"
+            for name, each in sorted(artifacts.items())
+        ]
+    return "\n".join(["# Written by python -m jobs.stack.jars: coordinate, sha256.", *lines, ""])
+
+
+if __name__ == "__main__":
+    LOCK.write_text(_lock(ROOTS), encoding="utf-8")
