@@ -31,7 +31,7 @@ import pyarrow.compute as pc
 
 from jobs.pipeline import Flow, Pipeline, Scored
 from jobs.state import FlowState
-from models.registry import content_hash
+from models.manifest import content_hash
 from operators.admission import COUNTS
 from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter, StateError

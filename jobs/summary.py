@@ -21,7 +21,7 @@ from jobs.ledger import as_json, balances
 from jobs.local import LocalRun
 from jobs.meter import Meter
 from jobs.report.page import Balance, Figure, Report, Version, page
-from models.registry import content_hash
+from models.manifest import content_hash
 from operators.evaluate import METRICS, WindowMetrics
 from streams.atomic import write_whole
 

@@ -85,9 +85,7 @@ class Merge:
         """Take over the next records of an input."""
         buffer = self._buffers[run.input]
         stamps = run.stamps
-        if stamps[0] < buffer.newest or any(
-            a > b for a, b in zip(stamps, stamps[1:], strict=False)
-        ):
+        if stamps[0] < buffer.newest or stamps != sorted(stamps):
             stamps = list(accumulate([buffer.newest, *stamps], max))[1:]
         buffer.newest = stamps[-1]
         buffer.offsets += run.offsets

@@ -52,24 +52,6 @@ class Example(msgspec.Struct, frozen=True):
     """The inverse of the probability with which examples of its class are kept."""
 
 
-class ModelManifest(msgspec.Struct, frozen=True):
-    """One version of a model: what it is, what it was made from, where its bytes are."""
-
-    version: int
-    model: str
-    pipeline: str
-    """The hash of the pipeline whose features it reads."""
-    content: str
-    """The hash of its bytes."""
-    size: int
-    """Bytes, in all chunks together."""
-    chunks: int
-    time: int
-    """The event time of the last example learnt."""
-    examples: int
-    signature: str | None = None
-
-
 class Metric(msgspec.Struct, frozen=True):
     """One number about one model over one window of event time and one slice."""
 

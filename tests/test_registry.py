@@ -12,7 +12,8 @@ from models.base import Model, Version
 from models.baselines import AmountRule, Prior
 from models.checks import NAMES, examples
 from models.linear import Linear
-from models.registry import Registry, content_hash
+from models.manifest import content_hash
+from models.registry import Registry
 from models.river import River
 from streams.errors import StateError
 
