@@ -1,0 +1,219 @@
+"""What a job writes down of itself while it runs: plain fields, for another thread to read.
+
+The job's own thread sets ints and floats and swaps small dictionaries; nothing is locked, so that
+the loop never waits for a reader. What the job keeps anyway (its ledger, its state's size) is not
+copied at every step: the job names a function, called when somebody asks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from jobs.monitoring.histogram import Histogram
+from operators.evaluate import WindowMetrics
+
+STALLED_SECONDS = 30.0
+"""A loop that has not turned for so long is not healthy."""
+BEHIND_SECONDS = 10.0
+"""A job that is so far behind one of its inputs is not ready."""
+Role = Literal["score", "learn"]
+
+
+def nothing() -> Mapping[str, int]:
+    """What is said of what no job has named yet."""
+    return {}
+
+
+@dataclass(slots=True)
+class InputGauge:
+    """One partition that is read.
+
+    >>> gauge = InputGauge("labels", 0, until_us=5_000_000)
+    >>> gauge.step(taken=2, behind=7, stamp_us=4_000_000, now_us=5_000_000)
+    >>> gauge.lag_seconds(6_000_000)
+    2.0
+    """
+
+    topic: str
+    partition: int
+    until_us: int
+    """All that was appended before this moment has been read; at first, when reading began."""
+    taken: int = 0
+    """Records taken since the start."""
+    behind: int = 0
+    """Records that are there and were not taken yet."""
+
+    def step(self, taken: int, behind: int, stamp_us: int, now_us: int) -> None:
+        """Say where a step left it: `stamp_us` is when the newest record taken was appended."""
+        self.taken += taken
+        self.behind = behind
+        if behind <= 0:
+            self.until_us = now_us
+        elif taken:
+            self.until_us = stamp_us
+
+    def lag_seconds(self, now_us: int) -> float:
+        """How long ago what is read next was appended, at most; 0 where nothing is left to read."""
+        return max(now_us - self.until_us, 0) / 1e6 if self.behind > 0 else 0.0
+
+
+@dataclass(slots=True)
+class SnapshotGauge:
+    """Snapshots of the state."""
+
+    taken: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    """How long the last one took, from the copy to the rename."""
+    at_us: int = 0
+    """When the last one was there, microseconds UTC; 0 before the first."""
+
+
+@dataclass(slots=True)
+class ModelGauge:
+    """The champion that scores, or that the learner published last."""
+
+    version: int = 0
+    since_us: int = 0
+    """When it took effect or was published, microseconds UTC of the wall clock."""
+    swaps: int = 0
+    """Versions put to use, or published, since the start."""
+    longest_swap_seconds: float = 0.0
+    """The longest the loop stood still for one."""
+    refused: int = 0
+    """Versions that were damaged, foreign or wrongly signed."""
+
+
+@dataclass(slots=True)
+class LearningGauge:
+    """What the learn job has done."""
+
+    examples: Counter[str] = field(default_factory=Counter)
+    """Learnt from, by cause: `label`, `maturity`, `correction`."""
+    windows: dict[str, WindowMetrics] = field(default_factory=dict)
+    """The last closed window of each scorer, over all its examples."""
+
+    def closed(self, windows: Sequence[WindowMetrics]) -> None:
+        """Take over the windows that just closed."""
+        self.windows = self.windows | {row.scorer: row for row in windows if not row.slice}
+
+
+class Online(Protocol):
+    """What is asked of an online store (`streams.redis.OnlineStore`)."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the last write went through."""
+
+    @property
+    def waiting(self) -> int:
+        """Keys whose newest line is not written yet."""
+
+    @property
+    def lag(self) -> float:
+        """Seconds that the oldest of them has waited."""
+
+    @property
+    def written(self) -> int:
+        """Lines written since the start."""
+
+    @property
+    def superseded(self) -> int:
+        """Lines not written since a newer one of the same key came before their turn."""
+
+    @property
+    def failures(self) -> int:
+        """Writes that failed and were tried again."""
+
+
+class Monitor:
+    """The fields of one job, set by its thread and read by `jobs.monitoring.serving`.
+
+    >>> monitor = Monitor("score", pipeline="fraud", definition="9f3a")
+    >>> monitor.not_ready()
+    ['start: has not begun']
+    >>> monitor.done("start")
+    >>> monitor.wait("broker", "no answer")
+    >>> monitor.not_ready()
+    ['broker: no answer']
+
+    `clock` measures how long ago the loop turned; `now_us` is the time of day in microseconds UTC.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        pipeline: str,
+        definition: str,
+        inputs: Sequence[tuple[str, int]] = (),
+        clock: Callable[[], float] = time.monotonic,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self.role = role
+        self.pipeline = pipeline
+        self.definition = definition
+        self.inputs = [InputGauge(*each, until_us=now_us()) for each in inputs]
+        """In the order of the consumer's inputs."""
+        self.clock = clock
+        self.now_us = now_us
+        self.began = clock()
+        self.latency = Histogram()
+        """From a transaction's append stamp until the broker acknowledged its prediction."""
+        self.output_waiting = 0
+        """Records handed to the producer that the broker has not acknowledged."""
+        self.ledger: Callable[[], Mapping[str, int]] = nothing
+        """What came in and where it went, by name; asked for when somebody reads."""
+        self.state_bytes: Callable[[], Mapping[str, int]] = nothing
+        """Bytes of each part of the state; asked for when somebody reads."""
+        self.dead_letters: Counter[str] = Counter()
+        """By reason."""
+        self.snapshots = SnapshotGauge()
+        self.model = ModelGauge()
+        self.learning = LearningGauge() if role == "learn" else None
+        self.online: Online | None = None
+        self._waits = {"start": "has not begun"}
+        self._turned = -1.0
+
+    def turned(self) -> None:
+        """Say that the loop is alive: at every step, and now and then during a long restore."""
+        self._turned = self.clock()
+
+    def wait(self, subject: str, why: str) -> None:
+        """Say what the job is not ready for; subjects are `start`, `restore` and `broker`."""
+        self._waits = self._waits | {subject: why}
+
+    def done(self, subject: str) -> None:
+        """Say that it no longer waits for this; of what it did not wait for, nothing."""
+        if subject in self._waits:
+            self._waits = {name: why for name, why in self._waits.items() if name != subject}
+
+    @property
+    def step_age(self) -> float:
+        """Seconds since the loop turned; 0 before its first step."""
+        return 0.0 if self._turned < 0 else max(self.clock() - self._turned, 0.0)
+
+    def unhealthy(self) -> list[str]:
+        """What is wrong with the process; empty while its loop turns, or has yet to begin."""
+        age = self.step_age
+        if age < STALLED_SECONDS:
+            return []
+        return [f"loop: has not turned for {age:.0f} s; less than {STALLED_SECONDS:.0f} is healthy"]
+
+    def not_ready(self) -> list[str]:
+        """What it waits for: restore, broker, inputs to catch up with; empty when it is ready."""
+        now_us = self.now_us()
+        lags = [(each, each.lag_seconds(now_us)) for each in self.inputs]
+        return [
+            *(f"{subject}: {why}" for subject, why in self._waits.items()),
+            *(
+                f"{each.topic}/{each.partition}: {seconds:.0f} s and {each.behind} records behind"
+                for each, seconds in lags
+                if seconds >= BEHIND_SECONDS
+            ),
+            *self.unhealthy(),
+        ]
