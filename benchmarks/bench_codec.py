@@ -82,7 +82,7 @@ def _encode() -> dict[str, float]:
             lambda: [orjson.dumps(record, option=numpy) for record in records], count
         ),
         "encode predictions, 45 features": _rate(
-            lambda: encode_predictions(ids, times, scores, decisions, reasons, versions, features),
+            lambda: encode_predictions(ids, times, scores, decisions, reasons, versions, features, times),
             count,
         ),
     }

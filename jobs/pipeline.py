@@ -109,6 +109,8 @@ class Scored:
 
     rows: Int64s
     """(n,) the batch's rows that were scored."""
+    number: Int64s
+    """(n,) each one's place among all predictions, from 0."""
     scores: Floats
     """(n, models) the champion first."""
     version: Int64s
@@ -203,6 +205,7 @@ class Flow:
         self.counts += admission.counts
         return Scored(
             rows=here + start,
+            number=admission.row[here],
             scores=scores,
             version=version,
             review=review,
@@ -296,8 +299,8 @@ class Flow:
         none = np.empty(0, np.int64)
         no = np.empty(0, np.bool_)
         scores, features = np.empty((0, deep)), np.empty((0, wide))
-        empty = Scored(none, scores, none, no, no, features, [], [], {})
-        arrays = ("rows", "scores", "version", "review", "late", "features")
+        empty = Scored(none, none, scores, none, no, no, features, [], [], {})
+        arrays = ("rows", "number", "scores", "version", "review", "late", "features")
         return Scored(
             **{
                 name: np.concatenate([getattr(part, name) for part in (empty, *parts)])

@@ -69,6 +69,7 @@ class Shell:
             [[names[place] for place in row if place >= 0] for row in tops.tolist()],
             scored.version,
             scored.features,
+            scored.number,
         )
 
     def __enter__(self) -> Self:

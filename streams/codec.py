@@ -49,15 +49,16 @@ class Decoder:
     def decode(
         self,
         lines: Sequence[bytes],
-        received: int | None,
+        received: int | Int64s | None,
         partition: int = 0,
         offsets: Int64s | None = None,
     ) -> tuple[Batch, list[DeadLetter]]:
         """The good records in order, and a dead letter for each of the others. Never raises.
 
-        `received` is when they were taken (microseconds UTC; None: each at its own time), `offsets`
-        their places in the partition (by default 0, 1, …).
+        `received` is when they were taken (microseconds UTC, of all or of each; None: each at its
+        own time), `offsets` their places in the partition (by default 0, 1, …).
         """
+        taken = None if received is None else np.broadcast_to(received, len(lines))
         offsets = np.arange(len(lines), dtype=np.int64) if offsets is None else offsets
         kinds, records, problems = self._lines.read(lines)
         parts: list[Batch] = []
@@ -67,7 +68,9 @@ class Decoder:
             if len(rows) or (kind == LABEL and not parts):
                 chosen = records if len(rows) == len(lines) else [records[row] for row in rows]
                 noted = Problems()
-                part, good = self._batch(kind, chosen, received, noted)
+                part, good = self._batch(
+                    kind, chosen, None if taken is None else taken[rows], noted
+                )
                 problems |= {int(rows[row]): why for row, why in noted.items()}
                 part.partition[:] = partition
                 part.offset[:] = offsets[rows[good]]
@@ -82,14 +85,14 @@ class Decoder:
                 topic=self._topic,
                 partition=partition,
                 offset=int(offsets[row]),
-                time_us=received or 0,
+                time_us=0 if taken is None else int(taken[row]),
                 raw=bytes(lines[row][: self._event.max_bytes]),
             )
             for row in sorted(problems)
         ]
 
     def _batch(
-        self, kind: int, records: Sequence[Any], received: int | None, problems: Problems
+        self, kind: int, records: Sequence[Any], received: Int64s | None, problems: Problems
     ) -> tuple[Batch, Int64s]:
         event = self._event
         values = self._lines.columns(kind, records)
@@ -139,6 +142,7 @@ def encode_predictions(
     reasons: Sequence[Sequence[str]],
     model_version: Int64s,
     features: npt.NDArray[np.float64],
+    number: Int64s,
 ) -> list[bytes]:
     """One JSON line per prediction, in the field order of `streams.records.Prediction`.
 
@@ -147,8 +151,8 @@ def encode_predictions(
 
     >>> one = np.ones(1)
     >>> encode_predictions(["a"], np.array([7]), one, ["review"], [["amount"]], np.array([0]),
-    ...                    np.array([[0.1, np.nan]]))[0].decode()  # doctest: +NORMALIZE_WHITESPACE
-    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null]}'
+    ...                    np.array([[0.1, np.nan]]), np.array([5]))[0].decode()
+    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
     """
     columns = zip(
         ids,
@@ -158,6 +162,7 @@ def encode_predictions(
         reasons,
         model_version.tolist(),
         np.ascontiguousarray(features, np.float64),
+        number.tolist(),
         strict=True,
     )
     dumps = orjson.dumps
@@ -171,8 +176,9 @@ def encode_predictions(
                 "reasons": why,
                 "model_version": version,
                 "features": row,
+                "number": place,
             },
             option=orjson.OPT_SERIALIZE_NUMPY,
         )
-        for id_, time_us, each, decided, why, version, row in columns
+        for id_, time_us, each, decided, why, version, row, place in columns
     ]

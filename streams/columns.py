@@ -111,11 +111,12 @@ def text_lengths(texts: pa.Array) -> Int64s:
 
 
 def check_times(
-    field: str, time: Int64s, latest: int, integers: Bools | None, problems: Problems
+    field: str, time: Int64s, latest: int | Int64s, integers: Bools | None, problems: Problems
 ) -> None:
     """Event times in microseconds: 1970 to 2200, not beyond `latest`, and not in another unit.
 
-    `integers` marks the rows written as bare integers, which may be seconds or milliseconds.
+    `latest` is that of all or of each. `integers` marks the rows written as bare integers, which
+    may be seconds or milliseconds.
     """
     if not len(time):
         return
@@ -128,13 +129,14 @@ def check_times(
         )
         problems.note(time < EARLIEST, Reason.TIME_TOO_EARLY, lambda _: f"{field} is before 1970")
         problems.note(time >= LATEST, Reason.TIME_TOO_LATE, lambda _: f"{field} is 2200 or later")
-    if most > latest:
+    if np.any(most > latest):
+        limit = np.broadcast_to(latest, len(time))
         problems.note(
-            time > latest,
+            time > limit,
             Reason.TIME_AHEAD,
             lambda row: (
                 f"{field} is {time_text(int(time[row]))}; the latest to be believed on "
-                f"receipt is {time_text(latest)}"
+                f"receipt is {time_text(int(limit[row]))}"
             ),
         )
 
@@ -227,7 +229,12 @@ class Columns:
     """
 
     def __init__(
-        self, event: Event, kind: int, rows: int, received: int | None, problems: Problems
+        self,
+        event: Event,
+        kind: int,
+        rows: int,
+        received: int | Int64s | None,
+        problems: Problems,
     ) -> None:
         self._event = event
         self._problems = problems
@@ -242,7 +249,7 @@ class Columns:
             numbers=np.zeros((rows, len(event.numbers)), np.int64),
             categories=np.zeros((rows, len(event.categories)), np.int64),
             label=np.full(rows, UNKNOWN, np.int8),
-            received=np.full(rows, received or 0, np.int64),
+            received=np.full(rows, 0 if received is None else received, np.int64),
             partition=np.zeros(rows, np.int32),
             offset=np.zeros(rows, np.int64),
             texts=(blank,) * (1 + keys),

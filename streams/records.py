@@ -34,6 +34,30 @@ class Prediction(msgspec.Struct, frozen=True):
     """The version's sequence number; 0 is the prior."""
     features: tuple[float | None, ...]
     """What the score was made from, in the pipeline's order; null is missing."""
+    number: int = -1
+    """Its place among the predictions of its job, from 0: one that is sent again has the same."""
+
+
+class Outcomes(msgspec.Struct, frozen=True):
+    """Whose labels became known, in the order of the score job: columns of equal length.
+
+    All predictions numbered below `next` come before what is told here.
+    """
+
+    next: int
+    """How many events were scored until here."""
+    first: int
+    """The first prediction that may still be asked for."""
+    clock: int
+    """The largest time of any event or label until here, microseconds UTC."""
+    numbers: list[int]
+    """Which predictions, by their number."""
+    values: list[int]
+    """1 or 0."""
+    known: list[int]
+    """When each became known: the label's time, or the event's time plus the maturity."""
+    causes: list[int]
+    """BY_LABEL, BY_MATURITY, BY_LATE_LABEL or BY_REVERSAL of `operators.labels`."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -48,8 +72,6 @@ class Example(msgspec.Struct, frozen=True):
     score: float
     model_version: int
     features: tuple[float | None, ...]
-    weight: float = 1.0
-    """The inverse of the probability with which examples of its class are kept."""
 
 
 class Metric(msgspec.Struct, frozen=True):

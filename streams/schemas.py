@@ -82,6 +82,11 @@ def prediction_schema() -> Schema:
         "reasons": {"type": "array", "items": {"type": "string"}},
         "model_version": {"type": "integer", "minimum": 0},
         "features": {"type": "array", "items": {"type": ["number", "null"]}},
+        "number": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Its place among the predictions; one sent again has the same.",
+        },
     }
     return _object("prediction", properties, list(properties), closed=True)
 

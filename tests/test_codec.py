@@ -322,8 +322,9 @@ def test_predictions_are_encoded_as_their_record_says() -> None:
         [["amount"], []],
         np.array([3, 3]),
         np.array([[1.5, np.nan], [0.1, np.inf]]),
+        np.array([8, 9]),
     )
-    first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None))
+    first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None), 8)
     assert orjson.loads(lines[0]) == orjson.loads(orjson.dumps(first, default=_plain))
     assert orjson.loads(lines[1])["features"] == [0.1, None]
 

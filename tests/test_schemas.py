@@ -71,7 +71,14 @@ def test_what_the_decoder_takes_the_schema_takes(event: Event, draw: st.DataObje
 
 def test_predictions_are_valid() -> None:
     (line,) = encode_predictions(
-        ["a"], np.ones(1, int), np.ones(1), ["review"], [["x"]], np.zeros(1, int), np.ones((1, 2))
+        ["a"],
+        np.ones(1, int),
+        np.ones(1),
+        ["review"],
+        [["x"]],
+        np.zeros(1, int),
+        np.ones((1, 2)),
+        np.zeros(1, int),
     )
     Draft202012Validator(schemas(TRANSACTION)["prediction"]).validate(orjson.loads(line))
 
