@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.kafka_server import kafka_broker, own_kafka, own_redis, redis_server
+
+__all__ = ["kafka_broker", "own_kafka", "own_redis", "redis_server"]
+
 # Kernels compile on their first call, so a deadline would judge the compiler.
 settings.register_profile(
     "dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow]

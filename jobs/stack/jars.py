@@ -19,7 +19,7 @@ KAFKA_VERSION = "4.3.1"
 ROOTS = (
     f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}",
     f"org.apache.kafka:kafka-tools:{KAFKA_VERSION}",
-    # From Kafka's slf4j to the log4j that kafka-tools brings; the mark keeps its versions of others out.
+    # From Kafka's slf4j to its log4j; the mark keeps the versions that it would like itself out.
     "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!",
 )
 LOCK = Path(__file__).with_name("jars.lock")

@@ -57,7 +57,7 @@ class Process:
             new = os.O_WRONLY | os.O_CREAT | os.O_APPEND
             pid = os.posix_spawn(
                 "/bin/sh",
-                ["sh", "-c", WAIT_FOR_WORD, "sh", *map(os.fspath, command)],
+                ["sh", "-c", WAIT_FOR_WORD, "sh", *map(str, command)],
                 env,
                 setsid=True,
                 file_actions=[
@@ -81,12 +81,7 @@ class Process:
         deadline = time.monotonic() + seconds
         try:
             while not ready():
-                if self.pid is None:
-                    raise ServiceError(f"{self.name} ended while starting; {self.tail()}")
-                if time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"{self.name} did not answer within {seconds:g} s; {self.tail()}"
-                    )
+                self._want_starting(deadline, seconds)
                 time.sleep(POLL)
         except BaseException:
             self.kill()
@@ -127,6 +122,12 @@ class Process:
             with suppress(ProcessLookupError):
                 os.killpg(pid, number)
 
+    def _want_starting(self, deadline: float, seconds: float) -> None:
+        if self.pid is None:
+            raise ServiceError(f"{self.name} ended while starting; {self.tail()}")
+        if time.monotonic() > deadline:
+            raise ServiceError(f"{self.name} did not answer within {seconds:g} s; {self.tail()}")
+
     def _ends_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.pid is not None:
@@ -158,9 +159,11 @@ def _birth(pid: int) -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    # The name, in parentheses, may hold blanks: state is the first field after it, start the 20th.
+    # The name, in parentheses, may hold blanks: what follows is state, …, threads, 0, start.
     after = fields.rpartition(")")[2].split()
-    return "" if after[0] in "ZX" else f"{boot.strip()} {after[19]}"
+    state, threads, started = after[0], int(after[17]), after[19]
+    # A killed process is a zombie while its other threads still hold its ports.
+    return "" if state in "ZX" and threads <= 1 else f"{boot.strip()} {started}"
 
 
 def _birth_by_ps(pid: int) -> str:
