@@ -93,7 +93,7 @@ class LearningGauge:
     """What the learn job has done."""
 
     examples: Counter[str] = field(default_factory=Counter)
-    """Learnt from, by cause: `label`, `maturity`, `correction`."""
+    """Learnt from, by cause: `label`, `maturity`, `late_label`, `reversal`."""
     windows: dict[str, WindowMetrics] = field(default_factory=dict)
     """The last closed window of each scorer, over all its examples."""
 
