@@ -3,7 +3,7 @@
 from headrace import Entity, Event, Label, Linear, Number, Pipeline, value
 """
 
-from jobs.pipeline import Pipeline, Slice
+from jobs.definition import Pipeline, Slice
 from models.baselines import AmountRule, Prior, Random
 from models.bins import (
     Edges,

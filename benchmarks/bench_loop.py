@@ -32,10 +32,10 @@ from rich.table import Table
 
 from benchmarks.rivals.river_loop import COLUMNS, loop
 from benchmarks.transactions import MATURITY, Transactions
+from jobs.definition import Pipeline
 from jobs.fraud import pipeline as full
 from jobs.fraud import published, published_only, transaction
 from jobs.local import LocalRun
-from jobs.pipeline import Pipeline
 from operators import metrics
 from streams.sources import FileSource
 

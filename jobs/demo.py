@@ -16,11 +16,12 @@ from rich.live import Live
 from rich.table import Table
 
 from jobs import fraud
+from jobs.definition import Pipeline
 from jobs.interrupt import interruptible
 from jobs.live import SOFT, Watch
 from jobs.local import LocalRun
 from jobs.meter import Meter
-from jobs.pipeline import Flow, Pipeline
+from jobs.pipeline import Flow
 from jobs.summary import write_summary
 from models.river import River
 from streams.batch import Batch

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs.pipeline import Pipeline
+from jobs.definition import Pipeline
 from models.base import Model
 from models.bins import Edges, automatic_edges
 from models.linear import Linear

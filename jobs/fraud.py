@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.pipeline import Pipeline, Slice
+from jobs.definition import Pipeline, Slice
 from models.bins import Edges, edges_at, ratio_edges
 from models.linear import Linear
 from operators.features import Entity, Feature, night, value, weekend

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.pipeline import KEY_WORDS, Flow
+from jobs.intake import KEY_WORDS
+from jobs.pipeline import Flow
 from jobs.rerun import PREDICTIONS, predictions
 from jobs.settings import Inputs
 from jobs.state import FlowState

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jobs import fraud
-from jobs.pipeline import Pipeline
+from jobs.definition import Pipeline
 from operators.plan import compile_plan
 from streams.errors import ConfigError
 from streams.schema import duration_us

@@ -29,7 +29,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.pipeline import Flow, Pipeline, Scored
+from jobs.definition import Pipeline
+from jobs.pipeline import Flow, Scored
 from jobs.state import FlowState
 from models.manifest import content_hash
 from operators.admission import COUNTS

@@ -1,106 +1,35 @@
 """The flow, once, top to bottom: admit, features, score, join, evaluate, learn.
 
-A `Pipeline` is what a user declares; a `Flow` is its state and the one method that carries a batch
-through it. Hosts bring batches, take what comes out, and keep the state.
+A `Flow` is the state of a pipeline and the one method that carries a batch through it. Hosts bring
+batches, take what comes out, and keep the state. Where scoring and learning are two processes, each
+has its half: `jobs.scoring` and `jobs.learning`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Model, Version
-from models.baselines import AmountRule, Prior, Random
-from operators.admission import COUNTS, Admission, Examples
+from jobs.definition import Pipeline
+from jobs.intake import KEY_WORDS, Intake
+from models.base import Version
+from operators.admission import Admission, Examples
 from operators.evaluate import Prequential, WindowMetrics
-from operators.features import Feature
-from operators.featurize import Features
-from operators.index import Index
-from operators.labels import BY_LABEL, BY_MATURITY, CONFLICTING
+from operators.labels import BY_LABEL, BY_MATURITY
 from operators.lineup import Lineup
-from operators.plan import compile_plan
-from operators.ring import LAYOUT
 from streams.batch import Batch
-from streams.errors import DeadLetter, Reason
+from streams.errors import DeadLetter
 from streams.rows import MappedRows
-from streams.schema import Event, duration_us
+from streams.schema import duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-KEY_WORDS = 4
-"""Words of a row of ids before the keys."""
 _EXAMPLES = 64
 """Examples taken at a time, beside two a row: when time leaps, more than that become known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """A declared slice: a feature whose value picks the name, 0 the first. Judged apart."""
-
-    feature: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pipeline:
-    """What a pipeline file defines as `pipeline`: an event, its features, the models that score it.
-
-    `every`: examples between versions. `every_time`: event time between them, such as "1h"; none
-    by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
-    long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
-    before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
-    the models.
-    """
-
-    name: str
-    event: Event
-    features: Mapping[str, Feature]
-    champion: Model
-    challengers: Mapping[str, Model] = field(default_factory=dict)
-    amount: str = ""
-    slices: Mapping[str, Slice] = field(default_factory=dict)
-    every: int = 2000
-    every_time: str = "0s"
-    lateness: str = "1h"
-    retention: str = ""
-    cap: int = 4096
-    alert_budget: float = 0.01
-    top_k: int = 100
-    file: str = ""
-
-    @property
-    def models(self) -> dict[str, Model]:
-        """Champion, challengers, then the baselines that are always reported."""
-        rule: dict[str, Model] = {"amount": AmountRule(self.amount)} if self.amount else {}
-        return {
-            "champion": self.champion,
-            **self.challengers,
-            "prior": Prior(),
-            **rule,
-            "random": Random(),
-        }
-
-    @property
-    def retention_us(self) -> int:
-        """How long ids are remembered."""
-        if self.retention:
-            return duration_us(self.retention)
-        return self.event.label.maturity_us + 7 * duration_us("1d")
-
-    @property
-    def definition(self) -> str:
-        """A hash of everything the state depends on; the same definition reads the same state."""
-        features = {name: repr(feature) for name, feature in self.features.items()}
-        cadence = (self.every, self.every_time, self.lateness, self.retention_us)
-        parts = (LAYOUT, self.event, features, self.models, *cadence)
-        text = repr((*parts, self.cap, self.slices, self.top_k))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,28 +73,20 @@ class Scored:
         return out
 
 
-class Flow:
+class Flow(Intake):
     """The state of a running pipeline. `folder` holds its logs of ids and of logged features."""
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
+        super().__init__(pipeline, folder)
         event = pipeline.event
-        self.pipeline = pipeline
-        lateness_us = duration_us(pipeline.lateness)
-        plan = compile_plan(event, pipeline.features, lateness_us=lateness_us, cap=pipeline.cap)
-        self.names = plan.names
-        self.features = Features(plan, event.keys)
         self.lineup = Lineup(
             pipeline.models,
-            plan.names,
+            self.names,
             every=pipeline.every,
             every_us=duration_us(pipeline.every_time),
         )
-        self.ids = MappedRows(folder / "ids.rows", KEY_WORDS + 2 * len(event.keys))
         self.log = MappedRows(
-            folder / "logged.rows", len(plan.names) + len(self.lineup.names), np.float64
-        )
-        self.index = Index(
-            len(event.keys), event.label.maturity_us, pipeline.retention_us, lateness_us, self.ids
+            folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
         self.evaluation = Prequential(
             self.lineup.names,
@@ -174,9 +95,8 @@ class Flow:
             budget=pipeline.alert_budget,
             k=pipeline.top_k,
         )
-        self._slices = [plan.names.index(each.feature) for each in pipeline.slices.values()]
+        self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         self._card = KEY_WORDS + 1 if event.keys else 1  # without keys each event is its own card
-        self.counts = np.zeros(len(COUNTS), np.int64)
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
@@ -197,7 +117,7 @@ class Flow:
     def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
         """Carry admitted rows through: they are the batch's from `start` on."""
         here = np.flatnonzero(admission.row >= 0)
-        features = self._featurize(rows, admission, here)
+        features = self.featurize(rows, admission, here)
         log = self._room(admission.row[here])
         log[:, : len(self.names)] = features
         scores, version, review, champions = self._score_and_learn(admission, here, features)
@@ -211,28 +131,10 @@ class Flow:
             review=review,
             late=admission.late[here],
             features=features,
-            letters=self._conflicts(rows, admission),
+            letters=self.conflicts(rows, admission),
             windows=self._judge(admission.examples),
             champions=champions,
         )
-
-    def _featurize(self, rows: Batch, admission: Admission, here: Int64s) -> Floats:
-        """Features (n, names) of the admitted events; labels reach both entities' windows."""
-        lines = np.full(len(rows), -1)
-        lines[here] = np.arange(len(here))
-        whole = self.features.update(
-            rows,
-            lines,
-            admission.when,
-            admission.keys,
-            admission.event_ident,
-            admission.known,
-            admission.value,
-            len(here),
-        )
-        if whole.shape[1] == len(self.names):
-            return whole
-        return np.ascontiguousarray(whole[:, : len(self.names)])
 
     def _room(self, at: Int64s) -> Floats:
         """Where these events' features and scores are kept until their labels are known."""
@@ -277,21 +179,6 @@ class Flow:
             self.ids.view[row, self._card],
             self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
         )
-
-    def _conflicts(self, rows: Batch, admission: Admission) -> list[DeadLetter]:
-        """A dead letter for each id that came again with other content."""
-        return [
-            DeadLetter(
-                Reason.CONFLICTING_ID,
-                f"id {rows.texts[0][row]} came before with other content",
-                self.pipeline.event.name,
-                int(rows.partition[row]),
-                int(rows.offset[row]),
-                int(rows.time[row]),
-                b"",
-            )
-            for row in np.flatnonzero(admission.status == CONFLICTING).tolist()
-        ]
 
     def _joined(self, parts: list[Scored]) -> Scored:
         """One `Scored` from those between which versions changed by time, or from none."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.pipeline import Pipeline
+from jobs.definition import Pipeline
 from jobs.settings import Inputs
 from streams.batch import Batch
 from streams.errors import InputError

@@ -9,8 +9,8 @@ from typing import Literal, Self
 
 import msgspec
 
+from jobs.definition import Pipeline
 from jobs.load_pipeline import SHIPPED, load_pipeline
-from jobs.pipeline import Pipeline
 from streams.atomic import write_whole
 from streams.errors import ConfigError, InputError
 from streams.schema import duration_us

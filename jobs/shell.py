@@ -14,7 +14,8 @@ from typing import BinaryIO, Self
 
 import numpy as np
 
-from jobs.pipeline import Flow, Pipeline, Scored
+from jobs.definition import Pipeline
+from jobs.pipeline import Flow, Scored
 from jobs.state import FlowState
 from streams.batch import Batch, as_text
 from streams.codec import Decoder, encode_predictions

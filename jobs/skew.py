@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
-from jobs.pipeline import KEY_WORDS, Pipeline
+from jobs.definition import Pipeline
+from jobs.intake import KEY_WORDS
 from jobs.progress import Progress
 from jobs.rerun import own_columns, predictions, rerun
 from jobs.settings import Inputs

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.pipeline import Flow, Pipeline, Scored
+from jobs.definition import Pipeline
+from jobs.pipeline import Flow, Scored
 from jobs.progress import Progress
 from jobs.rerun import own_columns, predictions, rerun
 from jobs.settings import Inputs

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from jobs.pipeline import Pipeline
+from jobs.definition import Pipeline
 from models.bins import ratio_edges
 from models.linear import Linear
 from operators.features import Entity, value

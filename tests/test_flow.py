@@ -12,8 +12,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.definition import Pipeline
 from jobs.ledger import balances
-from jobs.pipeline import Flow, Pipeline
+from jobs.pipeline import Flow
 from jobs.state import FlowState
 from operators.admission import COUNTS
 from streams.batch import EVENT, Batch

@@ -18,8 +18,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.definition import Pipeline
 from jobs.local import LocalRun
-from jobs.pipeline import Pipeline
 from models.river import River
 from operators.features import value
 from streams.schema import SECOND, Event, Label, Number

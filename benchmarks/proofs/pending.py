@@ -13,7 +13,7 @@ from benchmarks.proofs.alone import alone
 from benchmarks.proofs.proof import BrokenError, Proof, Record
 from jobs.fraud import pipeline
 from jobs.local import LARGE_BYTES, RELEASE_ROWS
-from jobs.pipeline import KEY_WORDS
+from jobs.intake import KEY_WORDS
 from streams.rows import MappedRows, release_if_large
 
 BATCH_ROWS = 8192

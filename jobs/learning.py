@@ -1,0 +1,166 @@
+"""The learning half of the flow: hold predictions, and when their labels become known, learn.
+
+    learning.hold(predictions)         # columns, as they come
+    learnt = learning.learn(outcomes)  # once every prediction it speaks of is held
+
+What comes out is a function of the predictions and the outcomes alone, whatever came when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.definition import Pipeline
+from models.base import Version
+from operators.evaluate import Prequential, WindowMetrics
+from operators.labels import BY_LABEL, BY_MATURITY
+from operators.lineup import Lineup
+from operators.plan import compile_plan
+from streams.records import Outcomes
+from streams.rows import MappedRows
+from streams.schema import duration_us
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+IDENT, TIME, CARD, MODEL = range(4)
+"""Words of a held prediction: the low words of its id and of its first key, time and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """n predictions as columns."""
+
+    number: Int64s
+    words: Int64s
+    """(n, 4) as IDENT to MODEL say."""
+    scores: Floats
+    """(n,) the champion's."""
+    features: Floats
+    """(n, features)."""
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What came of a batch of outcomes."""
+
+    versions: list[tuple[int, Version, int]]
+    """New versions of the champion: number, version, examples learnt until then."""
+    windows: list[WindowMetrics]
+    """Metric windows that closed."""
+
+
+class Learning:
+    """Lineup, evaluation and the predictions that wait for their labels, which lie in `folder`."""
+
+    def __init__(self, pipeline: Pipeline, folder: Path) -> None:
+        event = pipeline.event
+        self.pipeline = pipeline
+        lateness_us = duration_us(pipeline.lateness)
+        plan = compile_plan(event, pipeline.features, lateness_us=lateness_us, cap=pipeline.cap)
+        self.names = plan.names
+        self.lineup = Lineup(
+            pipeline.models,
+            plan.names,
+            every=pipeline.every,
+            every_us=duration_us(pipeline.every_time),
+        )
+        self.evaluation = Prequential(
+            self.lineup.names,
+            {name: each.values for name, each in pipeline.slices.items()},
+            maturity_us=event.label.maturity_us,
+            budget=pipeline.alert_budget,
+            k=pipeline.top_k,
+        )
+        self._slices = [plan.names.index(each.feature) for each in pipeline.slices.values()]
+        self.words = MappedRows(folder / "held.rows", 4)
+        width = len(plan.names) + len(self.lineup.names)
+        self.log = MappedRows(folder / "logged.rows", width, np.float64)
+        self.held = 0
+        """Every prediction numbered below this is held."""
+        self.scored = 0
+        """How many of them the challengers have scored."""
+        self._beyond: set[int] = set()
+
+    def hold(self, predictions: Held) -> None:
+        """Keep predictions until their labels are known. One that came before is no news."""
+        numbers = predictions.number
+        fresh = np.flatnonzero(numbers >= self.held)
+        if not len(fresh):
+            return
+        most = int(numbers[fresh].max()) + 1
+        self.words.reserve(most)
+        self.log.reserve(most)
+        width = len(self.names)
+        at = numbers[fresh]
+        self.words.view[at] = predictions.words[fresh]
+        self.log.view[at, :width] = predictions.features[fresh]
+        self.log.view[at, width] = predictions.scores[fresh]
+        if len(at) == most - self.held and not self._beyond:
+            self.held = most if (np.sort(at) == np.arange(self.held, most)).all() else self.held
+        if self.held < most:
+            self._beyond.update(at.tolist())
+            while self.held in self._beyond:
+                self._beyond.remove(self.held)
+                self.held += 1
+
+    def learn(self, outcomes: Outcomes) -> Learnt:
+        """Learn what became known, after the challengers scored what had been scored before it.
+
+        Every prediction numbered below `outcomes.next` must be held.
+        """
+        if outcomes.next > self.held:
+            raise ValueError(f"wanted {outcomes.next} predictions held, got {self.held}")
+        lineup = self.lineup
+        versions: list[tuple[int, Version, int]] = []
+        if outcomes.clock > 0:
+            lineup.begin(outcomes.clock)
+        self._challenge(outcomes.next)
+        row = np.array(outcomes.numbers, np.int64)
+        y = np.array(outcomes.values, np.int8)
+        x = np.ascontiguousarray(self.log.view[row, : len(self.names)])
+        idents = np.ascontiguousarray(self.words.view[row, IDENT])
+        start = 0
+        while start < len(row):
+            stop = min(start + lineup.room, len(row))
+            lineup.learn(x[start:stop], y[start:stop], idents[start:stop])
+            start = stop
+            before = lineup.sequence
+            lineup.advance()
+            if lineup.sequence > before:
+                versions.append((lineup.sequence, lineup.champion, lineup.learnt))
+        before = lineup.sequence
+        lineup.tick(outcomes.clock)
+        if lineup.sequence > before:
+            versions.append((lineup.sequence, lineup.champion, lineup.learnt))
+        return Learnt(versions, self._judge(outcomes, row, y))
+
+    def _challenge(self, stop: int) -> None:
+        """The challengers score what the champion had scored, by their versions in force."""
+        rows = self.log.view[self.scored : stop]
+        x = np.ascontiguousarray(rows[:, : len(self.names)])
+        for place, version in enumerate(self.lineup.versions[1:], len(self.names) + 1):
+            rows[:, place] = version.predict_many(x)
+        self.scored = max(stop, self.scored)
+
+    def _judge(
+        self, outcomes: Outcomes, row: Int64s, y: npt.NDArray[np.int8]
+    ) -> list[WindowMetrics]:
+        """Judge the scores whose labels have become known, each by the first that did."""
+        cause = np.array(outcomes.causes, np.uint8)
+        first = (cause == BY_LABEL) | (cause == BY_MATURITY)
+        row = row[first]
+        return self.evaluation.observe(
+            self.words.view[row, TIME],
+            np.array(outcomes.known, np.int64)[first],
+            self.log.view[row, len(self.names) :],
+            y[first],
+            self.words.view[row, CARD],
+            self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
+        )

@@ -1,0 +1,115 @@
+"""The scoring half of the flow: admit, features, score; and what became known, for the learner.
+
+    scored, outcomes = scoring.process(batch)
+
+The index that gives labels their keys also joins them with the predictions they speak of: once,
+here, in the order in which events are processed. The learner is told which predictions got which
+label, by their numbers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.definition import Pipeline
+from jobs.intake import Intake
+from jobs.pipeline import Scored
+from models.base import Version
+from operators.admission import Admission
+from streams.batch import Batch
+from streams.records import Outcomes
+
+Int64s = npt.NDArray[np.int64]
+QUIET_ROWS = 1000
+"""Without any outcome the learner is told how far scoring is after this many predictions."""
+_EXAMPLES = 64
+"""Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
+
+
+class Scoring(Intake):
+    """Index, windows and the version that scores; `told` is how far the learner was told of.
+
+    Any cut of the same rows into batches gives the same features and the same outcomes in the same
+    order, and with the same versions the same scores.
+    """
+
+    def __init__(self, pipeline: Pipeline, folder: Path) -> None:
+        super().__init__(pipeline, folder)
+        self.version: Version = pipeline.champion.bind(self.names).version()
+        self.sequence = 0
+        self.told = 0
+
+    def serve(self, sequence: int, version: Version) -> None:
+        """Score with this version from the next batch on."""
+        self.sequence, self.version = sequence, version
+
+    def process(self, batch: Batch) -> tuple[Scored, list[Outcomes]]:
+        """Carry a batch through. Dead letters have the input's place as partition, no topic."""
+        parts: list[Scored] = []
+        outcomes: list[Outcomes] = []
+        start = 0
+        while start < len(batch):
+            admission = self.index.admit(batch, start, _EXAMPLES + 2 * len(batch))
+            parts.append(self._carry(batch[start : admission.stop], admission, start))
+            start = admission.stop
+            if len(admission.examples) or self.index.next_row - self.told >= QUIET_ROWS:
+                outcomes.append(self._outcomes(admission))
+                self.told = self.index.next_row
+        return (parts[0] if len(parts) == 1 else self._joined(parts)), outcomes
+
+    def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
+        here = np.flatnonzero(admission.row >= 0)
+        features = self.featurize(rows, admission, here)
+        scores = self.version.predict_many(features)
+        self.counts += admission.counts
+        return Scored(
+            rows=here + start,
+            number=admission.row[here],
+            scores=scores[:, None],
+            version=np.full(len(here), self.sequence),
+            review=scores >= self.version.threshold,
+            late=admission.late[here],
+            features=features,
+            letters=self.conflicts(rows, admission),
+            windows=[],
+            champions={self.sequence: self.version},
+        )
+
+    def _outcomes(self, admission: Admission) -> Outcomes:
+        examples = admission.examples
+        return Outcomes(
+            next=self.index.next_row,
+            first=self.index.first_row,
+            clock=self.index.clock_us,
+            numbers=examples.row.tolist(),
+            values=examples.y.tolist(),
+            known=examples.known_us.tolist(),
+            causes=examples.cause.tolist(),
+        )
+
+    def _joined(self, parts: list[Scored]) -> Scored:
+        """One `Scored` of several parts, or of none."""
+        none = np.empty(0, np.int64)
+        no = np.empty(0, np.bool_)
+        empty: dict[str, npt.NDArray[Any]] = {
+            "rows": none,
+            "number": none,
+            "scores": np.empty((0, 1)),
+            "version": none,
+            "review": no,
+            "late": no,
+            "features": np.empty((0, len(self.names))),
+        }
+        return Scored(
+            **{
+                name: np.concatenate([nothing, *(getattr(part, name) for part in parts)])
+                for name, nothing in empty.items()
+            },
+            letters=[letter for part in parts for letter in part.letters],
+            windows=[],
+            champions={self.sequence: self.version},
+        )
