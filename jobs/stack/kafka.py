@@ -5,24 +5,48 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
 
 import msgspec
 
 from jobs.stack import security
-from jobs.stack.jars import fetch, jars_folder
+from jobs.stack.extras import optional
+from jobs.stack.jars import classpath, fetch
 from jobs.stack.java import LEAN, SHORT_RUN, environment, java
-from jobs.stack.ports import HOST, answers, want_free
+from jobs.stack.ports import HOST, answers
 from jobs.stack.process import Process
 from jobs.stack.security import BROKER, MECHANISM, Certificate, Security
+from jobs.stack.service import Port, Service
 from streams.atomic import write_whole
 from streams.errors import ConfigError, ServiceError
 
 CLUSTER = "aGVhZHJhY2Utc3RhY2sxMA"  # 16 bytes in base64, as Kafka wants an id
-START_S = 60.0
-"""A start takes 2 to 3 s alone on two cores; a loaded machine gets longer."""
-STOP_S = 20.0
+NODE = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    # One small node.
+    "default.replication.factor": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "log.cleaner.dedupe.buffer.size": str(16 << 20),
+    # A topic that nobody made is an error, and a group's first member does not wait for others.
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    # After a kill the broker is let in again once the controller gives its old session up.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
+"""Kafka's own settings that are the same for every broker started here."""
 LOG4J = """\
 status = error
 appender.out.type = Console
@@ -31,10 +55,10 @@ appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{ISO8601} %-5p %c{1} %m%n
 rootLogger.level = warn
 rootLogger.appenderRef.out.ref = out
-logger.server.name = org.apache.kafka.common.utils.AppInfoParser
+logger.version.name = org.apache.kafka.common.utils.AppInfoParser
+logger.version.level = info
+logger.server.name = kafka.server
 logger.server.level = info
-logger.kafka.name = kafka.server
-logger.kafka.level = info
 """
 
 
@@ -47,230 +71,157 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     security: Security | None = None
 
 
-class Kafka:
-    """A broker by its folder: logs, settings and records stay there from one start to the next.
+class Kafka(Service[KafkaSettings]):
+    """A broker; its records survive a stop and a kill.
 
-    `start` and `stop` may be called in any state; `kill`, `pause` and `resume` are the outages of
-    a test. Objects for one folder in several processes see one broker.
+    With `security` it takes only SASL/SCRAM over TLS: see `client`.
     """
 
-    name: ClassVar = "kafka"
+    name = "kafka"
+    kind = KafkaSettings
 
     def __init__(self, folder: Path, settings: KafkaSettings | None = None) -> None:
-        self.folder = folder.absolute()
-        self.settings = settings or KafkaSettings()
+        super().__init__(folder, settings)
         self.certificate = Certificate(self.folder / "tls")
-        self._process = Process(self.folder, self.name)
-        self._kept = self.folder / "settings.json"
+        self._records = self.folder / "records"
+        self._config = self.folder / "server.properties"
+        self._log4j = self.folder / "log4j2.properties"
 
-    @classmethod
-    def at(cls, folder: Path) -> Kafka | None:
-        """The broker of a folder as it was last started, or None where there never was one."""
-        try:
-            kept = (folder / "settings.json").read_bytes()
-        except FileNotFoundError:
-            return None
-        return cls(folder, msgspec.json.decode(kept, type=KafkaSettings))
+    @property
+    def address(self) -> str:
+        """The bootstrap servers."""
+        return self.bootstrap
 
     @property
     def bootstrap(self) -> str:
-        """What clients connect to."""
+        """The bootstrap servers, in a client's word for them."""
         return f"{HOST}:{self.settings.port}"
 
-    address = bootstrap
+    def client(self, user: str = BROKER, password: str | None = None) -> dict[str, str]:
+        """The settings of a librdkafka client, with security as that user.
 
-    @property
-    def pid(self) -> int | None:
-        """The broker's pid while it runs, else None."""
-        return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        """What the broker says."""
-        return self._process.log
-
-    def client(self, user: str | None = None, password: str | None = None) -> dict[str, str]:
-        """The settings of a librdkafka client, as user BROKER if security is on and none is named.
-
-        `password` is by default the user's own.
+        The password is by default the user's own.
         """
         plain = {"bootstrap.servers": self.bootstrap}
         if self.settings.security is None:
             return plain
-        user = user or BROKER
-        known = {**self.settings.security.users, BROKER: self._password()}
-        ca = self.certificate.ca
-        return plain | security.client(user, known[user] if password is None else password, ca)
+        word = self._users()[user] if password is None else password
+        return plain | security.client(user, word, self.certificate.ca)
 
-    def start(self) -> bool:
-        """Start the broker and return once it answers; False if it was up already.
+    def ports(self, process: Process) -> list[Port]:
+        return [
+            Port("kafka", "--kafka-port", self.settings.port),
+            Port("kafka's controller", "--controller-port", self.settings.controller_port),
+        ]
 
-        Raises ConfigError for a taken port, or if the broker of this folder is up (or its records
-        were made) with other settings; ServiceError, with the end of the log, if it does not come
-        up.
+    def prepare(self) -> None:
+        """Fetch the jars, write the configuration and format the folder of records once.
+
+        Raises ConfigError for a folder that was formatted with other users.
         """
-        if self.pid is not None:
-            self._want_same()
-            return False
+        optional("confluent_kafka")
+        fetch()
         self._want_same_users()
-        want_free("kafka", "--kafka-port", self.settings.port)
-        want_free("kafka's controller", "--controller-port", self.settings.controller_port)
-        classpath = fetch(jars_folder())
-        self._write_files()
-        if not (self.folder / "records").exists():
-            self._format(classpath)
+        if self.settings.security:
+            self.certificate.make()
+        write_whole(self._log4j, [LOG4J.encode()])
+        write_properties(self._config, self.properties(self._records))
+        if not self._records.exists():
+            self._format()
         scratch = self.folder / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        command = java(
-            *LEAN,
+
+    def command(self, process: Process) -> tuple[list[str], dict[str, str]]:
+        flags = (
             f"-Xms{self.settings.heap_mb}m",
             f"-Xmx{self.settings.heap_mb}m",
             "-XX:+UseG1GC",
             "-XX:MaxGCPauseMillis=20",
-            f"-XX:ErrorFile={self.folder}/crash.log",
-            f"-Djava.io.tmpdir={scratch}",
-            f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties",
-            "kafka.Kafka",
-            self.folder / "server.properties",
-            classpath=classpath,
+            f"-XX:ErrorFile={self.folder / 'crash.log'}",
+            f"-Djava.io.tmpdir={self.folder / 'tmp'}",
+            f"-Dlog4j2.configurationFile={self._log4j}",
         )
-        self._process.start(command, environment())
-        self._process.wait_until(self.answers, START_S)
-        return True
+        command = java(*LEAN, *flags, "kafka.Kafka", self._config, classpath=classpath())
+        return command, environment()
 
     def answers(self) -> bool:
-        """Whether the broker tells a client that it is there."""
         if not answers(self.settings.port):
             return False
-        try:
-            from confluent_kafka import KafkaException  # noqa: PLC0415 - an optional extra
-            from confluent_kafka.admin import AdminClient  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigError(
-                "Kafka is asked by confluent-kafka, which is not installed: "
-                "run `uv sync --inexact --extra stack`"
-            ) from error
+        admin = optional("confluent_kafka.admin").AdminClient
+        failure = optional("confluent_kafka").KafkaException
         quiet = {"log_level": 0, "error_cb": lambda _: None, "reconnect.backoff.max.ms": 100}
         try:
-            return bool(AdminClient({**self.client(), **quiet}).list_topics(timeout=2).brokers)
-        except KafkaException:
+            return bool(admin({**self.client(), **quiet}).list_topics(timeout=2).brokers)
+        except failure:
             return False
 
-    def stop(self) -> None:
-        """Shut the broker down in good order."""
-        self._process.stop(STOP_S)
-
-    def kill(self) -> None:
-        """End the broker as `kill -9` does."""
-        self._process.kill()
-
-    def pause(self) -> None:
-        """Let the broker hang, connections open, until `resume`."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let the broker go on after `pause`."""
-        self._process.resume()
-
-    def properties(self) -> dict[str, str]:
-        """Kafka's own settings: one small node, tuned for latency and a quick start."""
-        settings, listener = self.settings, "SECURE" if self.settings.security else "PLAIN"
-        controller = f"{HOST}:{settings.controller_port}"
-        shown = {
-            "process.roles": "broker,controller",
-            "node.id": "1",
+    def properties(self, records: Path) -> dict[str, str]:
+        """Kafka's own settings for a broker that keeps its records in the folder."""
+        secure = self.settings.security is not None
+        listener, protocol = ("SECURE", "SASL_SSL") if secure else ("PLAIN", "PLAINTEXT")
+        controller = f"{HOST}:{self.settings.controller_port}"
+        shown = NODE | {
             "controller.quorum.voters": f"1@{controller}",
-            "controller.listener.names": "CONTROLLER",
             "listeners": f"{listener}://{self.bootstrap},CONTROLLER://{controller}",
+            "listener.security.protocol.map": f"{listener}:{protocol},CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": listener,
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,"
-            + ("SECURE:SASL_SSL" if settings.security else "PLAIN:PLAINTEXT"),
-            "log.dirs": str(self.folder / "records"),
-            "auto.create.topics.enable": "false",
-            "num.partitions": "1",
-            "default.replication.factor": "1",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "4",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "transaction.state.log.num.partitions": "4",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "share.coordinator.state.topic.num.partitions": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            # A killed broker is let in again when the controller has given its old session up.
-            "broker.session.timeout.ms": "3000",
-            "broker.heartbeat.interval.ms": "500",
-            "num.network.threads": "2",
-            "num.io.threads": "4",
-            "log.cleaner.dedupe.buffer.size": str(16 << 20),
+            "log.dirs": str(records),
         }
-        if settings.security:
-            shown |= security.properties(self.certificate, self._password())
+        if secure:
+            shown |= security.properties(self.certificate, self._users()[BROKER])
         return shown
 
-    def _write_files(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self.settings.security:
-            self.certificate.make()
-        lines = "".join(f"{name}={value}\n" for name, value in self.properties().items())
-        write_whole(self.folder / "server.properties", [lines.encode()])
-        write_whole(self.folder / "log4j2.properties", [LOG4J.encode()])
-        write_whole(self._kept, [msgspec.json.encode(self.settings)])
-
-    def _format(self, classpath: list[Path]) -> None:
-        """Make the folder of records, under its name only when it is whole."""
+    def _format(self) -> None:
+        """Make the folder of records; under its name it is whole."""
         for partial in self.folder.glob("formatting-*"):
             shutil.rmtree(partial)
         partial = self.folder / f"formatting-{secrets.token_hex(4)}"
         partial.mkdir()
-        config = partial / "server.properties"
-        shown = self.properties() | {"log.dirs": str(partial / "records")}
-        config.write_text("".join(f"{name}={value}\n" for name, value in shown.items()), "utf-8")
-        users = {**(self.settings.security.users if self.settings.security else {})}
-        if self.settings.security:
-            users[BROKER] = self._password()
+        config, records = partial / "server.properties", partial / "records"
+        write_properties(config, self.properties(records))
         scram = [
             word
-            for name, password in users.items()
+            for name, password in self._users().items()
             for word in ("--add-scram", f"{MECHANISM}=[name={name},password={password}]")
         ]
         command = java(
             *SHORT_RUN,
-            f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties",
+            f"-Dlog4j2.configurationFile={self._log4j}",
             *("kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(config), *scram),
-            classpath=classpath,
+            classpath=classpath(),
         )
-        done = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, check=False, timeout=START_S
+        run = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=False, timeout=60
         )
-        if done.returncode:
-            said = (done.stdout + done.stderr).strip()
-            raise ServiceError(f"kafka: {partial} cannot be formatted: {said}")
-        (partial / "records").rename(self.folder / "records")
+        if run.returncode:
+            said = (run.stdout + run.stderr).strip()
+            raise ServiceError(f"kafka: wanted {records} formatted, got: {said}")
+        records.rename(self._records)
         shutil.rmtree(partial)
 
-    def _password(self) -> str:
+    def _users(self) -> dict[str, str]:
+        """Every user with the password; none where there is no security."""
+        if self.settings.security is None:
+            return {}
         path = self.folder / "broker.password"
         if not path.exists():
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_whole(path, [secrets.token_urlsafe(24).encode()])
-        return path.read_text(encoding="ascii")
-
-    def _want_same(self) -> None:
-        before = Kafka.at(self.folder)
-        if before is not None and before.settings != self.settings:
-            raise ConfigError(
-                f"kafka in {self.folder} is up on port {before.settings.port} with other settings "
-                "than were asked; ask the same, or `headrace down` first"
-            )
+        return self.settings.security.users | {BROKER: path.read_text(encoding="ascii")}
 
     def _want_same_users(self) -> None:
         before = Kafka.at(self.folder)
-        formatted = (self.folder / "records").exists()
-        if before and formatted and before.settings.security != self.settings.security:
+        if (
+            before is not None
+            and self._records.exists()
+            and before.settings.security != self.settings.security
+        ):
             raise ConfigError(
                 f"kafka in {self.folder} was made with other users than were asked, and users are "
                 "made once; ask the same, or name a new folder"
             )
+
+
+def write_properties(path: Path, properties: Mapping[str, str]) -> None:
+    """Write a Java properties file. Values with a backslash are not for it."""
+    write_whole(path, [f"{name}={value}\n".encode() for name, value in properties.items()])
