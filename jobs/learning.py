@@ -88,6 +88,12 @@ class Learning:
         """How many of them the challengers have scored."""
         self._beyond: set[int] = set()
 
+    def go_on_from(self, held: int, scored: int) -> None:
+        """Go on with this many predictions held and scored by the challengers."""
+        self.words.reserve(held)
+        self.log.reserve(held)
+        self.held, self.scored = held, scored
+
     def hold(self, predictions: Held) -> None:
         """Keep predictions until their labels are known. One that came before is no news."""
         numbers = predictions.number

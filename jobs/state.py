@@ -1,4 +1,7 @@
-"""The state of a flow as one atomic unit: key records, labels, models, metrics, position."""
+"""The state of a flow, or of a half of it, as one atomic unit.
+
+Key records, labels, models, metrics, position. Both halves read what a whole flow has left.
+"""
 
 from __future__ import annotations
 
@@ -8,57 +11,66 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jobs.intake import Intake
+from jobs.learning import Learning
 from jobs.pipeline import Flow
+from jobs.scoring import Scoring
 from models.registry import Registry
+from operators.evaluate import Prequential
 from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
+from operators.lineup import Lineup
 from streams.snapshots import Snapshots, State
 
 KEPT_VERSIONS = 8
 Arrays = dict[str, npt.NDArray[Any]]
+Meta = dict[str, Any]
+Blobs = dict[str, bytes]
 
 
-class FlowState:
-    """Snapshots of a flow in `folder`, with what the host adds: small values and byte strings.
+class _Kept:
+    """Snapshots of something in a folder, and small values and byte strings beside it."""
 
-    Beside the folder, `models` keeps the last of the champion's versions, each with its manifest.
-    """
-
-    def __init__(self, flow: Flow, folder: Path) -> None:
-        self._flow = flow
-        self._snapshots = Snapshots(folder, flow.pipeline.definition)
-        self._registry = Registry(folder.parent / "models")
+    def __init__(self, folder: Path, definition: str) -> None:
+        self._snapshots = Snapshots(folder, definition)
 
     @property
     def busy(self) -> bool:
         """Whether a snapshot is being written."""
         return self._snapshots.busy
 
-    def commit(self, meta: dict[str, Any], blobs: dict[str, bytes], *, wait: bool = False) -> None:
-        """Take a snapshot; another thread writes it. Records that did not change are not copied.
-
-        Raises OutputError if this one (with `wait`) or the one before could not be written.
-        """
-        flow = self._flow
-        whole = self._snapshots.wants_base
-        index = flow.index.state()
-        arrays: Arrays = {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
-        arrays |= {f"lineup/{name}": values for name, values in flow.lineup.state().items()}
-        arrays |= {f"evaluation/{name}": v for name, v in flow.evaluation.state().items()}
-        arrays |= {f"index/{n}": v for n, v in index.items() if isinstance(v, np.ndarray)}
-        arrays["counts"] = flow.counts.copy()
-        deltas: Arrays = {}
-        for entity in flow.features.entities:
-            pack = pack_all if whole else pack_changed
-            records = pack(entity.arena, entity.plan.shape)
-            (arrays if whole else deltas)[f"records/{entity.plan.key}"] = records
-        meta = meta | {
-            "index": {n: v for n, v in index.items() if not isinstance(v, np.ndarray)},
-            "clocks": {e.plan.key: clock(e.arena) for e in flow.features.entities},
-        }
-        self._publish()
+    def _commit(
+        self, arrays: Arrays, meta: Meta, blobs: Blobs, deltas: Arrays, *, wait: bool
+    ) -> None:
+        """Another thread writes it. OutputError if this one (with `wait`) or the last failed."""
+        arrays = arrays | {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
         done = self._snapshots.commit_async(arrays, meta, deltas)
         if wait:
             done.result()
+
+    def close(self) -> None:
+        """Wait for the snapshot being written; raises OutputError if it failed."""
+        self._snapshots.close()
+
+
+class FlowState(_Kept):
+    """Snapshots of a flow in `folder`, with what the host adds.
+
+    Beside the folder, `models` keeps the last of the champion's versions, each with its manifest.
+    `restore` raises StateError for a snapshot of another pipeline or format, or a damaged one.
+    """
+
+    def __init__(self, flow: Flow, folder: Path) -> None:
+        super().__init__(folder, flow.pipeline.definition)
+        self._flow = flow
+        self._registry = Registry(folder.parent / "models")
+
+    def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
+        """Take a snapshot; records that did not change since the last are not copied."""
+        flow = self._flow
+        arrays, deltas, of_intake = _take_intake(flow, whole=self._snapshots.wants_base)
+        arrays |= _take_models(flow.lineup, flow.evaluation)
+        self._publish()
+        self._commit(arrays, meta | of_intake, blobs, deltas, wait=wait)
 
     def _publish(self) -> None:
         """Keep the champion's version at rest, and the few before it."""
@@ -73,35 +85,110 @@ class FlowState:
         )
         self._registry.retain(KEPT_VERSIONS)
 
-    def restore(self) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-        """Bring the flow to the newest snapshot; the host's values, or None if there is none.
-
-        Raises StateError for a snapshot of another pipeline or format, or a damaged one.
-        """
+    def restore(self) -> tuple[Meta, Blobs] | None:
+        """Bring the flow to the newest snapshot; the host's values, or None if there is none."""
         state = self._snapshots.load()
         if state is None:
             return None
-        flow, arrays = self._flow, state.arrays
-        index = _under(arrays, "index/")
-        flow.ids.reserve(int(state.meta["index"]["next_row"]))
+        flow = self._flow
         flow.log.reserve(int(state.meta["index"]["next_row"]))
-        flow.index.restore(state.meta["index"] | index)
-        flow.lineup.load(_under(arrays, "lineup/"))
-        flow.evaluation.load(_under(arrays, "evaluation/"))
-        flow.counts[:] = arrays["counts"]
-        self._restore_records(state)
-        return state.meta, {name: v.tobytes() for name, v in _under(arrays, "blob/").items()}
+        _put_models(state, flow.lineup, flow.evaluation)
+        _put_intake(state, flow)
+        return state.meta, _blobs(state)
 
-    def _restore_records(self, state: State) -> None:
-        for entity in self._flow.features.entities:
-            name = f"records/{entity.plan.key}"
-            for packed in (state.arrays[name], *state.deltas.get(name, ())):
-                unpack(entity.arena, entity.plan.shape, np.ascontiguousarray(packed))
-            set_clock(entity.arena, int(state.meta["clocks"][entity.plan.key]))
 
-    def close(self) -> None:
-        """Wait for the snapshot being written; raises OutputError if it failed."""
-        self._snapshots.close()
+class ScoringState(_Kept):
+    """Snapshots of the scoring half; what a whole flow left in its place is read too."""
+
+    def __init__(self, scoring: Scoring, folder: Path) -> None:
+        super().__init__(folder, scoring.pipeline.definition)
+        self._scoring = scoring
+
+    def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
+        """Take a snapshot; records that did not change since the last are not copied."""
+        scoring = self._scoring
+        arrays, deltas, of_intake = _take_intake(scoring, whole=self._snapshots.wants_base)
+        of_intake |= {"told": scoring.told, "version": scoring.sequence}
+        self._commit(arrays, meta | of_intake, blobs, deltas, wait=wait)
+
+    def restore(self) -> tuple[Meta, Blobs] | None:
+        """Bring scoring to the newest snapshot, but for its version: `version` says which."""
+        state = self._snapshots.load()
+        if state is None:
+            return None
+        _put_intake(state, self._scoring)
+        self._scoring.told = state.meta.get("told", self._scoring.index.next_row)
+        return state.meta, _blobs(state)
+
+
+class LearningState(_Kept):
+    """Snapshots of the learning half; what a whole flow left in its place is read too."""
+
+    def __init__(self, learning: Learning, folder: Path) -> None:
+        super().__init__(folder, learning.pipeline.definition)
+        self._learning = learning
+
+    def commit(self, meta: Meta, *, wait: bool = False) -> None:
+        """Take a snapshot. The predictions held lie in files of their own."""
+        learning = self._learning
+        arrays = _take_models(learning.lineup, learning.evaluation)
+        counts = {"held": learning.held, "scored": learning.scored}
+        self._commit(arrays, meta | counts, {}, {}, wait=wait)
+
+    def restore(self) -> Meta | None:
+        """Bring learning to the newest snapshot; the host's values, or None if there is none."""
+        state = self._snapshots.load()
+        if state is None:
+            return None
+        learning = self._learning
+        _put_models(state, learning.lineup, learning.evaluation)
+        learning.go_on_from(state.meta["held"], state.meta["scored"])
+        return state.meta
+
+
+def _take_intake(intake: Intake, *, whole: bool) -> tuple[Arrays, Arrays, Meta]:
+    """Arrays, deltas and small values of index and windows."""
+    index = intake.index.state()
+    arrays: Arrays = {f"index/{n}": v for n, v in index.items() if isinstance(v, np.ndarray)}
+    arrays["counts"] = intake.counts.copy()
+    deltas: Arrays = {}
+    for entity in intake.features.entities:
+        pack = pack_all if whole else pack_changed
+        records = pack(entity.arena, entity.plan.shape)
+        (arrays if whole else deltas)[f"records/{entity.plan.key}"] = records
+    return (
+        arrays,
+        deltas,
+        {
+            "index": {n: v for n, v in index.items() if not isinstance(v, np.ndarray)},
+            "clocks": {e.plan.key: clock(e.arena) for e in intake.features.entities},
+        },
+    )
+
+
+def _put_intake(state: State, intake: Intake) -> None:
+    intake.ids.reserve(int(state.meta["index"]["next_row"]))
+    intake.index.restore(state.meta["index"] | _under(state.arrays, "index/"))
+    intake.counts[:] = state.arrays["counts"]
+    for entity in intake.features.entities:
+        name = f"records/{entity.plan.key}"
+        for packed in (state.arrays[name], *state.deltas.get(name, ())):
+            unpack(entity.arena, entity.plan.shape, np.ascontiguousarray(packed))
+        set_clock(entity.arena, int(state.meta["clocks"][entity.plan.key]))
+
+
+def _take_models(lineup: Lineup, evaluation: Prequential) -> Arrays:
+    arrays: Arrays = {f"lineup/{name}": values for name, values in lineup.state().items()}
+    return arrays | {f"evaluation/{name}": v for name, v in evaluation.state().items()}
+
+
+def _put_models(state: State, lineup: Lineup, evaluation: Prequential) -> None:
+    lineup.load(_under(state.arrays, "lineup/"))
+    evaluation.load(_under(state.arrays, "evaluation/"))
+
+
+def _blobs(state: State) -> Blobs:
+    return {name: v.tobytes() for name, v in _under(state.arrays, "blob/").items()}
 
 
 def _under(arrays: Arrays, prefix: str) -> Arrays:
