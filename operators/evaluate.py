@@ -290,29 +290,33 @@ class Prequential:
             return self._binned(start, end, window.bins)
         keys, values = [], []
         held = window.held()
-        self._count(held)
         for group in range(len(self._groups)):
-            rows = np.flatnonzero((held.group == group).any(axis=1))
-            examples = held.take(rows) if group else held
-            frauds = int(examples.label.sum())
+            inside = (held.group[:, 1:] == group).any(axis=1)
+            examples = held.take(np.flatnonzero(inside)) if group else held
+            count, frauds = len(examples.label), int(examples.label.sum())
             cards = metrics.cards(examples.customer)
-            for scorer in range(len(self.scorers) if len(rows) else 0):
-                keys.append((start, end, group, scorer, len(rows), frauds, 1))
-                values.append(self._measure(examples, cards, scorer))
+            for scorer in range(len(self.scorers) if count else 0):
+                keys.append((start, end, group, scorer, count, frauds, 1))
+                values.append(self._measure(examples, cards, group, scorer))
                 self._cards[:, group, scorer] += values[-1][-1], 1
         return np.array(keys, np.int64), np.array(values)
 
     def _count(self, examples: Examples) -> None:
         self._bins.add(examples.group, examples.score, examples.label)
 
-    def _measure(self, examples: Examples, cards: metrics.Cards, scorer: int) -> list[float]:
+    def _measure(
+        self, examples: Examples, cards: metrics.Cards, group: int, scorer: int
+    ) -> list[float]:
+        """The metrics of one scorer on the examples of a group, which go to the overall bins."""
         score, label = np.ascontiguousarray(examples.score[:, scorer]), examples.label
-        distinct, groups = metrics.ranked(score, label)
+        distinct, groups = ranked = metrics.ranked(score, label)
         caught = metrics.compromised_among_top_of(cards, score, label, self.k)
+        losses, errors = metrics.losses(score, label), metrics.errors(score, label)
+        self._bins.add_ranked(group, scorer, ranked, losses, errors)
         return [
             *metrics.ranking(groups, self.budget),
-            metrics.log_loss(score, label),
-            metrics.brier(score, label),
+            float(np.mean(losses)),
+            float(np.mean(errors)),
             metrics.calibration_error_of(distinct, groups),
             len(caught) / self.k,
         ]

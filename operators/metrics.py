@@ -1,4 +1,4 @@
-"""Quality of scores against labels: exact, vectorised, independent of the order of the examples.
+"""Quality of scores against labels: exact, fast, independent of the order of the examples.
 
 Every function takes `score`, float64 probabilities in [0, 1], and `label`, int8 or bool with 1 for
 fraud, both of shape (n,). Equal scores are one group: no result depends on how ties are ordered.
@@ -18,6 +18,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streams.jit import kernel
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -53,32 +55,63 @@ def ranked(score: Floats, label: Labels) -> tuple[Floats, Groups]:
     [0.9, 0.1]
     """
     bits = np.ascontiguousarray(score, np.float64).view(np.int64)
-    keys = np.sort(bits << 1 | np.asarray(label, np.int64))[::-1]
-    descending, found = keys >> 1, np.r_[0, np.cumsum(keys & 1)]
-    bounds = np.flatnonzero(np.diff(descending, prepend=-1, append=-1))
-    frauds = np.diff(found[bounds])
-    return descending[bounds[:-1]].view(np.float64), Groups(frauds, np.diff(bounds) - frauds)
+    keys = np.sort(bits << 1 | np.asarray(label, np.int64))
+    distinct, frauds, genuine = np.empty((3, len(keys)), np.int64)
+    m = _count(keys, distinct, frauds, genuine)
+    return distinct[:m].view(np.float64), Groups(frauds[:m], genuine[:m])
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1])")
+def _count(keys: Ints, distinct: Ints, frauds: Ints, genuine: Ints) -> int:
+    """From ascending keys, score << 1 | label, the groups, highest first; how many."""
+    m = -1
+    for i in range(len(keys) - 1, -1, -1):
+        score = keys[i] >> 1
+        if m < 0 or score != distinct[m]:
+            m += 1
+            distinct[m] = score
+            frauds[m] = genuine[m] = 0
+        frauds[m] += keys[i] & 1
+        genuine[m] += 1 - (keys[i] & 1)
+    return m + 1
 
 
 def auc_of(groups: Groups) -> float:
     """Area under the ROC curve: the share of (fraud, genuine) pairs in order, ties one half."""
-    frauds, genuine = groups
-    pairs = int(frauds.sum()) * int(genuine.sum())
-    if not pairs:
-        return math.nan
-    below = genuine.sum() - np.cumsum(genuine)
-    return int(np.sum(frauds * (2 * below + genuine))) / (2 * pairs)
+    pairs = int(groups.frauds.sum()) * int(groups.genuine.sum())
+    return _twice_in_order(*groups) / (2 * pairs) if pairs else math.nan
+
+
+@kernel("int64(int64[::1], int64[::1])")
+def _twice_in_order(frauds: Ints, genuine: Ints) -> int:
+    """Twice the pairs of a fraud and a genuine example that is below it, once those that tie."""
+    found = 0
+    twice = 0
+    for i in range(len(frauds)):
+        twice += genuine[i] * (2 * found + frauds[i])
+        found += frauds[i]
+    return twice
 
 
 def average_precision_of(groups: Groups) -> float:
     """Precision at the end of each group, weighted by the recall the group adds."""
-    frauds, genuine = groups
-    total = int(frauds.sum())
+    total = int(groups.frauds.sum())
     if not total:
         return math.nan
-    found = np.cumsum(frauds)
-    seen = np.maximum(found + np.cumsum(genuine), 1)
-    return float(np.sum(frauds * (found / seen))) / total
+    weighted = np.empty(len(groups.frauds))
+    _weigh_precision(*groups, weighted)
+    return float(np.sum(weighted)) / total
+
+
+@kernel("void(int64[::1], int64[::1], float64[::1])")
+def _weigh_precision(frauds: Ints, genuine: Ints, out: Floats) -> None:
+    """Precision at the end of each group, times its frauds."""
+    found = 0
+    seen = 0
+    for i in range(len(frauds)):
+        found += frauds[i]
+        seen += frauds[i] + genuine[i]
+        out[i] = frauds[i] * (found / max(seen, 1))
 
 
 def found_within(groups: Groups, top: float) -> float:
@@ -89,9 +122,21 @@ def found_within(groups: Groups, top: float) -> float:
     >>> found_within(Groups(np.array([1, 2]), np.array([0, 2])), 2)
     1.5
     """
-    frauds, genuine = groups
-    seen = np.r_[0, np.cumsum(frauds + genuine)]
-    return float(np.interp(top, seen, np.r_[0, np.cumsum(frauds)]))
+    return float(_found(*groups, top))
+
+
+@kernel("float64(int64[::1], int64[::1], float64)")
+def _found(frauds: Ints, genuine: Ints, top: float) -> float:
+    """The number of frauds, linear from group to group, at `top` examples."""
+    found = 0
+    seen = 0
+    for i in range(len(frauds)):
+        examples = frauds[i] + genuine[i]
+        if top < seen + examples:
+            return float(frauds[i] / examples * (top - seen) + found)
+        found += frauds[i]
+        seen += examples
+    return float(found)
 
 
 def recall_within(groups: Groups, share: float) -> float:
@@ -117,14 +162,22 @@ def calibration_error_of(score: Floats, groups: Groups, bins: int = 10) -> float
     >>> calibration_error_of(np.array([0.75, 0.25]), Groups(np.array([4, 0]), np.array([0, 4])), 2)
     0.25
     """
-    frauds, genuine = groups
-    examples = frauds + genuine
-    n = int(examples.sum())
+    n = int(groups.frauds.sum()) + int(groups.genuine.sum())
     if not n:
         return math.nan
-    below = n - np.cumsum(examples)
-    gap = np.bincount(below * bins // n, examples * score - frauds, bins)
+    gap = np.zeros(bins)
+    _add_gaps(score, *groups, n, gap)
     return float(np.sum(np.abs(gap))) / n
+
+
+@kernel("void(float64[::1], int64[::1], int64[::1], int64, float64[::1])")
+def _add_gaps(score: Floats, frauds: Ints, genuine: Ints, n: int, gap: Floats) -> None:
+    """Add to each bin of equal mass what its scores promise more than its frauds."""
+    below = n
+    for i in range(len(score)):
+        examples = frauds[i] + genuine[i]
+        below -= examples
+        gap[below * len(gap) // n] += examples * score[i] - frauds[i]
 
 
 def auc(score: Floats, label: Labels) -> float:
@@ -172,8 +225,18 @@ def losses(score: Floats, label: Labels) -> Floats:
     >>> losses(np.array([0.5, 0.0]), np.array([1, 0], bool)).round(3).tolist()
     [0.693, 0.0]
     """
-    clipped = np.clip(score, SMALLEST, 1.0 - SMALLEST)
-    return np.asarray(-np.log(np.where(label == 1, clipped, 1.0 - clipped)), np.float64)
+    out = np.empty(len(score))
+    _lose(np.asarray(score, np.float64), np.asarray(label, np.int8), out)
+    return out
+
+
+@kernel(
+    "void(Array(float64, 1, 'A', readonly=True), Array(int8, 1, 'A', readonly=True), float64[::1])"
+)
+def _lose(score: Floats, label: NDArray[np.int8], out: Floats) -> None:
+    for i in range(len(score)):
+        clipped = min(max(score[i], SMALLEST), 1.0 - SMALLEST)
+        out[i] = -np.log(clipped if label[i] == 1 else 1.0 - clipped)
 
 
 def log_loss(score: Floats, label: Labels) -> float:
@@ -191,7 +254,16 @@ def brier(score: Floats, label: Labels) -> float:
     >>> round(brier(np.array([0.9, 0.1]), np.array([1, 0], bool)), 4)
     0.01
     """
-    return float(np.mean((score - label) ** 2)) if len(score) else math.nan
+    return float(np.mean(errors(score, label))) if len(score) else math.nan
+
+
+def errors(score: Floats, label: Labels) -> Floats:
+    """Squared distance from score to label of each example.
+
+    >>> errors(np.array([0.5, 0.0]), np.array([1, 0], bool)).tolist()
+    [0.25, 0.0]
+    """
+    return np.asarray(np.square(score - label), np.float64)
 
 
 def calibration_error(score: Floats, label: Labels, bins: int = 10) -> float:
@@ -262,10 +334,26 @@ def compromised_among_top_of(by: Cards, score: Floats, label: Labels, k: int) ->
     if not len(by.customer):
         return by.customer
     highest = np.zeros(len(by.customer))
-    np.maximum.at(highest, by.place, score)
+    compromised = np.zeros(len(by.customer), np.bool_)
+    _worst(by.place, np.asarray(score), np.asarray(label, np.int8), highest, compromised)
     least = np.partition(highest, -k)[-k] if k < len(highest) else 0.0
     near = np.flatnonzero(highest >= least)
     top = near[np.argsort(-highest[near], kind="stable")[:k]]
-    compromised = np.zeros(len(highest), np.bool_)
-    compromised[by.place[label == 1]] = True
     return np.asarray(by.customer[top[compromised[top]]], np.int64)
+
+
+@kernel(
+    "void(Array(int64, 1, 'A', readonly=True), Array(float64, 1, 'A', readonly=True),"
+    " Array(int8, 1, 'A', readonly=True), float64[::1], boolean[::1])"
+)
+def _worst(
+    place: Ints,
+    score: Floats,
+    label: NDArray[np.int8],
+    highest: Floats,
+    compromised: NDArray[np.bool_],
+) -> None:
+    """The highest score of each card, and whether one of its examples is a fraud."""
+    for i in range(len(place)):
+        highest[place[i]] = max(highest[place[i]], score[i])
+        compromised[place[i]] |= label[i] == 1

@@ -24,6 +24,7 @@ PER_LOG_ODD = (BINS - 2) / (2.0 * REACH)
 EDGES = 1.0 / (1.0 + np.exp(-LOG_ODDS))
 MIDDLES = 1.0 / (1.0 + np.exp(-(np.arange(BINS) - (BINS - 1) / 2) * (LOG_ODDS[1] - LOG_ODDS[0])))
 """The probability that stands for a bin: within 0.4 % of the odds of every score in it."""
+_HIGHEST_FIRST = MIDDLES[::-1].copy()
 
 UNIT = 2.0**32
 """Losses are summed as integers of 1 / UNIT, each rounded once."""
@@ -96,6 +97,19 @@ class ScoreBins:
         )
         self._carry()
 
+    def add_ranked(
+        self, group: int, scorer: int, ranked: tuple[Floats, Groups], losses: Floats, errors: Floats
+    ) -> None:
+        """Count one scorer's examples of a group as `add` does.
+
+        `ranked` is what `metrics.ranked` says of them; `losses` and `errors` are the log loss and
+        the squared error of each.
+        """
+        distinct, groups = ranked
+        _count_ranked(distinct, *groups, EDGES, self.counts[group, scorer])
+        self.sums[group, scorer, :, 1] += _in_units(losses), _in_units(errors)
+        self._carry()
+
     def merge(self, other: ScoreBins) -> None:
         """Count the other's examples too; both have the same shape."""
         self.counts += other.counts
@@ -113,7 +127,7 @@ class ScoreBins:
 
     def ranked(self, group: int, scorer: int) -> Groups:
         """Frauds and genuine examples per bin, highest first."""
-        genuine, frauds = self.counts[group, scorer, :, ::-1]
+        genuine, frauds = np.ascontiguousarray(self.counts[group, scorer, :, ::-1])
         return Groups(frauds, genuine)
 
     def mean_losses(self, group: int, scorer: int) -> Floats:
@@ -124,7 +138,7 @@ class ScoreBins:
 
     def calibration_error(self, group: int, scorer: int, bins: int = 10) -> float:
         """As `metrics.calibration_error`, of scores rounded to bins."""
-        return calibration_error_of(MIDDLES[::-1], self.ranked(group, scorer), bins)
+        return calibration_error_of(_HIGHEST_FIRST, self.ranked(group, scorer), bins)
 
     def calibration_curve(self, group: int, scorer: int, bins: int = 64) -> CalibrationCurve:
         """The curve over `bins` bins, a divisor of 4,096; those without examples are left out."""
@@ -177,3 +191,25 @@ def _count(  # type: ignore[no-untyped-def]
                     counts[group, scorer, fraud, place] += 1
                     sums[group, scorer, 0, 1] += loss
                     sums[group, scorer, 1, 1] += error
+
+
+@kernel("void(float64[::1], int64[::1], int64[::1], float64[::1], int64[:, ::1])")
+def _count_ranked(  # type: ignore[no-untyped-def]
+    distinct, frauds, genuine, edges, counts
+):
+    """Add groups of equal score, highest first, to their bins."""
+    place = BINS - 1
+    for i in range(len(distinct)):
+        while place > 0 and edges[place - 1] > distinct[i]:
+            place -= 1
+        counts[0, place] += genuine[i]
+        counts[1, place] += frauds[i]
+
+
+@kernel("int64(float64[::1])")
+def _in_units(losses: Floats) -> int:
+    """Their sum, each rounded to 1 / UNIT."""
+    total = 0
+    for loss in losses:
+        total += int(np.rint(loss * UNIT))
+    return total

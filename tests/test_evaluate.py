@@ -305,6 +305,18 @@ def test_bins_of_parts_merge_to_those_of_the_whole_in_any_order(
     np.testing.assert_array_equal(whole.sums, merged.sums)
 
 
+@given(st.integers(0, 500), st.integers(0, 100))
+def test_ranked_examples_are_counted_as_they_are_one_by_one(n: int, seed: int) -> None:
+    score, label = scored(500, seed)
+    score, label = np.concatenate([score, EDGES[:n], [0.0, 1.0]]), np.resize(label, 502 + n)
+    one_by_one, ranked = ScoreBins(1, 1), ScoreBins(1, 1)
+    one_by_one.add(np.zeros((len(score), 1), np.int64), score[:, None], label)
+    losses, errors = metrics.losses(score, label), metrics.errors(score, label)
+    ranked.add_ranked(0, 0, metrics.ranked(score, label), losses, errors)
+    np.testing.assert_array_equal(one_by_one.counts, ranked.counts)
+    np.testing.assert_array_equal(one_by_one.sums, ranked.sums)
+
+
 def test_the_calibration_curve_of_calibrated_scores_is_the_diagonal() -> None:
     random = np.random.default_rng(1)
     score = random.random(200_000)
