@@ -308,7 +308,8 @@ def test_bins_of_parts_merge_to_those_of_the_whole_in_any_order(
 @given(st.integers(0, 500), st.integers(0, 100))
 def test_ranked_examples_are_counted_as_they_are_one_by_one(n: int, seed: int) -> None:
     score, label = scored(500, seed)
-    score, label = np.concatenate([score, EDGES[:n], [0.0, 1.0]]), np.resize(label, 502 + n)
+    score = np.concatenate([score, EDGES[:n], [0.0, 1.0]])
+    label = np.asarray(np.resize(label, len(score)), np.int8)
     one_by_one, ranked = ScoreBins(1, 1), ScoreBins(1, 1)
     one_by_one.add(np.zeros((len(score), 1), np.int64), score[:, None], label)
     losses, errors = metrics.losses(score, label), metrics.errors(score, label)
