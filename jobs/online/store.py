@@ -1,0 +1,217 @@
+"""Keeps the latest line of each key in Redis, behind the back of what scores.
+
+    store = OnlineStore("redis://127.0.0.1:6379", pipeline)
+    store.offer(batch, scored)      # on the scoring thread: an append, microseconds
+    store.close(timeout=1.0)
+
+A thread of its own makes lines, keeps the newest of each key for as long as Redis is slow or away,
+and writes them in chunks. Nothing older overwrites, so what is offered twice does no harm.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.definition import Pipeline
+from jobs.online.layout import WRITE_NEWER, EntityLines, entities
+from jobs.pipeline import Scored
+from streams.batch import Batch, as_text
+from streams.errors import OutputError
+from streams.latest import Latest, Lines
+from streams.redis import Address, Connection
+
+PACE_SECONDS = 0.02
+"""Between two rounds of writing; of what comes meanwhile only a key's newest is written."""
+CHUNK = 32
+"""Lines a call: the interpreter is held for a few of them only, a tenth of a millisecond."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+"""Before another attempt after a failed one, doubling."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """One entity's lines on their way."""
+
+    lines: EntityLines
+    latest: Latest = field(default_factory=Latest)
+    columns: np.ndarray[tuple[int], np.dtype[np.int64]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.columns = np.array(self.lines.columns, np.int64)
+
+
+class OnlineStore:
+    """The store of one pipeline; one thread may offer, any may read the figures.
+
+    Raises ConfigError for an address that cannot be one, and where there is nothing to keep. A
+    server that is not there is no error: `trouble` says so until it is.
+    """
+
+    def __init__(self, url: str, pipeline: Pipeline) -> None:
+        self.address = Address.parse(url)
+        self._connection = Connection(self.address, OutputError)
+        self._kept = [_Kept(each) for each in entities(pipeline)]
+        self._queue: deque[tuple[Batch, Scored, float]] = deque()
+        self._stop = Event()
+        self._deadline = float("inf")
+        self._gathered = self._retry_at = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
+        self._in_flight = 0
+        self._since: float | None = None
+        self._crash: BaseException | None = None
+        self.trouble = ""
+        """What is wrong with the server, one line; empty while writes go through."""
+        self.written = 0
+        self.failures = 0
+        self.older = 0
+        """Lines that the server had a newer one for."""
+        self._thread = Thread(target=self._run, name="online", daemon=True)
+        self._thread.start()
+
+    def offer(self, batch: Batch, scored: Scored) -> None:
+        """Take note of what came out of a batch; neither may be changed afterwards.
+
+        Raises what ended the store's thread, if anything has: an error of the program.
+        """
+        if self._crash is not None:
+            raise self._crash
+        if len(scored):
+            self._queue.append((batch, scored, time.monotonic()))
+
+    @property
+    def up(self) -> bool:
+        """Whether the last write went through."""
+        return not self.trouble
+
+    @property
+    def waiting(self) -> int:
+        """Lines not written yet: at most twice the keys that changed, and a few thousand."""
+        return sum(len(each.latest) for each in self._kept) + self._in_flight
+
+    @property
+    def superseded(self) -> int:
+        """Lines not written since a newer one of the same key came before their turn."""
+        return sum(each.latest.superseded for each in self._kept)
+
+    @property
+    def lag(self) -> float:
+        """Seconds since everything offered was written; 0 when it is."""
+        since, first = self._since, next(iter(self._queue), None)
+        if since is None:
+            since = first[2] if first else None
+        return 0.0 if since is None else max(time.monotonic() - since, 0.0)
+
+    def close(self, timeout: float) -> int:
+        """Write what waits, for so many seconds at most; how many lines could not be written."""
+        self._deadline = time.monotonic() + timeout
+        self._stop.set()
+        self._thread.join(timeout + 2 * PACE_SECONDS)
+        return self.waiting + sum(len(scored) for _, scored, _ in self._queue)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(PACE_SECONDS):
+                self._round()
+            self._round()
+            while self.waiting and time.monotonic() < self._deadline:
+                time.sleep(PACE_SECONDS)
+                self._round()
+        except BaseException as error:  # noqa: BLE001 - the scoring thread raises it
+            self._crash = error
+        finally:
+            self._connection.close()
+
+    def _round(self) -> None:
+        self._gather()
+        if time.monotonic() >= self._retry_at:
+            for kept in self._kept:
+                if not self._write(kept):
+                    break
+        sinces = [kept.latest.since for kept in self._kept if len(kept.latest)]
+        self._since = min(sinces, default=None)
+
+    def _idle(self) -> None:
+        """Between and during calls: keep the queue short, and know when to end."""
+        now = time.monotonic()
+        if now > self._deadline:
+            raise OutputError(f"{self.address}: no answer before the end")
+        if now - self._gathered >= PACE_SECONDS:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Move what was offered to the lines that wait."""
+        self._gathered = time.monotonic()
+        taken = [self._queue.popleft() for _ in range(len(self._queue))]
+        if not taken:
+            return
+        pairs = [(batch, scored) for batch, scored, _ in taken]
+        idents = np.concatenate([batch.idents[scored.rows] for batch, scored in pairs])
+        features = np.concatenate([scored.features for _, scored in pairs])
+        columns = {
+            "time": np.concatenate([batch.time[scored.rows] for batch, scored in pairs]),
+            "tie": idents[:, 0, 1],
+            "since": np.repeat([at for *_, at in taken], [len(scored) for _, scored in pairs]),
+            "score": np.concatenate([scored.scores[:, 0] for _, scored in pairs]),
+            "review": np.concatenate([scored.review for _, scored in pairs]),
+            "version": np.concatenate([scored.version for _, scored in pairs]),
+        }
+        ids = _texts(pairs, 0)
+        for kept in self._kept:
+            place = 1 + kept.lines.place
+            kept.latest.add(
+                Lines(
+                    key=idents[:, place],
+                    features=features[:, kept.columns],
+                    texts=(_texts(pairs, place), ids),
+                    **columns,
+                )
+            )
+
+    def _write(self, kept: _Kept) -> bool:
+        """Write what waits of one entity; False, all of it waiting again, if the server fails."""
+        lines = kept.latest.take()
+        if lines is None:
+            return True
+        start = 0
+        keep = b"%d" % kept.lines.keep_ms
+        try:
+            while start < len(lines):
+                self._in_flight = len(lines) - start
+                chunk = lines[start : start + CHUNK]
+                values = [keep, *kept.lines.values(chunk)]
+                keys = kept.lines.keys(chunk)
+                newer = self._connection.call(WRITE_NEWER, keys, values, self._idle)
+                self.written += newer
+                self.older += len(chunk) - newer
+                start += CHUNK
+                self._well()
+                self._idle()
+        except OutputError as error:
+            self._failed(str(error))
+        finally:
+            kept.latest.give_back(lines[start:])
+            self._in_flight = 0
+        return start >= len(lines)
+
+    def _well(self) -> None:
+        self.trouble = ""
+        self._pause = FIRST_PAUSE_SECONDS
+
+    def _failed(self, trouble: str) -> None:
+        self.trouble = trouble
+        self.failures += 1
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+
+def _texts(pairs: list[tuple[Batch, Scored]], column: int) -> pa.Array:
+    """The texts of the scored rows of one column."""
+    return pa.concat_arrays(
+        [as_text(batch.texts[column]).take(pa.array(scored.rows)) for batch, scored in pairs]
+    )
