@@ -120,7 +120,7 @@ def resident_mb(kind: str = "VmRSS") -> float:
     """Memory of this process that is resident, in MB."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(kind + ":"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     raise OSError("/proc/self/status does not tell; run this on Linux")
 
 

@@ -39,14 +39,12 @@ from streams.errors import DeadLetter, StateError
 from streams.journal import Entry, Journal
 from streams.order import Sorter
 from streams.ownership import own
-from streams.rows import release_if_large
 from streams.schema import MISSING, duration_us
 from streams.sinks import DeadLettersNdjson, PredictionsParquet
 
 SNAPSHOT_SECONDS = 5.0
-RELEASE_ROWS = 1 << 16
-LARGE_BYTES = 32 << 20
-"""Mapped pages are let go when more than this are resident: the disk's cache keeps them."""
+RELEASE_ROWS = 4096
+"""Mapped pages are let go after so many rows: a label maps twice 64 KB around its event."""
 _REAL = pa.float64()
 _DECISIONS = pa.array(["approve", "review"])
 Order = Literal["arrival", "strict"]
@@ -170,15 +168,17 @@ class LocalRun:
         gc.collect()
         gc.freeze()
         committed = time.monotonic()
-        released = 0
+        touched = 0
         for batch, letters in self.source:
-            yield self._step(self._ordered(batch, letters))
+            step = self._step(self._ordered(batch, letters))
+            touched += len(step.batch)
+            yield step
             now = time.monotonic()
             if now - committed >= self._snapshot_seconds and not self._state.busy:
                 self.commit()
                 committed = time.monotonic()
-            if self.flow.index.next_row - released >= RELEASE_ROWS:
-                released = self.flow.index.next_row
+            if touched >= RELEASE_ROWS:
+                touched = 0
                 self._release()
         held = self._sorter.flush() if self._sorter else None
         if held is not None:
@@ -265,10 +265,9 @@ class LocalRun:
 
     def _release(self) -> None:
         """Give back memory, and disk that no snapshot still kept can ask for."""
-        logs = (self.flow.ids, self.flow.log)
-        for rows in logs:
+        for rows in (self.flow.ids, self.flow.log):
             rows.forget(self._kept[0][1])
-        release_if_large(LARGE_BYTES, *logs)
+            rows.release()
 
     def commit(self, *, wait: bool = False) -> None:
         """Make sinks, state and input position durable as one unit."""

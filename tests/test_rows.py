@@ -12,7 +12,7 @@ import pytest
 
 from streams.errors import OutputError, StateError
 from streams.jit import kernel
-from streams.rows import MappedRows, release_if_large, resident_bytes
+from streams.rows import MappedRows
 
 
 @kernel("void(int64[:, ::1], int64, int64)")
@@ -28,6 +28,19 @@ def filled(path: Path, count: int) -> MappedRows:
     rows.reserve(count)
     fill(rows.view, 0, count)
     return rows
+
+
+def mapped_bytes(path: Path) -> int:
+    """How much of a file is mapped by this process at present."""
+    found = 0
+    mine = False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            mine = words[-1] == str(path)
+        elif mine and words[0] == "Rss:":
+            found += 1024 * int(words[1])
+    return found
 
 
 def test_a_kernel_writes_through_the_view_and_another_opening_reads_it(tmp_path: Path) -> None:
@@ -71,11 +84,28 @@ def test_what_is_cut_off_comes_back_as_zeros(tmp_path: Path) -> None:
 
 def test_released_memory_leaves_the_process_and_the_rows_stay(tmp_path: Path) -> None:
     rows = filled(tmp_path / "rows", 4_000_000)
-    held = resident_bytes()
-    assert not release_if_large(held + (1 << 30), rows)
-    assert release_if_large(held // 2, rows)
-    assert resident_bytes() < held - 60_000_000
+    assert mapped_bytes(tmp_path / "rows") >= 64_000_000
+    rows.release()
+    assert mapped_bytes(tmp_path / "rows") == 0
     assert rows.view[3_999_999, 0] == 3_999_999
+
+
+def test_a_row_read_alone_maps_little_of_what_surrounds_it(tmp_path: Path) -> None:
+    rows = filled(tmp_path / "rows", 4_000_000)
+    rows.release()
+    assert rows.view[::400_000, 0].tolist() == list(range(0, 4_000_000, 400_000))
+    assert mapped_bytes(tmp_path / "rows") <= 10 * (1 << 16)
+
+
+def test_reserving_more_leaves_written_rows_as_they_are(tmp_path: Path) -> None:
+    rows = MappedRows(tmp_path / "rows", 3)
+    for count in range(1, 20_000, 7):
+        rows.reserve(count)
+        rows.view[count - 1] = count
+        if count % 1000 == 1:
+            rows.close()
+            rows = MappedRows(tmp_path / "rows", 3)
+    assert np.array_equal(rows.view[:19_997:7, 1], np.arange(1, 20_000, 7))
 
 
 def test_forgotten_rows_give_their_disk_back_and_the_others_keep_their_numbers(
@@ -108,6 +138,7 @@ def test_a_full_disk_is_an_error_and_the_rows_before_it_are_good(small_disk: Pat
     rows = filled(small_disk / "rows", 10_000)
     with pytest.raises(OutputError, match=r"bytes more on disk .* free that much"):
         rows.reserve(1_000_000)
+    rows.reserve(len(rows))
     fill(rows.view, 0, len(rows))
     assert rows.view[len(rows) - 1, 0] == len(rows) - 1
 
