@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 from urllib.parse import urlsplit
 
 from jobs.given import in_environment, in_file, in_flags, secret_in, taken, variable
@@ -33,6 +33,10 @@ from jobs.setting import (
     whole,
 )
 from streams.errors import ConfigError
+
+if TYPE_CHECKING:
+    from streams.broker import Broker
+    from streams.kafka import Security
 
 Order = Literal["arrival", "strict"]
 Delivery = Literal["at-least-once", "exactly-once"]
@@ -133,10 +137,25 @@ class Settings:
         """
         return self.prefix + name
 
-    @property
-    def tls(self) -> bool:
-        """Whether the brokers are spoken to by TLS."""
-        return self.kafka_tls or self.kafka_ca is not None or self.kafka_cert is not None
+    def security(self) -> Security:
+        """How the brokers are spoken to."""
+        from streams.kafka import Security  # noqa: PLC0415 - an optional extra
+
+        return Security(
+            tls=self.kafka_tls,
+            ca=self.kafka_ca,
+            certificate=self.kafka_cert,
+            key=self.kafka_key,
+            user=self.kafka_user,
+            mechanism=self.kafka_mechanism,
+            password=self.kafka_password.reveal() if self.kafka_password else "",
+        )
+
+    def broker(self) -> Broker:
+        """The cluster; nothing is asked of it yet. ConfigError where no client is installed."""
+        from streams.kafka import Kafka  # noqa: PLC0415 - an optional extra
+
+        return Kafka(self.brokers, self.security())
 
     def _check(self) -> None:
         """Refuse what does not go together, and files that are not there."""

@@ -11,8 +11,10 @@ import click
 
 from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
+from jobs.commands.features import features
 from jobs.commands.inspect import check, state, why
 from jobs.commands.pipelines import describe, init
+from jobs.commands.publish import publish
 from jobs.commands.replay import replay
 from jobs.commands.score import score
 from jobs.commands.simulate import simulate
@@ -55,5 +57,7 @@ def headrace() -> None:
     """
 
 
-for command in (demo, replay, evaluate, why, state, check, simulate, score, describe, init):
+for command in (
+    demo, replay, evaluate, why, state, check, simulate, score, describe, init, publish,
+):  # fmt: skip
     headrace.add_command(command)

@@ -62,5 +62,5 @@ def _metavar(name: str) -> str:
     >>> _metavar("commit_ms"), _metavar("order")
     ('MS', 'arrival|strict')
     """
-    words = KINDS[name].wanted.split(" or ")
-    return "|".join(words) if len(words) > 1 else name.rpartition("_")[2].upper()
+    words = KINDS[name].wanted.replace(" or ", "|")
+    return words if "|" in words and " " not in words else name.rpartition("_")[2].upper()

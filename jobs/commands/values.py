@@ -1,7 +1,8 @@
-"""What options take besides text and numbers: durations, moments, and which column is which."""
+"""What options take besides text and numbers: durations, moments, speeds, which column is which."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -53,4 +54,22 @@ class Columns(click.ParamType):
         return {field.strip(): column.strip() for field, _, column in pairs}
 
 
-DURATION, MOMENT, COLUMNS = Duration(), Moment(), Columns()
+class Speed(click.ParamType):
+    """`10000x` or `10000`, a factor, or `max`, which becomes infinity."""
+
+    name = "speed"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        text = str(value).removesuffix("x")
+        try:
+            speed = math.inf if text == "max" else float(text)
+        except ValueError:
+            speed = math.nan
+        if not speed > 0:
+            self.fail(f"wanted a factor such as 10000x, or max; got {value!r}", param, ctx)
+        return speed
+
+
+DURATION, MOMENT, COLUMNS, SPEED = Duration(), Moment(), Columns(), Speed()
