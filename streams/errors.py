@@ -62,6 +62,7 @@ class Reason(StrEnum):
     WRONG_SCALE = "wrong scale"
     CONFLICTING_ID = "conflicting id"
     CONFLICTING_LABEL = "conflicting label"
+    BAD_VERSION = "bad model version"
 
 
 @dataclass(frozen=True, slots=True)

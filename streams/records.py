@@ -61,14 +61,18 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A prediction joined with its label: what the learner learns from."""
+    """A prediction joined with its label: what the learner learnt from, in its order."""
 
-    id: str
+    number: int
+    """Of the prediction."""
     time: int
     """The event's time."""
     known: int
     """When its label became known, or its maturity passed."""
-    value: bool
+    value: int
+    """1 or 0."""
+    cause: str
+    """How it became known: `label`, `maturity`, `late_label` or `reversal`."""
     score: float
     model_version: int
     features: tuple[float | None, ...]

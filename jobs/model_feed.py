@@ -1,0 +1,115 @@
+"""Versions from the topic `models`: assembled, verified, kept, and the newest of them offered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from models.base import Version
+from models.manifest import Manifest, Seal
+from models.registry import Registry
+from streams.broker import Consumer
+from streams.errors import DeadLetter, Reason, StateError
+
+MANIFEST = "manifest"
+_LIMIT = 64
+
+
+class ModelFeed:
+    """The versions of one pipeline, given by its definition; `consumer` reads `models` alone.
+
+    A key is version/chunk or version/manifest, the manifest last. `offered` is the newest verified
+    version, kept in the registry before it is offered; `letters` are what was refused since they
+    were last taken. One thread polls, another may read.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        registry: Registry,
+        seal: Seal,
+        definition: str,
+        names: tuple[str, ...],
+    ) -> None:
+        self._consumer, self._registry, self._seal = consumer, registry, seal
+        self._definition, self._names = definition, names
+        self._chunks: dict[int, dict[int, bytes]] = {}
+        self._letters: list[DeadLetter] = []
+        self.offered: tuple[Manifest, Version] | None = None
+        self.seek([first for first, _ in consumer.bounds()])
+
+    def seek(self, positions: Sequence[int]) -> None:
+        """Read from these offsets on; what is no longer there is passed over."""
+        firsts = [first for first, _ in self._consumer.bounds()]
+        self.positions = [max(pair) for pair in zip(firsts, positions, strict=True)]
+        self._consumer.seek(self.positions)
+
+    def poll(self, timeout: float) -> int:
+        """Read on; how many records there were."""
+        count = 0
+        for run in self._consumer.poll(_LIMIT, timeout):
+            topic, partition = self._consumer.inputs[run.input]
+            for offset, stamp, key, value in zip(
+                run.offsets, run.stamps, run.keys, run.values, strict=True
+            ):
+                where = f"{topic}/{partition}/{offset}"
+                try:
+                    self._take((key or b"").decode(errors="replace"), value, where)
+                except StateError as error:
+                    self._letters.append(
+                        DeadLetter(
+                            Reason.BAD_VERSION,
+                            str(error),
+                            topic,
+                            partition,
+                            offset,
+                            stamp,
+                            value or b"",
+                        )
+                    )
+            count += len(run)
+            self.positions[run.input] = run.offsets[-1] + 1
+        return count
+
+    def letters(self) -> list[DeadLetter]:
+        """What was refused since the last call."""
+        letters, self._letters = self._letters, []
+        return letters
+
+    def _take(self, key: str, value: bytes | None, where: str) -> None:
+        number, _, part = key.partition("/")
+        if not number.isdecimal() or not (part == MANIFEST or part.isdecimal()):
+            raise StateError(
+                f"{where}: wanted a key version/chunk or version/manifest, got {key!r}"
+            )
+        sequence = int(number)
+        if value is None:
+            if part == MANIFEST:
+                self._chunks.pop(sequence, None)
+            else:
+                self._chunks.get(sequence, {}).pop(int(part), None)
+        elif part == MANIFEST:
+            self._finish(sequence, value, where)
+        else:
+            self._chunks.setdefault(sequence, {})[int(part)] = value
+
+    def _finish(self, sequence: int, raw: bytes, where: str) -> None:
+        chunks = self._chunks.pop(sequence, None)
+        manifest = self._seal.manifest(raw, where)
+        if manifest.sequence != sequence:
+            raise StateError(f"{where}: is the manifest of version {manifest.sequence}, misplaced")
+        if manifest.pipeline != self._definition or manifest.names != self._names:
+            raise StateError(
+                f"{where}: of pipeline {manifest.pipeline}, wanted {self._definition}; "
+                "run the learner with this job's pipeline file, or give each its own prefix"
+            )
+        if chunks is None:
+            return  # its weights were dropped, as those of superseded versions are
+        weights = b"".join(chunks[place] for place in sorted(chunks))
+        version = self._seal.version(manifest, weights, where)
+        self._registry.keep(manifest, weights)
+        if self.offered is None or sequence > self.offered[0].sequence:
+            self.offered = manifest, version
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()

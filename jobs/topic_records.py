@@ -1,0 +1,131 @@
+"""Records of topics to batches, and what came of a batch to records of topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from jobs.pipeline import Scored
+from streams.batch import EVENT, LABEL, Batch, as_text
+from streams.broker import Headers, Input
+from streams.codec import Decoder, encode_predictions
+from streams.errors import DeadLetter
+from streams.merge import Taken
+from streams.schema import Event
+from streams.sinks import encode_dead_letter
+
+Int64s = npt.NDArray[np.int64]
+REASONS = 3
+"""How many reasons a prediction names."""
+
+
+class TopicDecoder:
+    """Decodes what was taken of topics of events and of labels; `kinds` says which input is which.
+
+    A record is received when the broker appended it: read again, it is judged by the same moment.
+    """
+
+    def __init__(self, event: Event, inputs: Sequence[Input], kinds: Sequence[int]) -> None:
+        self._inputs = inputs
+        self._kinds = np.array(kinds, np.uint8)
+        self._decoders = {kind: Decoder(event, kind) for kind in (EVENT, LABEL)}
+
+    def decode(self, taken: Taken) -> tuple[Batch, list[DeadLetter]]:
+        """The good records in order, their input's place as partition, and the others."""
+        kinds = self._kinds[taken.inputs]
+        parts: list[Batch] = []
+        letters: list[DeadLetter] = []
+        for kind, decoder in self._decoders.items():
+            places = np.flatnonzero(kinds == kind)
+            if not len(places) and (kind == EVENT or parts):
+                continue
+            if len(places) == len(taken):
+                values = [value or b"" for value in taken.values]
+            else:
+                values = [taken.values[place] or b"" for place in places.tolist()]
+            part, bad = decoder.decode(values, taken.stamps[places], offsets=places)
+            parts.append(part)
+            letters += bad
+        batch = Batch.concat(parts)
+        if len(parts) > 1:
+            batch = batch.take(np.argsort(batch.offset, kind="stable"))
+        places = batch.offset.copy()
+        batch.partition[:] = taken.inputs[places]
+        batch.offset[:] = taken.offsets[places]
+        return batch, [self._placed(taken, letter) for letter in letters]
+
+    def _placed(self, taken: Taken, letter: DeadLetter) -> DeadLetter:
+        place = letter.offset
+        topic, partition = self._inputs[int(taken.inputs[place])]
+        return replace(letter, topic=topic, partition=partition, offset=int(taken.offsets[place]))
+
+    def conflict(self, taken: Taken, letter: DeadLetter) -> DeadLetter:
+        """A letter about a row of a batch, with its topic, and if it was just taken its bytes."""
+        here = (taken.inputs == letter.partition) & (taken.offsets == letter.offset)
+        place = next(iter(np.flatnonzero(here).tolist()), None)
+        topic, partition = self._inputs[letter.partition]
+        raw = b"" if place is None else taken.values[place] or b""
+        return replace(letter, topic=topic, partition=partition, raw=raw)
+
+
+def prediction_records(
+    batch: Batch, scored: Scored, names: Sequence[str]
+) -> tuple[list[bytes], list[bytes]]:
+    """Keys and values: the key is the first entity key, or without entities the id."""
+    tops = scored.reasons(np.arange(len(scored)), REASONS)
+    ids = _texts(batch.texts[0], scored.rows)
+    keys = _texts(batch.texts[1], scored.rows) if len(batch.texts) > 1 else ids
+    values = encode_predictions(
+        ids,
+        batch.time[scored.rows],
+        np.ascontiguousarray(scored.scores[:, 0]),
+        np.where(scored.review, "review", "approve").tolist(),
+        [[names[place] for place in row if place >= 0] for row in tops.tolist()],
+        scored.version,
+        scored.features,
+        scored.number,
+    )
+    return [key.encode() for key in keys], values
+
+
+def letter_records(letters: Sequence[DeadLetter]) -> tuple[list[bytes], list[bytes]]:
+    """Keys, which are topic/partition/offset, and values."""
+    return (
+        [f"{each.topic}/{each.partition}/{each.offset}".encode() for each in letters],
+        [encode_dead_letter(each) for each in letters],
+    )
+
+
+def _texts(column: pa.Array, rows: Int64s) -> list[str]:
+    if len(rows) < len(column):
+        column = column.take(pa.array(rows))
+    texts: list[str] = as_text(column).to_pylist()
+    return texts
+
+
+Kept = dict[tuple[int, int], Headers]
+
+
+def keep_headers(taken: Taken, kept: Kept) -> None:
+    """Keep the headers of what was taken, by input and offset, until its prediction leaves."""
+    for place, headers in enumerate(taken.headers):
+        if headers:
+            kept[int(taken.inputs[place]), int(taken.offsets[place])] = headers
+
+
+def headers_for(batch: Batch, scored: Scored, kept: Kept) -> list[Headers | None] | None:
+    """The headers of each prediction, those of its event; None if there are none at all.
+
+    What was kept of the batch is forgotten.
+    """
+    if not kept:
+        return None
+    places = list(zip(batch.partition.tolist(), batch.offset.tolist(), strict=True))
+    found = [kept.get(places[row]) for row in scored.rows.tolist()]
+    for place in places:
+        kept.pop(place, None)
+    return found

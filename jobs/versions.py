@@ -1,0 +1,125 @@
+"""Which version scores: the newest that the learner published, or the one the journal names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+
+from jobs.config import Settings
+from jobs.model_feed import ModelFeed
+from jobs.monitoring.monitor import Monitor
+from jobs.scoring import Scoring
+from models.manifest import Seal, content_hash
+from models.registry import Registry
+from streams.broker import Broker, Input
+from streams.errors import DeadLetter, HeadraceError, StateError
+from streams.topics import MODELS
+
+FEED_SECONDS = 0.1
+KEPT = 8
+"""Versions whose weights stay in the folder whatever is asked for."""
+
+
+class Versions:
+    """Puts versions to use in `scoring`, from the topic `models` and the registry in `folder`.
+
+    With `threads` the topic is read, and a version verified and kept, by a thread of its own, so
+    that all `swap` does is to put another reference in place.
+    """
+
+    def __init__(
+        self, broker: Broker, settings: Settings, scoring: Scoring, folder: Path, *, threads: bool
+    ) -> None:
+        self._scoring = scoring
+        key = settings.signing_key.reveal().encode() if settings.signing_key else None
+        self._registry = Registry(folder, key)
+        topic = settings.topic(MODELS)
+        inputs = [Input(topic, p) for p in range(broker.partitions([topic])[topic])]
+        definition = scoring.pipeline.definition
+        self._feed = ModelFeed(
+            broker.consumer(inputs), self._registry, Seal(key), definition, scoring.names
+        )
+        self._prior = scoring.version, bytes.fromhex(content_hash(scoring.version))
+        self.in_force = 0, self._prior[1]
+        """Number and content hash of the version that scores."""
+        self._failed: HeadraceError | None = None
+        self._stop = Flag()
+        self._thread = Thread(target=self._run, name="models", daemon=True) if threads else None
+
+    @property
+    def positions(self) -> list[int]:
+        """How far the topic was read."""
+        return list(self._feed.positions)
+
+    def restore(self, version: int, positions: Sequence[int]) -> None:
+        """Go on with the version a snapshot was taken at, reading the topic from there."""
+        if positions:
+            self._feed.seek(positions)
+        if version:
+            manifest = self._registry.manifest(version)
+            self.serve(version, bytes.fromhex(manifest.content))
+
+    def serve(self, version: int, digest: bytes) -> None:
+        """Score with the version of this number and content from the registry, as once before."""
+        if self.in_force == (version, digest):
+            return
+        if version == 0:
+            loaded, content = self._prior
+        else:
+            loaded = self._registry.load(version)
+            content = bytes.fromhex(self._registry.manifest(version).content)
+        if content != digest:
+            raise StateError(
+                f"journal: version {version} scored as {digest.hex()}, what is kept of it is "
+                f"{content.hex()}; the pipeline or the code has changed: begin with a new state "
+                "folder"
+            )
+        self._scoring.serve(version, loaded)
+        self.in_force = version, digest
+
+    def swap(self, monitor: Monitor) -> None:
+        """Put the newest version to use, if there is a newer one."""
+        if self._thread is None:
+            self._feed.poll(0.0)
+        elif self._failed:
+            raise self._failed
+        elif self._thread.ident is None:
+            self._thread.start()
+        offered = self._feed.offered
+        if offered is None or offered[0].sequence <= self.in_force[0]:
+            return
+        began = time.perf_counter()
+        manifest, version = offered
+        self._scoring.serve(manifest.sequence, version)
+        self.in_force = manifest.sequence, bytes.fromhex(manifest.content)
+        gauge = monitor.model
+        gauge.version, gauge.since_us = manifest.sequence, monitor.now_us()
+        gauge.swaps += 1
+        pause = time.perf_counter() - began
+        gauge.longest_swap_seconds = max(gauge.longest_swap_seconds, pause)
+
+    def letters(self) -> list[DeadLetter]:
+        """What was refused since the last call."""
+        return self._feed.letters()
+
+    def retain_from(self, version: int) -> None:
+        """Drop the weights of versions before this one, and before the last few."""
+        needed = sum(number >= version for number in self._registry.sequences())
+        self._registry.retain(max(needed, KEPT))
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._feed.poll(FEED_SECONDS)
+        except HeadraceError as error:
+            self._failed = error
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        if self._thread and self._thread.is_alive():
+            self._thread.join()
+        self._feed.close()
