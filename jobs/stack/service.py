@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import ClassVar, Generic, NamedTuple, Self, TypeVar
 import msgspec
 
 from jobs.stack.ports import want_free
-from jobs.stack.process import Process
+from jobs.stack.process import POLL, Process
 from streams.atomic import write_whole
-from streams.errors import ConfigError
+from streams.errors import ConfigError, ServiceError
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
@@ -67,6 +68,10 @@ class Service(ABC, Generic[Settings]):
         """The ports that the process will listen on."""
 
     @abstractmethod
+    def want_installed(self) -> None:
+        """Raise ConfigError, with the command that helps, where a package it needs is absent."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Write what the processes need before they start; the folder is there."""
 
@@ -97,24 +102,37 @@ class Service(ABC, Generic[Settings]):
         """Start what does not run and return once the service answers; False if it was up.
 
         Raises ConfigError for a taken port, or if the service is up with other settings;
-        ServiceError, with the end of the log, if it does not come up.
+        ServiceError, with the end of the log, if it does not answer. What was started is killed if
+        this fails or is interrupted.
         """
-        absent = [process for process in self.processes if process.pid is None]
-        if len(absent) < len(self.processes):
-            self._want_same()
+        absent = self.startable()
         if not absent:
+            self._wait()
             return False
-        for process in absent:
-            for port in self.ports(process):
-                want_free(*port)
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.prepare()
         write_whole(self.folder / "settings.json", [msgspec.json.encode(self.settings)])
-        for process in absent:
-            command, env = self.command(process)
-            process.start(command, env)
-        self._wait(absent)
+        try:
+            for process in absent:
+                process.start(*self.command(process))
+            self._wait()
+        except BaseException:
+            for process in absent:
+                process.kill()
+            raise
         return True
+
+    def startable(self) -> list[Process]:
+        """The processes that `start` would start. Raises ConfigError as it would."""
+        absent = [process for process in self.processes if process.pid is None]
+        if len(absent) < len(self.processes):
+            self._want_same()
+        if absent:
+            self.want_installed()
+        for process in absent:
+            for port in self.ports(process):
+                want_free(*port)
+        return absent
 
     def stop(self) -> None:
         """Shut it down in good order, by force what does not end in time."""
@@ -136,13 +154,20 @@ class Service(ABC, Generic[Settings]):
         for process in self.processes:
             process.resume()
 
-    def _wait(self, started: Sequence[Process]) -> None:
-        try:
-            started[-1].wait_until(self.answers, self.start_s)
-        except BaseException:
-            for process in started:
-                process.kill()
-            raise
+    def _wait(self) -> None:
+        """Return when the service answers. Raises ServiceError if it ends or takes too long."""
+        deadline = time.monotonic() + self.start_s
+        while not self.answers():
+            for process in self.processes:
+                if process.pid is None:
+                    raise ServiceError(f"{process.name} ended while starting; {process.tail()}")
+            if time.monotonic() > deadline:
+                process = self.processes[-1]
+                raise ServiceError(
+                    f"{self.name} does not answer at {self.address} after {self.start_s:g} s; "
+                    f"{process.tail()}"
+                )
+            time.sleep(POLL)
 
     def _want_same(self) -> None:
         before = type(self).at(self.folder)
