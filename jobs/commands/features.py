@@ -43,11 +43,13 @@ def get(key: tuple[str, str], online: str, pipeline: str, as_json: bool) -> None
     """
     from rich.console import Console
 
-    from jobs.load_pipeline import load_pipeline
     from jobs.online import reading
 
-    name = load_pipeline(pipeline).name if pipeline.endswith(".py") else pipeline
-    found = reading.find(online, name, *key)
+    if pipeline.endswith(".py"):
+        from jobs.load_pipeline import load_pipeline
+
+        pipeline = load_pipeline(pipeline).name
+    found = reading.find(online, pipeline, *key)
     if as_json:
         click.echo(reading.as_json(found))
     else:

@@ -143,7 +143,7 @@ def _online(store: Online | None) -> Iterator[Family]:
         values.append(store.failures)
     columns: tuple[tuple[str, Kind, str], ...] = (
         ("up", "gauge", "1 while writes go through."),
-        ("waiting_keys", "gauge", "Keys whose newest line is not written."),
+        ("waiting_lines", "gauge", "Lines that are not written yet."),
         ("lag_seconds", "gauge", "How long the oldest of them has waited."),
         ("written_total", "counter", "Lines written."),
         ("superseded_total", "counter", "Lines that a newer one of their key made needless."),

@@ -111,7 +111,7 @@ class Online(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Keys whose newest line is not written yet."""
+        """Lines not written yet."""
 
     @property
     def lag(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,7 +16,6 @@ from rich.text import Text
 from jobs.online.layout import Line, key_name, read_line
 from streams.errors import InputError
 from streams.redis import Address, Connection
-from streams.timestamps import time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ def as_tables(found: Found) -> Group:
     line = found.line
     facts = Table(title=f"{found.entity} {found.key}", title_justify="left", box=None)
     facts.show_header = False
+    at = datetime.fromtimestamp(line.time // 1_000_000, UTC)
     said = {
-        "event": f"{line.id}, {time_text(line.time)}, {_span(found.age_seconds)} ago",
+        "event": f"{line.id}, {at:%Y-%m-%d %H:%M:%S} UTC, {_span(found.age_seconds)} ago",
         "score": f"{line.score:.6g}, {line.decision}, by version {line.model_version}",
         "kept": f"for {_span(found.keep_ms / 1000)} more" if found.keep_ms >= 0 else "for ever",
     }

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.definition import Pipeline
-from jobs.online.layout import WRITE_NEWER, EntityLines, entities
+from jobs.online.layout import WRITE_NEWER
+from jobs.online.lines import EntityLines, entities
 from jobs.pipeline import Scored
 from streams.batch import Batch, as_text
 from streams.errors import OutputError
