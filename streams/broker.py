@@ -6,6 +6,7 @@ keeps its semantics: offsets, transactions, redelivery. A host never sees a clie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -84,6 +85,10 @@ class Producer(Protocol):
     def waiting(self) -> int:
         """Records sent that the broker has not acknowledged."""
 
+    @property
+    def acknowledged(self) -> int:
+        """The largest n such that it has all of the first n records sent, as of the last `poll`."""
+
     def send(
         self,
         topic: str,
@@ -102,8 +107,14 @@ class Producer(Protocol):
     def begin(self) -> None:
         """Begin a transaction. Only of a producer that was opened with an id for them."""
 
-    def commit(self, consumer: Consumer, positions: Sequence[int]) -> None:
-        """Make what was sent since `begin` visible, and the positions with it, or neither."""
+    def commit(
+        self, consumer: Consumer, positions: Sequence[int], timeout: float = math.inf
+    ) -> bool:
+        """Make what was sent since `begin` visible, and the positions with it, or neither.
+
+        False if that was not done within `timeout` seconds: it still may be, so the only calls that
+        are left are the same again and `close`.
+        """
 
     def close(self) -> None:
         """Let go; an open transaction is aborted, what was not acknowledged is dropped."""
@@ -115,10 +126,14 @@ class Broker(Protocol):
     def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         """How many partitions each has; InputError naming those that do not exist."""
 
-    def consumer(self, inputs: Sequence[Input], group: str | None = None) -> Consumer:
+    def consumer(
+        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+    ) -> Consumer:
         """A consumer of these inputs that sees committed records only; with a group its one owner.
 
-        Without a group nothing can be committed. Raises StateError when the group has an owner.
+        Without a group nothing can be committed. Raises StateError when the group has an owner of
+        another name. One of the same name counts as dead, and its place is taken: so a name, such
+        as that of the state folder, is for the one who holds the folder's lock.
         """
 
     def producer(self, transactional: str | None = None) -> Producer:

@@ -35,7 +35,9 @@ class MemoryBroker(Process):
             )
         return {name: len(there[name]) for name in topics}
 
-    def consumer(self, inputs: Sequence[Input], group: str | None = None) -> Consumer:
+    def consumer(
+        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+    ) -> Consumer:
         self.insist("join")
         consumer = MemoryConsumer(self, tuple(inputs), group)
         self.open(consumer)
@@ -43,8 +45,8 @@ class MemoryBroker(Process):
         return consumer
 
     def producer(self, transactional: str | None = None) -> Producer:
-        self.insist("open")
+        self.insist("open producer")
         producer = MemoryProducer(self, transactional)
         self.open(producer)
-        self.ask("open answered")
+        self.ask("open producer answered")
         return producer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,10 +26,12 @@ class _Line:
     partition: int
     unsent: deque[Sent] = field(default_factory=deque)
     unacknowledged: int = 0
+    places: deque[int] = field(default_factory=deque)
+    """Of each that waits, how many records were sent before it."""
 
     @property
     def waiting(self) -> int:
-        return len(self.unsent) + self.unacknowledged
+        return len(self.places)
 
 
 class MemoryProducer:
@@ -39,6 +42,7 @@ class MemoryProducer:
         self._cluster = process.cluster
         self._lines: dict[tuple[str, int], _Line] = {}
         self._turn = 0
+        self._sent = 0
         self._session: Session | None = None
         self._begun = False
         if transactional is not None:
@@ -52,6 +56,11 @@ class MemoryProducer:
     @property
     def waiting(self) -> int:
         return sum(line.waiting for line in self._lines.values())
+
+    @property
+    def acknowledged(self) -> int:
+        places = [line.places[0] for line in self._lines.values() if line.places]
+        return min(places, default=self._sent)
 
     def send(
         self,
@@ -75,7 +84,10 @@ class MemoryProducer:
                 )
             place = self._turn % partitions if key is None else partition_of(key, partitions)
             self._turn += key is None
-            self._lines.setdefault((topic, place), _Line(topic, place)).unsent.append(sent)
+            line = self._lines.setdefault((topic, place), _Line(topic, place))
+            line.unsent.append(sent)
+            line.places.append(self._sent)
+            self._sent += 1
 
     def poll(self, timeout: float = 0.0) -> None:
         before = self.waiting
@@ -98,7 +110,9 @@ class MemoryProducer:
         self._alone()
         self._begun = True
 
-    def commit(self, consumer: Consumer, positions: Sequence[int]) -> None:
+    def commit(
+        self, consumer: Consumer, positions: Sequence[int], timeout: float = math.inf
+    ) -> bool:
         if not isinstance(consumer, MemoryConsumer) or not self._begun:
             raise ValueError("wanted a consumer of this broker, and `begin` before")
         self._push()
@@ -111,6 +125,7 @@ class MemoryProducer:
         self._alone().decide(COMMITTED)
         self._begun = False
         self._process.ask("commit answered")
+        return True
 
     def close(self) -> None:
         self._process.ask("close")
@@ -142,7 +157,10 @@ class MemoryProducer:
                     self._append(line, line.unsent.popleft())
                     line.unacknowledged += 1
             if line.unacknowledged:
-                line.unacknowledged -= self._process.ask("append answered", line.unacknowledged)
+                answered = self._process.ask("append answered", line.unacknowledged)
+                line.unacknowledged -= answered
+                for _ in range(answered):
+                    line.places.popleft()
 
     def _append(self, line: _Line, sent: Sent) -> None:
         key, value, headers = sent

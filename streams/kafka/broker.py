@@ -1,0 +1,43 @@
+"""A real Kafka behind the seam that hosts know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streams.broker import Input
+from streams.kafka.cluster import Cluster
+from streams.kafka.consumer import KafkaConsumer
+from streams.kafka.membership import Membership
+from streams.kafka.producer import KafkaProducer
+from streams.kafka.security import Security
+
+
+class Kafka:
+    """Fills `streams.broker.Broker` with the cluster at `bootstrap`, as host:port by commas.
+
+    Nothing is asked until something is opened. Then, if the cluster does not answer within 10 s,
+    InputError; if it does not let us in, ConfigError. `client` is how brokers' logs name us.
+    """
+
+    def __init__(
+        self, bootstrap: str, security: Security | None = None, client: str = "headrace"
+    ) -> None:
+        self._cluster = Cluster(bootstrap, security, client)
+
+    def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        return self._cluster.partitions(topics)
+
+    def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """The broker's id of each topic: another one than before means that it was made anew."""
+        return self._cluster.topic_ids(topics)
+
+    def consumer(
+        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+    ) -> KafkaConsumer:
+        self._cluster.reach()
+        membership = Membership(self._cluster, group, owner) if group else None
+        return KafkaConsumer(self._cluster, inputs, membership)
+
+    def producer(self, transactional: str | None = None) -> KafkaProducer:
+        self._cluster.reach()
+        return KafkaProducer(self._cluster, transactional)

@@ -1,0 +1,104 @@
+"""The cluster as a whole: whether it answers, and what topics there are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from streams.errors import InputError
+from streams.kafka.failures import DECISIVE, translated
+from streams.kafka.library import Error, Failure, admin, client, open_client
+from streams.kafka.security import Security
+from streams.kafka.settings import CONNECTION
+
+ANSWER_S = 10.0
+"""How long a broker may take to answer before it counts as unreachable."""
+SLICE_S = 0.5
+
+
+class Heard:
+    """What a client's connections last complained of."""
+
+    def __init__(self) -> None:
+        self.fatal: Any = None
+        """An error after which the client is of no use."""
+        self.connection: Any = None
+        """The last reason why a broker could not be spoken to."""
+
+    def __call__(self, error: Any) -> None:
+        if error.fatal() or error.code() == Error._FATAL:
+            self.fatal = self.fatal or error
+        elif error.code() != Error._ALL_BROKERS_DOWN:
+            self.connection = error
+
+
+class Cluster:
+    """A cluster by its addresses. Nothing is asked until something is wanted of it."""
+
+    def __init__(self, bootstrap: str, security: Security | None, name: str) -> None:
+        self.bootstrap = bootstrap
+        self.security = security or Security()
+        self.settings = {
+            "bootstrap.servers": bootstrap,
+            "client.id": name,
+            **self.security.librdkafka(),
+            **CONNECTION,
+        }
+        self._heard = Heard()
+        self._admin: Any = None
+
+    def reach(self) -> None:
+        """Raise InputError if the cluster does not answer, ConfigError if it lets us not in."""
+        _ = self.admin
+
+    @property
+    def admin(self) -> Any:
+        """An admin client of a cluster that has answered once.
+
+        Raises InputError if it does not answer, ConfigError if it does not let us in.
+        """
+        if self._admin is None:
+            opened = open_client(admin.AdminClient, self.settings, self._heard)
+            self._asked(opened, lambda seconds: opened.list_topics(timeout=seconds))
+            self._admin = opened
+        return self._admin
+
+    def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """How many partitions each topic has; InputError naming those that do not exist."""
+        asked = self.admin
+        known = self._asked(asked, lambda seconds: asked.list_topics(timeout=seconds)).topics
+        missing = [topic for topic in topics if topic not in known]
+        if missing:
+            raise InputError(
+                f"{self.bootstrap}: wanted topics {', '.join(topics)}, got none named "
+                f"{', '.join(missing)}; make them with `headrace topics create`"
+            )
+        return {topic: len(known[topic].partitions) for topic in topics}
+
+    def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """The broker's id of each topic: another one than before means that it was made anew."""
+        asked = self.admin
+        wanted = client.TopicCollection(list(topics))
+        futures = asked.describe_topics(wanted, request_timeout=ANSWER_S)
+        return {topic: str(self.result(future).topic_id) for topic, future in futures.items()}
+
+    def result(self, future: Any) -> Any:
+        """What an admin request came to; its failure as our error."""
+        try:
+            return future.result(ANSWER_S)
+        except Failure as failure:
+            raise translated(failure.args[0], f"{self.bootstrap}: wanted an answer") from failure
+
+    def _asked(self, asked: Any, request: Callable[[float], Any]) -> Any:
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return request(SLICE_S)
+            except Failure as failure:
+                asked.poll(0)
+                reason = self._heard.connection or failure.args[0]
+                if reason.code() in DECISIVE or time.monotonic() > deadline:
+                    raise translated(
+                        reason, f"{self.bootstrap}: wanted a Kafka broker that answers"
+                    ) from failure

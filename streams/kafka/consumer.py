@@ -1,0 +1,295 @@
+"""Records of some inputs, as columns, at the least cost a record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from streams.broker import NEVER, Input, Run
+from streams.errors import HeadraceError, InputError, StateError
+from streams.kafka.cluster import ANSWER_S, Cluster, Heard
+from streams.kafka.failures import HOPELESS, translated
+from streams.kafka.library import Error, Failure, Message, Partition, client, open_client
+from streams.kafka.membership import Membership
+from streams.kafka.settings import CONSUMER
+
+JOIN_S = 30.0
+NO_GROUP = "headrace-none"
+"""librdkafka wants a name even of who joins no group."""
+CLOSE_S = 1.5
+"""How long `close` waits for a commit to be acknowledged."""
+
+
+class KafkaConsumer:
+    """Fills `streams.broker.Consumer`.
+
+    With a membership it is a member of the group so that others are kept out, but what it reads
+    and from where it always says itself: whatever the coordinator assigns, and however often,
+    reading goes on at the position after the last record that was handed out.
+    """
+
+    def __init__(
+        self, cluster: Cluster, inputs: Sequence[Input], membership: Membership | None
+    ) -> None:
+        self.inputs = tuple(inputs)
+        self._cluster, self._membership = cluster, membership
+        self._group = membership.group if membership else NO_GROUP
+        self._place_of, self._key_of = _lookup(self.inputs)
+        self._next = [NEVER] * len(self.inputs)
+        self._high = [NEVER] * len(self.inputs)
+        self._at_end = [False] * len(self.inputs)
+        self._paused: tuple[int, ...] = ()
+        self._reading = False
+        self._joined = self._lost = False
+        self._sole = membership is None
+        self._wanted: list[int] | None = None
+        self._sent: list[int] | None = None
+        self._committing = self._commit_due = False
+        self._failed: HeadraceError | None = None
+        self._heard = Heard()
+        settings = {**cluster.settings, **CONSUMER, "on_commit": self._on_commit}
+        settings |= membership.settings if membership else {"group.id": self._group}
+        self._client = open_client(client.Consumer, settings, self._heard)
+        if membership:
+            self._join(membership)
+
+    def bounds(self) -> list[tuple[int, int]]:
+        found = []
+        for each in self._partitions():
+            what = f"{each.topic}/{each.partition}: wanted the offsets that it holds"
+            try:
+                answer = self._client.get_watermark_offsets(each, timeout=ANSWER_S, cached=False)
+            except Failure as failure:
+                raise translated(failure.args[0], what) from failure
+            if answer is None:
+                raise InputError(f"{what}, got no answer within {ANSWER_S:.0f} s; try again")
+            found.append(answer)
+        self._high = [high for _, high in found]
+        return found
+
+    def committed(self) -> list[int]:
+        what = f"{self._cluster.bootstrap}: wanted the positions of group {self._group}"
+        try:
+            answers = self._client.committed(self._partitions(), timeout=ANSWER_S)
+        except Failure as failure:
+            raise translated(failure.args[0], what) from failure
+        for answer in answers:
+            if answer.error is not None:
+                raise translated(answer.error, what)
+        return [answer.offset if answer.offset >= 0 else NEVER for answer in answers]
+
+    def seek(self, positions: Sequence[int]) -> None:
+        self._next = list(positions)
+        self._reading = True
+        self._at_end = [False] * len(self.inputs)
+        if self._joined or self._membership is None:
+            self._assign()
+
+    def poll(self, limit: int, timeout: float) -> list[Run]:
+        messages = self._client.consume(limit, 0)
+        if not messages and timeout > 0:
+            first = self._client.poll(timeout)
+            if first is not None:
+                messages = [first]
+                if limit > 1:
+                    messages += self._client.consume(limit - 1, 0)
+        runs = self._runs(messages) if messages else []
+        if self._commit_due:
+            self._send_commit()
+        if not self._sole:
+            self._settle()
+        self._raise_if_failed()
+        return runs
+
+    def ends(self) -> list[int]:
+        ends = []
+        for place, each in enumerate(self.inputs):
+            if not self._at_end[place]:
+                _, high = self._client.get_watermark_offsets(Partition(*each), cached=True)
+                self._high[place] = max(self._high[place], high)
+            ends.append(
+                self._next[place]
+                if self._at_end[place]
+                else max(self._next[place], self._high[place])
+            )
+        return ends
+
+    def pause(self, inputs: Sequence[int]) -> None:
+        wanted = tuple(sorted(inputs))
+        if wanted == self._paused:
+            return
+        resumed = set(self._paused) - set(wanted)
+        added = set(wanted) - set(self._paused)
+        self._paused = wanted
+        if resumed:
+            self._client.resume([Partition(*self.inputs[place]) for place in resumed])
+        if added:
+            self._client.pause([Partition(*self.inputs[place]) for place in added])
+
+    def commit(self, positions: Sequence[int]) -> None:
+        self._wanted = list(positions)
+        if not self._committing:
+            self._send_commit()
+
+    def transactional(self, positions: Sequence[int]) -> tuple[list[Any], Any]:
+        """What a producer needs to commit these positions within its transaction."""
+        return self._partitions(positions), self._client.consumer_group_metadata()
+
+    def close(self) -> None:
+        deadline = time.monotonic() + CLOSE_S
+        while self._wanted is not None and not self._heard.fatal and time.monotonic() < deadline:
+            if not self._committing:
+                self._send_commit()
+            self._client.poll(0.01)
+        self._client.close()
+        if self._membership and not self._heard.fatal:
+            self._membership.leave()
+
+    def _join(self, membership: Membership) -> None:
+        membership.want_free()
+        topics = sorted({topic for topic, _ in self.inputs})
+        self._client.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        deadline = time.monotonic() + JOIN_S
+        while not self._sole:
+            self.poll(1, 0.05)
+            if time.monotonic() > deadline:
+                raise StateError(
+                    f"{self._cluster.bootstrap}: wanted to join group {membership.group}, but its "
+                    f"coordinator let nobody in for {JOIN_S:.0f} s; see the broker's log"
+                )
+
+    def _settle(self) -> None:
+        """Find out whether the group is ours; until it is known, nothing is read."""
+        if self._membership and self._joined:
+            self._sole = self._membership.is_sole(lost=self._lost)
+            if self._sole:
+                self._lost = False
+                self._assign()
+
+    def _assign(self) -> None:
+        if self._sole and self._reading:
+            self._client.assign(self._partitions(self._next))
+            if self._paused:
+                self._client.pause([Partition(*self.inputs[place]) for place in self._paused])
+
+    def _on_assign(self, _: Any, given: list[Any]) -> None:
+        self._client.assign([])
+        self._joined, self._sole = True, False
+
+    def _on_revoke(self, _: Any, taken: list[Any]) -> None:
+        self._joined = False
+
+    def _on_lost(self, _: Any, taken: list[Any]) -> None:
+        self._joined, self._lost = False, True
+
+    def _send_commit(self) -> None:
+        self._commit_due = False
+        self._sent = self._wanted
+        places = [each for each in self._partitions(self._wanted or []) if each.offset >= 0]
+        if not places:
+            self._wanted = None
+            return
+        try:
+            self._client.commit(offsets=places, asynchronous=True)
+            self._committing = True
+        except Failure as failure:
+            self._note(failure.args[0], "committed")
+
+    def _on_commit(self, error: Any, partitions: list[Any]) -> None:
+        self._committing = False
+        errors = [error, *(each.error for each in partitions)]
+        failed = next((each for each in errors if each is not None), None)
+        if failed is not None:
+            # Unless it is noted as hopeless, the next commit, or `close`, tries it again.
+            self._note(failed, "committed")
+        elif self._wanted is self._sent:
+            self._wanted = None
+        else:
+            self._commit_due = True
+
+    def _note(self, error: Any, done: str, where: str = "") -> None:
+        """Keep an error to be raised, if it is none that librdkafka recovers from by itself."""
+        if error.code() in HOPELESS and self._failed is None:
+            what = where or f"{self._cluster.bootstrap}, group {self._group}"
+            self._failed = translated(error, f"{what}: wanted records read and positions {done}")
+
+    def _raise_if_failed(self) -> None:
+        if self._heard.fatal is not None and self._failed is None:
+            what = f"{self._cluster.bootstrap}, group {self._group}: wanted to go on reading"
+            self._failed = translated(self._heard.fatal, what)
+        if self._failed is not None:
+            raise self._failed
+
+    def _runs(self, messages: list[Any]) -> list[Run]:
+        errors = list(map(Message.error, messages))
+        ended: set[int] = set()
+        if any(errors):
+            messages, ended = self._heeded(messages, errors)
+        runs = []
+        for place, part in self._split(messages):
+            run = Run(
+                place,
+                list(map(Message.offset, part)),
+                [stamp * 1000 for _, stamp in map(Message.timestamp, part)],
+                list(map(Message.key, part)),
+                list(map(Message.value, part)),
+                list(map(Message.headers, part)),
+            )
+            self._next[place] = run.offsets[-1] + 1
+            self._at_end[place] = place in ended
+            runs.append(run)
+        return runs
+
+    def _split(self, messages: list[Any]) -> Iterator[tuple[int, list[Any]]]:
+        """Cut messages where the input changes."""
+        if len(self.inputs) == 1:
+            if messages:
+                yield 0, messages
+            return
+        places = list(map(self._place_of.__getitem__, map(self._key_of, messages)))
+        start = 0
+        for place, group in groupby(places):
+            stop = start + sum(1 for _ in group)
+            yield place, messages[start:stop]
+            start = stop
+
+    def _heeded(self, messages: list[Any], errors: list[Any]) -> tuple[list[Any], set[int]]:
+        """Set aside what are no records; also the inputs of whose end nothing follows here."""
+        ended: set[int] = set()
+        records = []
+        for message, error in zip(messages, errors, strict=True):
+            if error is None:
+                records.append(message)
+                ended.discard(self._place_of[self._key_of(message)])
+            elif error.code() == Error._PARTITION_EOF:
+                ended.add(self._place_of[self._key_of(message)])
+            else:
+                self._note(error, "kept", message.topic() or "")
+        for place in ended:
+            self._at_end[place] = True
+        return records, ended
+
+    def _partitions(self, positions: Sequence[int] | None = None) -> list[Any]:
+        if positions is None:
+            return [Partition(*each) for each in self.inputs]
+        return [
+            Partition(*each, position)
+            for each, position in zip(self.inputs, positions, strict=True)
+        ]
+
+
+def _lookup(inputs: Sequence[Input]) -> tuple[dict[Any, int], Callable[[Any], Any]]:
+    """How to tell a message's input: its place by a key, and the cheapest key there is."""
+    topics = {each.topic for each in inputs}
+    if len(topics) == len(inputs):
+        return {each.topic: place for place, each in enumerate(inputs)}, Message.topic
+    if len(topics) == 1:
+        return {each.partition: place for place, each in enumerate(inputs)}, Message.partition
+    return (
+        {tuple(each): place for place, each in enumerate(inputs)},
+        lambda message: (message.topic(), message.partition()),
+    )

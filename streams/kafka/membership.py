@@ -1,0 +1,130 @@
+"""One owner a group: who is in it, and who goes when there are two.
+
+An owner is a *static* member of its group, named after its state folder. So the coordinator knows
+that the group is owned; a successor with the same name takes a dead process's place at once, which
+is sound because only one process can hold the folder's lock; and commits of whoever was displaced
+are refused. A member of another name is refused before it joins. Two that join at the same time
+find each other afterwards: the one that the coordinator shows as begun first stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from streams.errors import StateError
+from streams.kafka.cluster import Cluster
+from streams.kafka.settings import SESSION_MS
+
+PATIENCE_S = 5.0
+"""How long a running owner waits for an elder that has come back to go again."""
+LEAVE_MS = 1500
+_LAST = "~"
+
+
+class _Member(NamedTuple):
+    begun: str
+    """When its process began, as text that sorts by time; after all times if it does not say."""
+    instance: str
+    who: str
+
+
+class Membership:
+    """The wish of one owner to have a group for itself; without a name none is taken for it."""
+
+    def __init__(self, cluster: Cluster, group: str, owner: str) -> None:
+        self.group = group
+        owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        self._cluster = cluster
+        self._instance = f"headrace-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+        name = cluster.settings["client.id"]
+        begun = datetime.now(UTC).isoformat(timespec="microseconds")
+        self._client = f"{name} of {owner} since {begun}"
+        self._was_sole = False
+        self._contested_since: float | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a consumer is to be opened with."""
+        return {
+            "group.id": self.group,
+            "group.instance.id": self._instance,
+            "client.id": self._client,
+        }
+
+    def want_free(self) -> None:
+        """Raise StateError if a member of another name is in the group."""
+        for other in self._others(self._members()):
+            raise self._refused(other)
+
+    def is_sole(self, *, lost: bool) -> bool:
+        """Whether the group is ours, now that we have joined; False is to be asked again.
+
+        `lost`: whether the coordinator had given us up in between. Raises StateError, the group
+        left, if it is another's.
+        """
+        members = self._members()
+        others = self._others(members)
+        if not others:
+            self._was_sole, self._contested_since = True, None
+            return True
+        mine = min((each for each in members if each.instance == self._instance), default=None)
+        first = min(others)
+        if mine is None or lost or first < mine:
+            now = time.monotonic()
+            self._contested_since = self._contested_since or now
+            if lost or not self._was_sole or now > self._contested_since + PATIENCE_S:
+                self.leave()
+                raise self._refused(first)
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Leave the group, so that an owner of another name need not wait for the session to end.
+
+        librdkafka does not let a static member leave, so the other client is asked to.
+        """
+        try:
+            from kafka import KafkaAdminClient  # noqa: PLC0415 - an optional extra
+            from kafka.admin import MemberToRemove  # noqa: PLC0415
+            from kafka.errors import KafkaError  # noqa: PLC0415
+        except ImportError:
+            return
+        logging.getLogger("kafka").addHandler(logging.NullHandler())
+        with suppress(KafkaError):
+            asked = KafkaAdminClient(
+                bootstrap_servers=self._cluster.bootstrap.split(","),
+                request_timeout_ms=LEAVE_MS,
+                bootstrap_timeout_ms=LEAVE_MS,
+                **self._cluster.security.kafka_python(),
+            )
+            member = MemberToRemove(group_instance_id=self._instance)
+            asked.remove_group_members(self.group, [member])
+            asked.close()
+
+    def _members(self) -> list[_Member]:
+        futures = self._cluster.admin.describe_consumer_groups([self.group])
+        return [_member(each) for each in self._cluster.result(futures[self.group]).members]
+
+    def _others(self, members: list[_Member]) -> list[_Member]:
+        return [each for each in members if each.instance != self._instance]
+
+    def _refused(self, other: _Member) -> StateError:
+        return StateError(
+            f"group {self.group}: wanted it alone, but {other.who} owns it; stop that process or "
+            f"name another group (one that was killed counts as alive for {SESSION_MS // 1000} s)"
+        )
+
+
+def _member(described: Any) -> _Member:
+    client, host = described.client_id, described.host.lstrip("/")
+    _, since, begun = client.rpartition(" since ")
+    return _Member(
+        begun if since else _LAST, described.group_instance_id or "", f"{client!r} at {host}"
+    )

@@ -1,0 +1,75 @@
+"""How to speak to a broker that wants TLS, a login, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """TLS and SASL, by plain settings. The password shows in no repr and no log.
+
+    >>> Security(user="anna", password="secret")
+    Security(tls=False, ca=None, certificate=None, key=None, user='anna', mechanism='SCRAM-SHA-512')
+    """
+
+    tls: bool = False
+    """Speak TLS; implied by any of the three files."""
+    ca: Path | None = None
+    """PEM file of the authorities to trust, in place of the system's."""
+    certificate: Path | None = None
+    """PEM file of our own certificate, for brokers that ask for one."""
+    key: Path | None = None
+    """PEM file of its private key."""
+    user: str = ""
+    """Whom to log in as by SASL; empty is no login."""
+    mechanism: str = "SCRAM-SHA-512"
+    """SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN."""
+    password: str = field(default="", repr=False)
+
+    @property
+    def protocol(self) -> str:
+        """The name that Kafka has for it.
+
+        >>> Security(tls=True, user="anna").protocol
+        'SASL_SSL'
+        """
+        tls = self.tls or any((self.ca, self.certificate, self.key))
+        return ("SASL_" if self.user else "") + ("SSL" if tls else "PLAINTEXT")
+
+    def librdkafka(self) -> dict[str, str]:
+        """The settings of a librdkafka client."""
+        files = {
+            "ssl.ca.location": self.ca,
+            "ssl.certificate.location": self.certificate,
+            "ssl.key.location": self.key,
+        }
+        login = {
+            "sasl.mechanism": self.mechanism,
+            "sasl.username": self.user,
+            "sasl.password": self.password,
+        }
+        return {
+            "security.protocol": self.protocol,
+            **{name: str(path) for name, path in files.items() if path is not None},
+            **(login if self.user else {}),
+        }
+
+    def kafka_python(self) -> dict[str, str]:
+        """The arguments of a kafka-python client."""
+        files = {
+            "ssl_cafile": self.ca,
+            "ssl_certfile": self.certificate,
+            "ssl_keyfile": self.key,
+        }
+        login = {
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.password,
+        }
+        return {
+            "security_protocol": self.protocol,
+            **{name: str(path) for name, path in files.items() if path is not None},
+            **(login if self.user else {}),
+        }
