@@ -13,6 +13,7 @@ from streams.broker import NEVER, Consumer, Input, Run
 from streams.errors import InputError, OutputError, StateError
 from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.memory.cluster import ADRIFT_US, TRANSACTION_TIMEOUT_US, no_faults
+from streams.memory.consumer import SESSION_US
 
 IN, OUT = Input("in", 0), Input("out", 0)
 
@@ -83,14 +84,41 @@ def test_a_group_finds_what_it_committed_and_nothing_where_it_did_not(cluster: C
     assert MemoryBroker(cluster).consumer([IN, OUT], "g").committed() == [5, NEVER]
 
 
-def test_a_group_has_one_owner_until_that_leaves_or_dies(cluster: Cluster) -> None:
+def test_a_group_has_one_owner_until_that_leaves_or_is_given_up(cluster: Cluster) -> None:
     first = MemoryBroker(cluster)
-    first.consumer([IN], "g")
-    with pytest.raises(StateError, match="group g: wanted it alone"):
-        MemoryBroker(cluster).consumer([IN], "g")
+    first.consumer([IN], "g", "first")
+    with pytest.raises(StateError, match="but first owns it"):
+        MemoryBroker(cluster).consumer([IN], "g", "second")
     first.crash()
-    MemoryBroker(cluster).consumer([IN], "g").close()
-    MemoryBroker(cluster).consumer([IN], "g")
+    with pytest.raises(StateError, match="but first owns it"):
+        MemoryBroker(cluster).consumer([IN], "g", "second")
+    cluster.clock.sleep(SESSION_US / 1e6)
+    MemoryBroker(cluster).consumer([IN], "g", "second").close()
+    MemoryBroker(cluster).consumer([IN], "g", "third")
+
+
+def test_an_owner_of_the_same_name_takes_over_and_the_one_before_commits_nothing(
+    cluster: Cluster,
+) -> None:
+    before = MemoryBroker(cluster).consumer([IN], "g", "same")
+    after = MemoryBroker(cluster).consumer([IN], "g", "same")
+    with pytest.raises(StateError, match="taken it over"):
+        before.commit([1])
+    after.commit([2])
+    assert after.committed() == [2]
+
+
+def test_a_commit_that_is_not_answered_in_time_can_be_asked_for_again(cluster: Cluster) -> None:
+    broker = MemoryBroker(cluster)
+    source, producer = broker.consumer([IN], "g"), broker.producer("i")
+    producer.begin()
+    producer.send("out", [b"1"])
+    cluster.faults = Scripted(commit=[0, 0, 1], commit_answered=[0])
+    assert not producer.commit(source, [5], timeout=0.001)
+    assert not producer.commit(source, [5], timeout=0.0)
+    assert producer.commit(source, [5], timeout=0.0)
+    assert [record.value for record in cluster.read("out")] == [b"1"]
+    assert source.committed() == [5]
 
 
 def test_nothing_of_a_transaction_is_seen_before_its_commit_and_then_all_of_it(
@@ -124,6 +152,7 @@ def test_markers_take_offsets_and_no_reader_is_told_of_them_as_records(cluster: 
     assert run.offsets == [0, 2]
     assert reader.ends() == [3]
     assert reader.bounds() == [(0, 4)]
+    assert reader.ends() == [3]
 
 
 def test_a_later_producer_of_the_same_id_aborts_and_fences_the_former(cluster: Cluster) -> None:
@@ -167,14 +196,14 @@ def test_a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced(
 
 def test_positions_a_transaction_has_not_decided_are_waited_for(cluster: Cluster) -> None:
     dying = MemoryBroker(cluster)
-    source, producer = dying.consumer([IN], "g"), dying.producer("i")
+    source, producer = dying.consumer([IN], "g", "me"), dying.producer("i")
     cluster.faults = Scripted(commit=[None])
     producer.begin()
     producer.send("out", [b"lost"])
     with pytest.raises(Crash):
         producer.commit(source, [5])
     before = cluster.clock()
-    assert MemoryBroker(cluster).consumer([IN], "g").committed() == [NEVER]
+    assert MemoryBroker(cluster).consumer([IN], "g", "me").committed() == [NEVER]
     assert cluster.clock() - before >= TRANSACTION_TIMEOUT_US
 
 
@@ -211,11 +240,11 @@ def test_a_commit_on_its_way_from_the_dead_is_refused_once_another_has_joined(
     cluster: Cluster,
 ) -> None:
     dying = MemoryBroker(cluster)
-    consumer = dying.consumer([IN], "g")
+    consumer = dying.consumer([IN], "g", "me")
     cluster.faults = Scripted(commit=[0], adrift=[0, 0])
     consumer.commit([9])
     dying.crash()
-    assert MemoryBroker(cluster).consumer([IN], "g").committed() == [NEVER]
+    assert MemoryBroker(cluster).consumer([IN], "g", "me").committed() == [NEVER]
     cluster.settle()
     assert cluster.groups["g"].positions == {}
 
@@ -306,7 +335,7 @@ def _copy(broker: MemoryBroker) -> int:
     """Copy `in` to `out` until a crash or the end; the position reached for good."""
     try:
         producer = broker.producer("copy")
-        consumer = broker.consumer([IN], "copy")
+        consumer = broker.consumer([IN], "copy", "copy")
         at = max(consumer.committed()[0], 0)
         consumer.seek([at])
         while at < 12:

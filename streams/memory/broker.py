@@ -39,7 +39,7 @@ class MemoryBroker(Process):
         self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
     ) -> Consumer:
         self.insist("join")
-        consumer = MemoryConsumer(self, tuple(inputs), group)
+        consumer = MemoryConsumer(self, tuple(inputs), group, owner)
         self.open(consumer)
         self.ask("join answered")
         return consumer

@@ -69,7 +69,10 @@ class Group:
     """The positions of a group, and the one consumer that may commit them."""
 
     positions: dict[Input, int] = field(default_factory=dict)
-    owner: object | None = None
+    owner: str = ""
+    """The name that its member gave, if any."""
+    until_us: int = 0
+    """When that member no longer counts as alive."""
     generation: int = 0
     """How many have joined so far."""
 

@@ -12,6 +12,9 @@ from streams.memory.cluster import Cluster, Group
 from streams.memory.log import Log
 from streams.memory.process import Process
 
+FOREVER_US = 1 << 62
+SESSION_US = 45_000_000
+"""How long a dead member counts as alive."""
 UNSTABLE_SECONDS = 1.0
 """How long to wait before asking for positions again that a transaction has not decided."""
 
@@ -19,33 +22,38 @@ UNSTABLE_SECONDS = 1.0
 class MemoryConsumer:
     """See `streams.broker.Consumer`."""
 
-    def __init__(self, process: Process, inputs: tuple[Input, ...], group: str | None) -> None:
+    def __init__(
+        self, process: Process, inputs: tuple[Input, ...], group: str | None, owner: str
+    ) -> None:
         self.inputs = inputs
         self._process = process
         self._cluster = process.cluster
         self._logs = [_log(self._cluster, each) for each in inputs]
         self._positions = [0] * len(inputs)
-        self._ends = [0] * len(inputs)
+        self._high = [NEVER] * len(inputs)
+        self._at_end = [False] * len(inputs)
         self._paused: frozenset[int] = frozenset()
         self._turn = 0
         self._pending: Sequence[int] | None = None
-        self._group = None if group is None else self._join(group)
+        self._group = None if group is None else self._join(group, owner)
 
-    def _join(self, name: str) -> Group:
+    def _join(self, name: str, owner: str) -> Group:
         group = self._cluster.groups.setdefault(name, Group())
-        if group.owner is not None:
+        if self._cluster.clock() < group.until_us and (not owner or owner != group.owner):
             raise StateError(
-                f"group {name}: wanted it alone, but another instance owns it; stop that one or "
-                "set another group"
+                f"group {name}: wanted it alone, but {group.owner or 'another'} owns it; stop that "
+                "instance or set another group"
             )
-        group.owner = self
+        group.owner, group.until_us = owner, FOREVER_US
         group.generation += 1
         self._generation = group.generation
         return group
 
     def bounds(self) -> list[tuple[int, int]]:
         self._process.insist("bounds")
-        return [(log.first, log.stable) for log in self._live()]
+        found = [(log.first, log.stable) for log in self._live()]
+        self._high = [high for _, high in found]
+        return found
 
     def committed(self) -> list[int]:
         group = self._owned()
@@ -66,6 +74,7 @@ class MemoryConsumer:
     def seek(self, positions: Sequence[int]) -> None:
         self._process.ask("seek")
         self._positions = list(positions)
+        self._at_end = [False] * len(self.inputs)
 
     def poll(self, limit: int, timeout: float) -> list[Run]:
         self._send_commit()
@@ -95,8 +104,9 @@ class MemoryConsumer:
         answered = self._process.ask("fetch", len(records) + 1)
         if not answered:
             return None
-        self._ends[place] = log.end
-        del records[min(limit, answered - 1) :]
+        taken = min(limit, answered - 1)
+        self._high[place], self._at_end[place] = log.stable, taken >= len(records)
+        del records[taken:]
         if not records:
             return None
         self._positions[place] = records[-1].offset + 1
@@ -104,7 +114,12 @@ class MemoryConsumer:
         return Run(place, offsets, stamps, keys, values, headers)
 
     def ends(self) -> list[int]:
-        return list(self._ends)
+        return [
+            position if at_end else max(position, high)
+            for position, high, at_end in zip(
+                self._positions, self._high, self._at_end, strict=True
+            )
+        ]
 
     def pause(self, inputs: Sequence[int]) -> None:
         self._paused = frozenset(inputs)
@@ -120,7 +135,8 @@ class MemoryConsumer:
             self._process.wait()
             self._send_commit()
         self._process.insist("leave")
-        self._leave()
+        if self._group is not None and self._group.generation == self._generation:
+            self._group.until_us = 0
 
     def _send_commit(self) -> None:
         if self._pending is not None and self._process.ask("commit"):
@@ -139,7 +155,7 @@ class MemoryConsumer:
         return group, partial(group.positions.update, wanted)
 
     def abandon(self) -> None:
-        """The process has ended: the broker notices, and a commit may still arrive before."""
+        """The process has ended: the broker notices after a while, a commit may still arrive."""
         if self._pending is not None:
             group, commit = self.commits(self._pending)
             generation = self._generation
@@ -149,11 +165,8 @@ class MemoryConsumer:
                     commit()
 
             self._cluster.drift(deque([arrive]))
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._group is not None and self._group.owner is self:
-            self._group.owner = None
+        if self._group is not None and self._group.generation == self._generation:
+            self._group.until_us = self._cluster.clock() + SESSION_US
 
     def _owned(self) -> Group:
         if self._group is None:

@@ -15,6 +15,8 @@ from streams.memory.consumer import MemoryConsumer
 from streams.memory.log import ABORTED, COMMITTED, Log, Transaction
 from streams.memory.process import Process
 
+BEGUN, POSITIONED, DECIDED = range(3)
+"""How far the commit of a transaction has come."""
 Sent = tuple[bytes | None, bytes | None, Headers | None]
 
 
@@ -45,6 +47,7 @@ class MemoryProducer:
         self._sent = 0
         self._session: Session | None = None
         self._begun = False
+        self._step = BEGUN
         if transactional is not None:
             self._session = self._cluster.sessions.setdefault(transactional, Session())
             self._session.land()
@@ -108,24 +111,33 @@ class MemoryProducer:
         if self._begun:
             raise ValueError("the transaction before was not committed")
         self._alone()
-        self._begun = True
+        self._begun, self._step = True, BEGUN
 
     def commit(
         self, consumer: Consumer, positions: Sequence[int], timeout: float = math.inf
     ) -> bool:
         if not isinstance(consumer, MemoryConsumer) or not self._begun:
             raise ValueError("wanted a consumer of this broker, and `begin` before")
-        self._push()
-        while self.waiting:
+        deadline = self._cluster.clock() + timeout * 1e6
+        while not self._committed(consumer, positions):
+            if self._cluster.clock() >= deadline:
+                return False
             self._process.wait()
-            self._push()
-        self._process.insist("commit positions")
-        self._transaction().positions.append(consumer.commits(positions))
-        self._process.insist("commit")
-        self._alone().decide(COMMITTED)
         self._begun = False
-        self._process.ask("commit answered")
         return True
+
+    def _committed(self, consumer: MemoryConsumer, positions: Sequence[int]) -> bool:
+        """Go as far as it goes now; what was done before is not done again."""
+        self._push()
+        if self.waiting:
+            return False
+        if self._step == BEGUN and self._process.ask("commit positions"):
+            self._transaction().positions.append(consumer.commits(positions))
+            self._step = POSITIONED
+        if self._step == POSITIONED and self._process.ask("commit"):
+            self._alone().decide(COMMITTED)
+            self._step = DECIDED
+        return self._step == DECIDED and bool(self._process.ask("commit answered"))
 
     def close(self) -> None:
         self._process.ask("close")
