@@ -137,6 +137,19 @@ class Settings:
         """
         return self.prefix + name
 
+    def environment(self) -> dict[str, str]:
+        """These settings, secrets too, as a process that is started beside this one reads them.
+
+        >>> Settings(prefix="shop.").environment()["HEADRACE_PREFIX"]
+        'shop.'
+        """
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            variable(name): value.reveal() if isinstance(value, Secret) else _word(value)
+            for name, value in found.items()
+            if value not in (None, "") and not name.endswith("_file")
+        }
+
     def security(self) -> Security:
         """How the brokers are spoken to."""
         from streams.kafka import Security  # noqa: PLC0415 - an optional extra
@@ -185,6 +198,10 @@ def _both(one: str, first: object, other: str, second: object) -> None:
     if bool(first) != bool(second):
         there, lacks = (one, other) if first else (other, one)
         raise ConfigError(f"{there} is set, so wanted {lacks} too, got none; set both or neither")
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _shown(value: object) -> str:

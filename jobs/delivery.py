@@ -7,12 +7,15 @@ again after a restart, of input before the committed positions, is not sent agai
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from streams.broker import Consumer, Headers, Producer
 
 MOST_WAITING = 50_000
 """Records that the broker has not acknowledged; with more, nothing is read."""
+COMMIT_SECONDS = 0.5
+"""How long a turn waits for a transaction to be committed; the next turn goes on waiting."""
 
 
 class Delivery:
@@ -34,16 +37,19 @@ class Delivery:
         self._consumer, self._producer = consumer, producer
         self._committed = list(committed)
         self._reached = list(committed)
+        self._sent = 0
+        self._marks: deque[tuple[int, list[int]]] = deque()
+        """How much had been sent when these positions were reached, oldest first."""
         self._exactly_once = exactly_once
         self._commit_seconds = commit_seconds
         self._clock = clock
-        self._open = False
+        self._open = self._committing = False
         self._due = clock() + commit_seconds
 
     @property
     def full(self) -> bool:
-        """Whether so much waits for the broker that nothing should be read."""
-        return self._producer.waiting > MOST_WAITING
+        """Whether so much waits for the broker, or a commit does, that nothing may be made now."""
+        return self._committing or self._producer.waiting > MOST_WAITING
 
     @property
     def waiting(self) -> int:
@@ -65,42 +71,59 @@ class Delivery:
         if values:
             self._begin()
             self._producer.send(topic, values, keys, headers)
+            self._sent += len(values)
 
     def reached(self, positions: Sequence[int]) -> None:
         """Everything made of the input before these positions has been sent."""
         self._reached = [max(new, old) for new, old in zip(positions, self._reached, strict=True)]
+        if not self._exactly_once:
+            self._marks.append((self._sent, self._reached))
 
     def turn(self, timeout: float = 0.0) -> None:
         """Hear of acknowledgements, waiting up to `timeout` for one; commit when that is due."""
         self._producer.poll(timeout)
-        if self._clock() >= self._due and (self._exactly_once or not self._producer.waiting):
-            self._commit()
+        if self._committing or self._clock() >= self._due:
+            self._commit(COMMIT_SECONDS)
 
     def settle(self, timeout: float) -> bool:
-        """Commit everything now; False if the broker did not take it all within `timeout` seconds.
-
-        A transaction is committed however long that takes.
-        """
+        """Commit everything; False if the broker did not take it all within `timeout` seconds."""
         if not self._exactly_once and not self._producer.flush(timeout):
             return False
-        self._commit()
-        return True
+        return self._commit(timeout)
 
     def _begin(self) -> None:
         if self._exactly_once and not self._open:
             self._producer.begin()
             self._open = True
 
-    def _commit(self) -> None:
+    def _commit(self, timeout: float) -> bool:
+        done = self._transact(timeout) if self._exactly_once else self._acknowledge()
+        if done:
+            self._due = self._clock() + self._commit_seconds
+        return done
+
+    def _acknowledge(self) -> bool:
+        """Commit the positions whose output the broker has."""
+        acknowledged = self._producer.acknowledged
+        positions = self._committed
+        while self._marks and self._marks[0][0] <= acknowledged:
+            positions = self._marks.popleft()[1]
+        if positions != self._committed:
+            self._consumer.commit(positions)
+            self._committed = positions
+        return True
+
+    def _transact(self, timeout: float) -> bool:
+        """Commit output and positions together; nothing is sent before that is done."""
         if self._reached != self._committed:
             self._begin()
         if self._open:
-            self._producer.commit(self._consumer, self._reached)
-            self._open = False
-        elif self._reached != self._committed:
-            self._consumer.commit(self._reached)
-        self._committed = list(self._reached)
-        self._due = self._clock() + self._commit_seconds
+            if not self._producer.commit(self._consumer, self._reached, timeout):
+                self._committing = True
+                return False
+            self._open = self._committing = False
+        self._committed = self._reached
+        return True
 
     def close(self) -> None:
         """Let go of producer and consumer; what was not committed will be made again."""

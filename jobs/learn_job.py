@@ -102,7 +102,7 @@ class LearnJob:
         name = f"{settings.group}-learn"
         producer = broker.producer(f"{settings.prefix}{name}" if exactly_once else None)
         self._stack.callback(producer.close)
-        self._consumer = broker.consumer(self.inputs, name)
+        self._consumer = broker.consumer(self.inputs, name, str(self.folder.resolve()))
         self._stack.callback(self._consumer.close)
         self._publishing = Publishing(broker, settings, pipeline.definition, clock)
         self._begin(self._consumer.bounds())
@@ -132,6 +132,25 @@ class LearnJob:
                 )
         self.learnt = meta.get("learnt", 0)
         self._consumer.seek(self._positions)
+
+    def began(self) -> str:
+        """How it begins, in a line."""
+        state = f"going on in {self.folder}" if self.learnt else f"new state in {self.folder}"
+        return (
+            f"pipeline {self.pipeline.name}, {self.settings.delivery}, {state}, "
+            f"version {self._publishing.last} published last"
+        )
+
+    def said(self) -> str:
+        """Where it stands, in a line."""
+        behind = sum(gauge.behind for gauge in self.monitor.inputs)
+        gauge = self.monitor.learning
+        judged = gauge.windows.get("champion") if gauge else None
+        quality = f", AUC {judged.auc:.3f} AP {judged.average_precision:.3f}" if judged else ""
+        return (
+            f"{self.learnt:,} examples learnt, {behind:,} records behind, version "
+            f"{self._publishing.last} published{quality}"
+        )
 
     def step(self, timeout: float) -> int:
         """One turn: how many examples were learnt; waits up to `timeout` for records."""

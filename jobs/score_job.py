@@ -123,7 +123,7 @@ class ScoreJob:
         exactly_once = settings.delivery == "exactly-once"
         producer = broker.producer(f"{settings.prefix}{settings.group}" if exactly_once else None)
         self._stack.callback(producer.close)
-        self._consumer = broker.consumer(self.inputs, settings.group)
+        self._consumer = broker.consumer(self.inputs, settings.group, str(self.folder.resolve()))
         self._stack.callback(self._consumer.close)
         self._versions = Versions(
             broker, settings, self.scoring, self.folder / "models", threads=threads
@@ -179,6 +179,25 @@ class ScoreJob:
     def resuming(self) -> int:
         """Batches of the journal that are still to be made again."""
         return len(self._promised)
+
+    def began(self) -> str:
+        """How it begins, in a line."""
+        state = f"going on in {self.folder}" if self.sequence else f"new state in {self.folder}"
+        again = f", {self.resuming} batches of the journal to make again" if self.resuming else ""
+        return (
+            f"pipeline {self.pipeline.name}, {len(self.inputs)} partitions, order "
+            f"{self.settings.order}, {self.settings.delivery}, {state}{again}, "
+            f"version {self._versions.in_force[0]}"
+        )
+
+    def said(self) -> str:
+        """Where it stands, in a line."""
+        behind = sum(gauge.behind for gauge in self.monitor.inputs)
+        counts = self.ledger()
+        return (
+            f"{counts['admitted']:,} predictions, {behind:,} records behind, version "
+            f"{self._versions.in_force[0]}, {sum(self.dead.values()):,} dead letters"
+        )
 
     def ledger(self) -> dict[str, int]:
         """The index's counts by name, and the rows that wait in the order buffer."""

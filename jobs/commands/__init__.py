@@ -16,6 +16,7 @@ from jobs.commands.inspect import check, state, why
 from jobs.commands.pipelines import describe, init
 from jobs.commands.publish import publish
 from jobs.commands.replay import replay
+from jobs.commands.run import learn, run
 from jobs.commands.score import score
 from jobs.commands.simulate import simulate
 from jobs.commands.stack import doctor, down, status, up
@@ -59,7 +60,7 @@ def headrace() -> None:
 
 
 for command in (
-    demo, replay, evaluate, why, state, check, simulate, score, describe, init, publish, features,
-    up, status, down, doctor,
+    demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
+    features, up, status, down, doctor,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -1,0 +1,91 @@
+"""`headrace run` and `headrace learn`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.commands.configured import configured
+
+if TYPE_CHECKING:
+    from jobs.config import Settings
+
+SCORING = ("group", "state", "pipeline", "order", "delivery", "commit_ms", "snapshot_seconds")
+SERVING = ("fsync", "metrics_port", "online")
+LEARNING = ("group", "state", "pipeline", "delivery", "commit_ms", "snapshot_seconds")
+
+
+@click.command()
+@click.option("--learn", "learns", is_flag=True, help="Run the learn job too, as a second process.")
+@configured(*SCORING, *SERVING)
+def run(settings: Settings, *, learns: bool) -> None:
+    """Score what comes to Kafka: transactions and labels in, predictions out.
+
+    Every transaction gets a prediction in the topic predictions, keyed by its customer; what cannot
+    be read goes to dead-letters, with the reason. Model versions are taken from the topic models as
+    the learn job publishes them; until the first, the prior scores. Ctrl-C or SIGTERM commits and
+    ends; a job that was killed goes on where it was.
+
+    \b
+    Examples
+      headrace up                                   Kafka and Redis on this machine
+      headrace run --learn                          score and learn
+      headrace run --order strict --delivery exactly-once
+      headrace run --online redis://127.0.0.1:6379  and keep the latest features in Redis
+    """
+    from contextlib import ExitStack
+    from dataclasses import replace
+
+    from jobs.companion import Companion
+    from jobs.load_pipeline import load_pipeline
+    from jobs.running import drive, log, start_log, stopping
+    from jobs.score_job import ScoreJob
+
+    start_log("score")
+    pipeline = load_pipeline(settings.pipeline)
+    with stopping() as stop, ExitStack() as stack:
+        online = None
+        if settings.online:
+            from jobs.online.store import OnlineStore
+
+            online = OnlineStore(settings.online, pipeline)
+            stack.callback(online.close, 2.0)
+        job = ScoreJob(pipeline, settings.broker(), settings, online=online)
+        log.info("%s", job.began())
+        port = settings.metrics_port
+        if not learns:
+            drive(job, stop, port)
+            return
+        of_learning = replace(settings, metrics_port=port and port + 1)
+        companion = stack.enter_context(Companion(of_learning.environment()))
+        drive(job, stop, port, companion.look_after)
+
+
+@click.command()
+@click.option("--with-parent", is_flag=True, hidden=True)
+@configured(*LEARNING, "metrics_port")
+def learn(settings: Settings, *, with_parent: bool) -> None:
+    """Learn from labels as they become known, and publish versions of the model.
+
+    Reads the topics outcomes and predictions, which the score job writes; publishes to models and
+    examples. It gives way to scoring where both want the processor. Killed and started again it
+    makes the same versions.
+
+    \b
+    Examples
+      headrace learn
+      headrace learn --metrics-port 9465
+    """
+    from jobs.learn_job import LearnJob
+    from jobs.load_pipeline import load_pipeline
+    from jobs.running import drive, end_with_parent, log, start_log, stopping, yield_to_others
+
+    start_log("learn")
+    if with_parent:
+        end_with_parent()
+    yield_to_others()
+    with stopping() as stop:
+        job = LearnJob(load_pipeline(settings.pipeline), settings.broker(), settings)
+        log.info("%s", job.began())
+        drive(job, stop, settings.metrics_port)

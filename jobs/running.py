@@ -1,0 +1,117 @@
+"""Driving a job until it is told to stop, with its figures on a port and in the log."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+from typing import Protocol
+
+from jobs.monitoring.monitor import Monitor
+from jobs.monitoring.serving import Serving
+
+log = logging.getLogger("headrace")
+WAIT_SECONDS = 0.1
+SAY_SECONDS = 10.0
+COLLECT_SECONDS = 1.0
+_PARENT_DEATH = 1
+
+
+class Job(Protocol):
+    """What is driven: a score or a learn job."""
+
+    monitor: Monitor
+
+    def step(self, timeout: float) -> int:
+        """One turn: how much was done; waits up to `timeout` seconds for something to do."""
+
+    def said(self) -> str:
+        """Where it stands, in a line."""
+
+    def close(self) -> None:
+        """Commit and let go."""
+
+
+class Stop:
+    """Whether an end was asked for, by SIGTERM or Ctrl-C. The second Ctrl-C ends at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self, number: int, _frame: FrameType | None) -> None:
+        """Ask for an end."""
+        self.asked = True
+        signal.signal(number, signal.default_int_handler)
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Listen for SIGTERM and Ctrl-C meanwhile. For the main thread."""
+    stop = Stop()
+    before = {each: signal.signal(each, stop.ask) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def start_log(name: str) -> None:
+    """Log to stderr: time of day, job, message."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {name}: %(message)s", "%H:%M:%S"))
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+
+
+def end_with_parent() -> None:
+    """Be told to end when the process that started this one is gone, however it went."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PARENT_DEATH, signal.SIGTERM)
+
+
+def yield_to_others() -> None:
+    """Give way to whoever else wants the processor."""
+    os.nice(10)
+
+
+def drive(job: Job, stop: Stop, port: int, beside: Callable[[], None] = lambda: None) -> None:
+    """Step until asked to stop, then close; `beside` is called now and then.
+
+    Memory that is there when it begins is set aside from garbage collection, and the rest is
+    collected when there is nothing to do, so that no event waits for it.
+    """
+    with ExitStack() as stack:
+        if port:
+            where = stack.enter_context(Serving(job.monitor, port)).port
+            log.info("http://127.0.0.1:%d has /metrics, /healthz and /readyz", where)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        said = collected = time.monotonic()
+        try:
+            while not stop.asked:
+                done = job.step(WAIT_SECONDS)
+                now = time.monotonic()
+                if now - collected >= COLLECT_SECONDS and (
+                    not done or now - collected >= SAY_SECONDS
+                ):
+                    gc.collect(1)
+                    collected = now
+                    beside()
+                if now - said >= SAY_SECONDS:
+                    log.info("%s", job.said())
+                    said = now
+        finally:
+            gc.enable()
+            gc.unfreeze()
+        job.close()
+        log.info("%s; committed, stopped", job.said())
