@@ -17,9 +17,10 @@ def process_families() -> list[Family]:
     """Memory, CPU time, open files and start of this process; without /proc, what is known."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     unit = 1 if sys.platform == "darwin" else 1024
-    peak, cpu = float(usage.ru_maxrss * unit), usage.ru_utime + usage.ru_stime
+    resident, cpu = _resident(), usage.ru_utime + usage.ru_stime
+    peak = max(float(usage.ru_maxrss * unit), resident or 0.0)  # the kernel's peak comes late
     return [
-        _gauge("process_resident_memory_bytes", "Resident memory.", _resident()),
+        _gauge("process_resident_memory_bytes", "Resident memory.", resident),
         _gauge("headrace_peak_memory_bytes", "The most memory that was resident so far.", peak),
         Family("process_cpu_seconds_total", "counter", "CPU time, all threads.", [({}, cpu)]),
         _gauge("process_open_fds", "Open files and sockets.", _open_files()),

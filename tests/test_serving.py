@@ -1,0 +1,236 @@
+"""The port of a job: metrics by the names that are documented, health, readiness."""
+
+import re
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.monitoring.exposition import CONTENT_TYPE, Family, exposition
+from jobs.monitoring.families import families
+from jobs.monitoring.histogram import LATENCY_EDGES, Histogram
+from jobs.monitoring.monitor import BEHIND_SECONDS, STALLED_SECONDS, Monitor
+from jobs.monitoring.serving import Serving
+from operators.evaluate import METRICS, Prequential
+from streams.errors import ConfigError
+
+DOCS = Path(__file__).parents[1] / "docs" / "monitoring.md"
+NOW_US = 1_800_000_000_000_000
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)+)\})? (\S+)')
+
+
+class Time:
+    """Two clocks that are set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+        self.now_us = NOW_US
+
+
+class Store:
+    """What an online store says of itself."""
+
+    up, waiting, lag, written, superseded, failures = False, 12, 3.5, 1000, 40, 2
+
+
+@pytest.fixture
+def now() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def monitor(now: Time) -> Monitor:
+    return Monitor(
+        "learn",
+        pipeline="fraud",
+        definition="9f3a",
+        inputs=[("transactions", 0), ("labels", 1)],
+        clock=lambda: now.seconds,
+        now_us=lambda: now.now_us,
+    )
+
+
+@pytest.fixture
+def serving(monitor: Monitor) -> Iterator[Serving]:
+    with Serving(monitor, port=0) as serving:
+        yield serving
+
+
+def asked(serving: Serving, path: str, method: str = "GET") -> tuple[int, str, str]:
+    """Status, content type and body."""
+    connection = HTTPConnection("127.0.0.1", serving.port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Content-Type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def scraped(monitor: Monitor) -> dict[str, float]:
+    """Every sample by its name and labels, read as strictly as the format is written."""
+    found: dict[str, float] = {}
+    for line in exposition(families(monitor)).decode().splitlines():
+        if not line.startswith("#"):
+            match = SAMPLE.fullmatch(line)
+            assert match, line
+            name = f"{match[1]}{{{match[2]}}}" if match[2] else match[1]
+            assert name not in found
+            found[name] = float(match[3])
+    return found
+
+
+def filled(monitor: Monitor) -> Monitor:
+    """A monitor in which something is said of everything."""
+    monitor.ledger = lambda: {"admitted": 5}
+    monitor.state_bytes = lambda: {"customer": 4096}
+    monitor.dead_letters["not JSON"] = 3
+    monitor.snapshots.at_us = NOW_US
+    monitor.model.since_us = NOW_US
+    monitor.online = Store()
+    assert monitor.learning
+    monitor.learning.examples = Counter(label=7)
+    judge = Prequential(("champion", "prior"), window_us=10, maturity_us=5)
+    columns = np.array([3, 4, 12]), np.array([9, 9, 17]), np.array([[0.9, 0.1]] * 3)
+    label, customer = np.array([1, 0, 0], np.int8), np.array([1, 2, 3])
+    monitor.learning.closed(judge.observe(*columns, label, customer))
+    return monitor
+
+
+def test_the_docs_list_every_metric_with_its_labels_and_no_other(monitor: Monitor) -> None:
+    rows = re.findall(r"\n\| `([a-z_]+)` \|([a-z, ]*)\|", DOCS.read_text(encoding="utf-8"))
+    documented = {name: tuple(re.findall(r"[a-z_]+", labels)) for name, labels in rows}
+    there = {
+        family.name: tuple(family.samples[0][0]) if family.samples else ("le",)
+        for family in families(filled(monitor))
+    }
+    assert documented == there
+
+
+def test_every_metric_the_docs_ask_a_question_of_exists(monitor: Monitor) -> None:
+    names = {family.name for family in families(monitor)}
+    mentioned = re.findall(r"\bheadrace_[a-z_]+", DOCS.read_text(encoding="utf-8"))
+    assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in mentioned} <= names
+
+
+def test_what_the_job_writes_down_is_what_is_scraped(monitor: Monitor, now: Time) -> None:
+    filled(monitor)
+    monitor.inputs[0].step(taken=40, behind=7, stamp_us=NOW_US - 2_500_000, now_us=NOW_US)
+    monitor.latency.add_since([NOW_US - 4000, NOW_US - 90_000], NOW_US)
+    monitor.model.version = 17
+    now.now_us += 1_000_000
+    found = scraped(monitor)
+    assert found['headrace_input_records_total{topic="transactions",partition="0"}'] == 40
+    assert found['headrace_input_lag_records{topic="transactions",partition="0"}'] == 7
+    assert found['headrace_input_lag_seconds{topic="transactions",partition="0"}'] == 3.5
+    assert found['headrace_input_lag_seconds{topic="labels",partition="1"}'] == 0
+    assert found['headrace_latency_seconds_bucket{le="0.005"}'] == 1
+    assert found['headrace_latency_seconds_bucket{le="+Inf"}'] == 2
+    assert found["headrace_latency_seconds_sum"] == 0.094
+    assert found["headrace_model_version"] == 17 and found["headrace_model_age_seconds"] == 1
+    assert found['headrace_dead_letters_total{reason="not JSON"}'] == 3
+    assert found['headrace_ledger{count="admitted"}'] == 5
+    assert found["headrace_online_up"] == 0 and found["headrace_online_lag_seconds"] == 3.5
+    assert found['headrace_examples_total{cause="label"}'] == 7
+    assert found['headrace_quality{scorer="champion",metric="auc"}'] == 0.5
+    assert {f'headrace_quality{{scorer="prior",metric="{name}"}}' for name in METRICS} <= {*found}
+
+
+def test_a_score_job_says_nothing_of_learning_or_a_store_it_has_not(now: Time) -> None:
+    job = Monitor("score", pipeline="fraud", definition="9f3a")
+    assert not [name for name in scraped(job) if "examples" in name or "online" in name]
+
+
+def test_the_process_is_measured(monitor: Monitor) -> None:
+    found = scraped(monitor)
+    assert 1e7 < found["process_resident_memory_bytes"] <= found["headrace_peak_memory_bytes"]
+    assert found["process_cpu_seconds_total"] > 0 and found["process_open_fds"] > 2
+    assert found["process_start_time_seconds"] > 1.6e9
+
+
+@given(st.text(max_size=20))
+def test_any_text_can_be_a_label(text: str) -> None:
+    text = text.replace("\r", "").encode(errors="ignore").decode()
+    line = exposition([Family("a", "gauge", "An a.", [({"b": text}, 1)])]).decode().split("\n")[2]
+    match = SAMPLE.fullmatch(line)
+    assert match
+    quoted = match[2].removeprefix('b="').removesuffix('"')
+    unescaped = {r"\\": "\\", r"\n": "\n", r"\"": '"'}
+    assert re.sub(r"\\.", lambda pair: unescaped[pair[0]], quoted) == text
+
+
+@given(st.lists(st.integers(-1000, 200_000_000), max_size=30))
+def test_a_histogram_counts_each_wait_in_the_bucket_it_ends_in(waits: list[int]) -> None:
+    histogram = Histogram()
+    histogram.add_since([NOW_US - wait for wait in waits], NOW_US)
+    for edge, count in histogram.cumulative():
+        assert count == sum(max(wait, 0) <= round(edge * 1e6, 3) for wait in waits)
+    assert histogram.seconds == pytest.approx(sum(max(wait, 0) for wait in waits) / 1e6)
+
+
+def test_buckets_are_narrow_from_a_tenth_of_a_millisecond_to_a_hundred_seconds() -> None:
+    edges = np.array(LATENCY_EDGES)
+    assert (edges[0], edges[-1]) == (0.0001, 100)
+    assert (edges[1:] / edges[:-1]).max() < 1.7 and (edges[1:] > edges[:-1]).all()
+
+
+def test_a_loop_that_does_not_turn_is_unhealthy(
+    serving: Serving, monitor: Monitor, now: Time
+) -> None:
+    now.seconds += 1000
+    assert asked(serving, "/healthz")[::2] == (200, "ok\n")
+    monitor.turned()
+    now.seconds += STALLED_SECONDS - 1
+    assert asked(serving, "/healthz")[0] == 200
+    now.seconds += 2
+    status, _, said = asked(serving, "/healthz")
+    assert status == 503 and said.startswith("loop: has not turned for 31 s")
+    monitor.turned()
+    assert asked(serving, "/healthz")[0] == 200
+
+
+def test_a_job_is_ready_once_nothing_is_waited_for_and_it_has_caught_up(
+    serving: Serving, monitor: Monitor, now: Time
+) -> None:
+    monitor.wait("broker", "no answer")
+    said = asked(serving, "/readyz")
+    assert said[0] == 503 and said[2] == "start: has not begun\nbroker: no answer\n"
+    monitor.done("start")
+    monitor.done("broker")
+    behind_us = NOW_US - int(BEHIND_SECONDS * 1e6)
+    monitor.inputs[1].step(taken=1, behind=9, stamp_us=behind_us, now_us=NOW_US)
+    assert asked(serving, "/readyz")[2] == "labels/1: 10 s and 9 records behind\n"
+    monitor.inputs[1].step(taken=9, behind=0, stamp_us=NOW_US, now_us=NOW_US)
+    assert asked(serving, "/readyz")[::2] == (200, "ready\n")
+    now.now_us += 3_600_000_000
+    monitor.inputs[1].step(taken=0, behind=1, stamp_us=0, now_us=now.now_us)
+    assert monitor.inputs[1].lag_seconds(NOW_US + 1) == pytest.approx(1e-6)
+
+
+def test_metrics_are_answered_in_the_format_of_their_content_type(serving: Serving) -> None:
+    status, kind, said = asked(serving, "/metrics?name=up")
+    assert (status, kind) == (200, CONTENT_TYPE)
+    assert said.endswith("\n") and "\n# TYPE headrace_latency_seconds histogram\n" in said
+    assert asked(serving, "/metrics", "HEAD") == (200, CONTENT_TYPE, "")
+    assert asked(serving, "/")[::2] == (404, "there are /metrics, /healthz and /readyz\n")
+    assert asked(serving, "/metrics", "POST")[0] == 501
+
+
+def test_a_client_that_says_nothing_keeps_no_other_waiting(serving: Serving) -> None:
+    with socket.create_connection(("127.0.0.1", serving.port)):
+        assert asked(serving, "/healthz")[0] == 200
+
+
+def test_a_taken_port_is_one_clear_error_and_a_closed_one_is_free(monitor: Monitor) -> None:
+    with (
+        Serving(monitor, port=0) as serving,
+        pytest.raises(ConfigError, match=rf"127\.0\.0\.1:{serving.port}: wanted this port"),
+    ):
+        Serving(monitor, serving.port)
+    Serving(monitor, serving.port).close()
