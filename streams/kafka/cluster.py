@@ -15,6 +15,14 @@ from streams.kafka.settings import CONNECTION
 ANSWER_S = 10.0
 """How long a broker may take to answer before it counts as unreachable."""
 SLICE_S = 0.5
+RETRY_S = 0.1
+COORDINATING = frozenset(
+    {
+        Error.NOT_COORDINATOR,
+        Error.COORDINATOR_NOT_AVAILABLE,
+        Error.COORDINATOR_LOAD_IN_PROGRESS,
+    }
+)
 
 
 class Heard:
@@ -81,14 +89,26 @@ class Cluster:
         asked = self.admin
         wanted = client.TopicCollection(list(topics))
         futures = asked.describe_topics(wanted, request_timeout=ANSWER_S)
-        return {topic: str(self.result(future).topic_id) for topic, future in futures.items()}
+        return {
+            topic: str(self.result(lambda answer=future: answer).topic_id)
+            for topic, future in futures.items()
+        }
 
-    def result(self, future: Any) -> Any:
-        """What an admin request came to; its failure as our error."""
-        try:
-            return future.result(ANSWER_S)
-        except Failure as failure:
-            raise translated(failure.args[0], f"{self.bootstrap}: wanted an answer") from failure
+    def result(self, request: Callable[[], Any]) -> Any:
+        """What an admin request came to; its failure as our error.
+
+        Asked again while the broker is still finding out who coordinates a group, as it does for
+        seconds after its first start.
+        """
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return request().result(ANSWER_S)
+            except Failure as failure:
+                error = failure.args[0]
+                if error.code() not in COORDINATING or time.monotonic() > deadline:
+                    raise translated(error, f"{self.bootstrap}: wanted an answer") from failure
+                time.sleep(RETRY_S)
 
     def _asked(self, asked: Any, request: Callable[[float], Any]) -> Any:
         deadline = time.monotonic() + ANSWER_S

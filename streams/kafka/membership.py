@@ -109,8 +109,11 @@ class Membership:
             asked.close()
 
     def _members(self) -> list[_Member]:
-        futures = self._cluster.admin.describe_consumer_groups([self.group])
-        return [_member(each) for each in self._cluster.result(futures[self.group]).members]
+        asked = self._cluster.admin
+        found = self._cluster.result(
+            lambda: asked.describe_consumer_groups([self.group])[self.group]
+        )
+        return [_member(each) for each in found.members]
 
     def _others(self, members: list[_Member]) -> list[_Member]:
         return [each for each in members if each.instance != self._instance]
