@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from streams.errors import InputError
@@ -90,7 +91,7 @@ class Cluster:
         wanted = client.TopicCollection(list(topics))
         futures = asked.describe_topics(wanted, request_timeout=ANSWER_S)
         return {
-            topic: str(self.result(lambda answer=future: answer).topic_id)
+            topic: str(self.result(partial(lambda answer: answer, future)).topic_id)
             for topic, future in futures.items()
         }
 
