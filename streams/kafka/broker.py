@@ -10,6 +10,7 @@ from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.membership import Membership
 from streams.kafka.producer import KafkaProducer
 from streams.kafka.security import Security
+from streams.kafka.transactions import TransactionalProducer
 
 
 class Kafka:
@@ -38,6 +39,8 @@ class Kafka:
         membership = Membership(self._cluster, group, owner) if group else None
         return KafkaConsumer(self._cluster, inputs, membership)
 
-    def producer(self, transactional: str | None = None) -> KafkaProducer:
+    def producer(self, transactional: str | None = None) -> KafkaProducer | TransactionalProducer:
         self._cluster.reach()
-        return KafkaProducer(self._cluster, transactional)
+        if transactional is None:
+            return KafkaProducer(self._cluster)
+        return TransactionalProducer(self._cluster, transactional)

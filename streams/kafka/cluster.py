@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from streams.errors import InputError
@@ -69,14 +68,13 @@ class Cluster:
         """
         if self._admin is None:
             opened = open_client(admin.AdminClient, self.settings, self._heard)
-            self._asked(opened, lambda seconds: opened.list_topics(timeout=seconds))
+            self._topics(opened)
             self._admin = opened
         return self._admin
 
     def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         """How many partitions each topic has; InputError naming those that do not exist."""
-        asked = self.admin
-        known = self._asked(asked, lambda seconds: asked.list_topics(timeout=seconds)).topics
+        known = self._topics(self.admin)
         missing = [topic for topic in topics if topic not in known]
         if missing:
             raise InputError(
@@ -87,13 +85,11 @@ class Cluster:
 
     def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
         """The broker's id of each topic: another one than before means that it was made anew."""
-        asked = self.admin
-        wanted = client.TopicCollection(list(topics))
-        futures = asked.describe_topics(wanted, request_timeout=ANSWER_S)
-        return {
-            topic: str(self.result(partial(lambda answer: answer, future)).topic_id)
-            for topic, future in futures.items()
-        }
+        return {topic: self._topic_id(topic) for topic in topics}
+
+    def _topic_id(self, topic: str) -> str:
+        wanted = client.TopicCollection([topic])
+        return str(self.result(lambda: self.admin.describe_topics(wanted)[topic]).topic_id)
 
     def result(self, request: Callable[[], Any]) -> Any:
         """What an admin request came to; its failure as our error.
@@ -111,11 +107,12 @@ class Cluster:
                     raise translated(error, f"{self.bootstrap}: wanted an answer") from failure
                 time.sleep(RETRY_S)
 
-    def _asked(self, asked: Any, request: Callable[[float], Any]) -> Any:
+    def _topics(self, asked: Any) -> Mapping[str, Any]:
         deadline = time.monotonic() + ANSWER_S
         while True:
             try:
-                return request(SLICE_S)
+                topics: Mapping[str, Any] = asked.list_topics(timeout=SLICE_S).topics
+                return topics
             except Failure as failure:
                 asked.poll(0)
                 reason = self._heard.connection or failure.args[0]

@@ -233,7 +233,7 @@ class KafkaConsumer:
         for place, part in self._split(messages):
             run = Run(
                 place,
-                list(map(Message.offset, part)),
+                _offsets(part),
                 [stamp * 1000 for _, stamp in map(Message.timestamp, part)],
                 list(map(Message.key, part)),
                 list(map(Message.value, part)),
@@ -280,6 +280,13 @@ class KafkaConsumer:
             Partition(*each, position)
             for each, position in zip(self.inputs, positions, strict=True)
         ]
+
+
+def _offsets(messages: list[Any]) -> list[int]:
+    first, last = messages[0].offset(), messages[-1].offset()
+    if last - first == len(messages) - 1:
+        return list(range(first, last + 1))
+    return list(map(Message.offset, messages))
 
 
 def _lookup(inputs: Sequence[Input]) -> tuple[dict[Any, int], Callable[[Any], Any]]:

@@ -41,6 +41,8 @@ _TABLE: dict[int, tuple[type[HeadraceError], str]] = {
     Error.GROUP_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
     Error.CLUSTER_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
     Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
+    # The only fatal error that a consumer's records are mixed with.
+    Error._FATAL: (StateError, _TAKEN),
     Error._FENCED: (StateError, _TAKEN),
     Error.FENCED_INSTANCE_ID: (StateError, _TAKEN),
     Error.PRODUCER_FENCED: (StateError, _TAKEN),
@@ -64,6 +66,7 @@ HOPELESS = frozenset(
         Error.TOPIC_AUTHORIZATION_FAILED,
         Error.GROUP_AUTHORIZATION_FAILED,
         Error.FENCED_INSTANCE_ID,
+        Error._FATAL,
         Error._FENCED,
     }
 )

@@ -1,0 +1,154 @@
+"""Records handed on exactly once: output and positions become visible together or not at all."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from streams.broker import Consumer, Headers
+from streams.errors import ConfigError, HeadraceError, OutputError
+from streams.kafka.cluster import Cluster, Heard
+from streams.kafka.consumer import KafkaConsumer
+from streams.kafka.failures import translated
+from streams.kafka.lane import SLICE_S, hand_over
+from streams.kafka.library import Failure, client, open_client
+from streams.kafka.settings import PRODUCER, QUEUE, TRANSACTION_MS
+
+FENCE_S = 30.0
+"""How long the coordinator may take to end what the producer before us left open."""
+ABORT_S = 1.5
+
+
+class TransactionalProducer:
+    """Fills `streams.broker.Producer` with transactions.
+
+    An outage of the broker only delays a commit, as long as it is over within TRANSACTION_MS. Any
+    other failure aborts the transaction, so that none of it is ever visible, and ends the
+    producer: all calls raise from then on, and the host begins again from what it committed.
+    """
+
+    def __init__(self, cluster: Cluster, id: str) -> None:
+        self._what = f"{cluster.bootstrap}, transactions of {id}: wanted"
+        self._failed: HeadraceError | None = None
+        self._heard = Heard()
+        self._sent = self._committed = 0
+        self._open = self._with_positions = False
+        settings = {
+            **cluster.settings,
+            **PRODUCER,
+            "transactional.id": id,
+            "transaction.timeout.ms": TRANSACTION_MS,
+            "on_delivery": self._on_failure,
+            "delivery.report.only.error": True,
+        }
+        self._client = open_client(client.Producer, settings, self._heard)
+        self._fence()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._client)
+
+    @property
+    def acknowledged(self) -> int:
+        return self._sent if not len(self._client) else self._committed
+
+    def send(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None] | None = None,
+        headers: Sequence[Headers | None] | None = None,
+    ) -> None:
+        self._raise_if_failed()
+        while len(self._client) and len(self._client) + len(values) > QUEUE:
+            self.poll(SLICE_S)
+        try:
+            hand_over(self._client, topic, values, keys, headers)
+        except Failure as failure:
+            self._fail(failure.args[0], f"a record handed over to {topic}")
+        self._sent += len(values)
+
+    def poll(self, timeout: float = 0.0) -> None:
+        self._client.poll(min(timeout, SLICE_S))
+        self._raise_if_failed()
+
+    def flush(self, timeout: float) -> bool:
+        left = self._client.flush(timeout)
+        self._raise_if_failed()
+        return not left
+
+    def begin(self) -> None:
+        try:
+            self._client.begin_transaction()
+        except Failure as failure:
+            self._fail(failure.args[0], "to begin one")
+        self._open, self._with_positions = True, False
+
+    def commit(
+        self, consumer: Consumer, positions: Sequence[int], timeout: float = math.inf
+    ) -> bool:
+        if not isinstance(consumer, KafkaConsumer):
+            raise ConfigError(f"wanted the consumer of a Kafka, got {type(consumer).__name__}")
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            try:
+                self._commit(consumer, positions)
+            except Failure as failure:
+                if not failure.args[0].retriable():
+                    self._fail(failure.args[0], "to commit one")
+            else:
+                self._open, self._committed = False, self._sent
+                return True
+        return False
+
+    def close(self) -> None:
+        self._abort()
+        with suppress(Failure):
+            self._client.purge()
+            self._client.close()
+
+    def _commit(self, consumer: KafkaConsumer, positions: Sequence[int]) -> None:
+        if not self._with_positions:
+            places, member = consumer.transactional(positions)
+            self._client.send_offsets_to_transaction(places, member, SLICE_S)
+            self._with_positions = True
+        self._client.commit_transaction(SLICE_S)
+
+    def _fence(self) -> None:
+        """Abort what the producer before us left open, and fence it."""
+        deadline = time.monotonic() + FENCE_S
+        while True:
+            try:
+                self._client.init_transactions(SLICE_S)
+                return
+            except Failure as failure:
+                error = failure.args[0]
+                if not error.retriable() or time.monotonic() > deadline:
+                    raise translated(error, f"{self._what} to begin with them") from failure
+
+    def _abort(self) -> None:
+        if self._open:
+            self._open = False
+            with suppress(Failure):
+                self._client.abort_transaction(ABORT_S)
+
+    def _on_failure(self, error: Any, message: Any) -> None:
+        if self._failed is None:
+            what = f"{self._what} a record handed over to {message.topic()}"
+            self._failed = translated(error, what, OutputError)
+
+    def _fail(self, error: Any, what: str) -> None:
+        """Abort, and raise the first thing that went wrong."""
+        self._failed = self._failed or translated(error, f"{self._what} {what}", OutputError)
+        self._raise_if_failed()
+
+    def _raise_if_failed(self) -> None:
+        if self._failed is None and self._heard.fatal is not None:
+            what = f"{self._what} to go on"
+            self._failed = translated(self._heard.fatal, what, OutputError)
+        if self._failed is not None:
+            self._abort()
+            raise self._failed
