@@ -191,7 +191,7 @@ def _example(  # type: ignore[no-untyped-def]
 @kernel(
     f"UniTuple(int64, 2)(Array(uint8, 1, 'C', readonly=True), {_LONGS},"
     f" Array(int64, 3, 'C', readonly=True), {_LONG_ROWS}, {_LONG_ROWS},"
-    " Array(int8, 1, 'C', readonly=True), int64, int64, int64, int64,"
+    " Array(int8, 1, 'C', readonly=True), int64, int64, int64, int64, int64, int64,"
     " int64[:, ::1], uint32[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1],"
     " int64[::1], int64[::1], int64[:, :, ::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1],"
     " uint8[:, ::1])"
@@ -203,9 +203,11 @@ def admit(  # type: ignore[no-untyped-def]
     numbers,
     categories,
     label,
+    base,
     start,
     stop,
     until,
+    e,
     budget,
     ids,
     slots,
@@ -221,7 +223,10 @@ def admit(  # type: ignore[no-untyped-def]
     long_examples,
     short_examples,
 ):
-    """Process rows; returns the first row that was not and how many examples there are."""
+    """Process the rows [start, stop); returns the first that was not, and the examples there are.
+
+    Of the rows since `base`, and the `e` examples that those before `start` made.
+    """
     time, idents, numbers, categories = (
         borrow(time),
         borrow(idents),
@@ -236,7 +241,6 @@ def admit(  # type: ignore[no-untyped-def]
         borrow(counts),
     )
     long_examples, short_examples = borrow(long_examples), borrow(short_examples)
-    e = 0
     for i in range(start, stop):
         now = time[i]
         if now >= until:
@@ -251,7 +255,7 @@ def admit(  # type: ignore[no-untyped-def]
             book[CURSOR] += 1
             if find(states, row, 0) < 0:
                 word = matures << 2 | 1
-                _example(long_examples, short_examples, e, row, word, BY_MATURITY, i - start)
+                _example(long_examples, short_examples, e, row, word, BY_MATURITY, i - base)
                 e += 1
                 counts[_MATURED] += 1
                 if e == budget:
@@ -262,7 +266,7 @@ def admit(  # type: ignore[no-untyped-def]
 
         if i + AHEAD < stop:
             expect(slots, idents[i + AHEAD, 0, HI], idents[i + AHEAD, 0, LO])
-        out = i - start
+        out = i - base
         hi = idents[i, 0, HI]
         lo = idents[i, 0, LO]
         longs[ROW, out] = -1

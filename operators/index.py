@@ -62,6 +62,8 @@ _SAVED = {
     "newest_us": NEWEST,
 }
 _REBUILT_AT_ONCE = 1 << 16
+_ADMITTED_AT_ONCE = 1 << 11
+"""Rows after which mapped ids are let go: a label maps those of its event's block, 64 KB."""
 _LEAST_QUEUE = 64
 _LEAST_ROOM = 1024
 _NO_LABELS = np.zeros((0, 3), np.int64)
@@ -150,31 +152,40 @@ class Index:
         longs, shorts = np.empty((4, rows), np.int64), np.empty((3, rows), np.uint8)
         learnt, marks = np.empty((3, most), np.int64), np.empty((2, most), np.uint8)
         counts = np.zeros(len(COUNTS), np.int64)
-        stop, e = admit(
-            batch.kind,
-            batch.time,
-            batch.idents,
-            batch.numbers,
-            batch.categories,
-            batch.label,
-            start,
-            len(batch),
-            until_us,
-            budget,
-            self._ids.view,
-            self._slots,
-            self._spill,
-            self._states,
-            self._waiting,
-            self._queue,
-            self._book,
-            counts,
-            keys,
-            longs,
-            shorts,
-            learnt,
-            marks,
-        )
+        stop, e = start, 0
+        while stop < len(batch):
+            end = min(stop + _ADMITTED_AT_ONCE, len(batch))
+            stop, e = admit(
+                batch.kind,
+                batch.time,
+                batch.idents,
+                batch.numbers,
+                batch.categories,
+                batch.label,
+                start,
+                stop,
+                end,
+                until_us,
+                e,
+                budget,
+                self._ids.view,
+                self._slots,
+                self._spill,
+                self._states,
+                self._waiting,
+                self._queue,
+                self._book,
+                counts,
+                keys,
+                longs,
+                shorts,
+                learnt,
+                marks,
+            )
+            if stop < end or e == budget:
+                break
+            if stop < len(batch):
+                self._ids.release()
         m = stop - start
         if m < rows:
             keys, longs, shorts = keys[:m], longs[:, :m], shorts[:, :m]

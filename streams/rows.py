@@ -27,6 +27,8 @@ _PIECE = 1 << 16
 """New space is written in pieces of this size: the page cache keeps each as one, and whoever reads
 a word maps all of its piece. Left to itself the cache makes pieces of up to 2 MB."""
 _ZEROS = memoryview(bytes(_PIECE))
+_TAKEN_AT_ONCE = 512
+_ALL = slice(None)
 _KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 _fallocate = getattr(ctypes.CDLL(None), "fallocate", None)
 if _fallocate is not None:
@@ -117,6 +119,16 @@ class MappedRows:
                 f"{self.path}: wanted {count:,} bytes more on disk for rows, "
                 f"got {error.strerror}; free that much or move the state folder, then run again"
             ) from error
+
+    def take(self, rows: npt.NDArray[np.int64], columns: slice = _ALL) -> npt.NDArray[Any]:
+        """Copy rows (n,), or some of their columns; however scattered they are, few stay mapped."""
+        out = np.empty((len(rows), len(range(self._width)[columns])), self._dtype)
+        for start in range(0, len(rows), _TAKEN_AT_ONCE):
+            if start:
+                self.release()
+            at = slice(start, start + _TAKEN_AT_ONCE)
+            out[at] = self.view[rows[at], columns]
+        return out
 
     def forget(self, before_row: int) -> None:
         """Give the disk space of all rows before this one back; they must not be used again.

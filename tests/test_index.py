@@ -365,6 +365,16 @@ def test_until_stops_before_the_row_and_before_what_its_time_would_mature() -> N
     assert (said.stop, len(said.examples), index.clock_us) == (1, 0, 0)
 
 
+def test_a_long_batch_says_what_short_ones_say() -> None:
+    batch = batch_of([Row(i // 100, i // 3, i % 2 if i % 3 else None) for i in range(9_000)])
+    long, index = new_index().admit(batch, 0, UNLIMITED), new_index()
+    short = [index.admit(batch[at : at + 500], 0, UNLIMITED) for at in range(0, 9_000, 500)]
+    assert long.row.tolist() == [row for said in short for row in said.row.tolist()]
+    after = [500 * i + said.examples.after for i, said in enumerate(short)]
+    assert len(long.examples) > 3000
+    assert np.array_equal(long.examples.after, np.concatenate(after))
+
+
 def test_an_id_may_come_again_once_its_retention_has_passed() -> None:
     seen = whole([Row(0, 1), Row(RETENTION, 1, content=1), Row(RETENTION + 1, 1, content=1)])
     assert [status for _, status, *_ in seen.outcomes] == [ADMITTED, CONFLICTING, ADMITTED]

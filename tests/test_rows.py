@@ -97,6 +97,16 @@ def test_a_row_read_alone_maps_little_of_what_surrounds_it(tmp_path: Path) -> No
     assert mapped_bytes(tmp_path / "rows") <= 10 * (1 << 16)
 
 
+def test_scattered_rows_are_taken_without_mapping_all_that_surrounds_them(tmp_path: Path) -> None:
+    rows = filled(tmp_path / "rows", 4_000_000)
+    rows.release()
+    scattered = np.random.default_rng(0).permutation(4_000_000)[:5_000]
+    assert np.array_equal(rows.take(scattered), rows.view[scattered])
+    rows.release()
+    assert np.array_equal(rows.take(scattered, slice(1, 2))[:, 0], scattered**2)
+    assert mapped_bytes(tmp_path / "rows") <= 512 * (1 << 16)
+
+
 def test_reserving_more_leaves_written_rows_as_they_are(tmp_path: Path) -> None:
     rows = MappedRows(tmp_path / "rows", 3)
     for count in range(1, 20_000, 7):
