@@ -148,8 +148,8 @@ class Flow(Intake):
     ) -> tuple[Floats, Int64s, Bools, dict[int, Version]]:
         """Scores, versions and decisions; between two versions, what has become known is learnt."""
         lineup, examples = self.lineup, admission.examples
-        x = np.ascontiguousarray(self.log.view[examples.row, : len(self.names)])
-        idents = self.ids.view[examples.row, 1]
+        x = self.log.take(examples.row, slice(len(self.names)))
+        idents = self.ids.take(examples.row)[:, 1]
         scores = np.empty((len(here), len(lineup.names)))
         version, review = np.empty(len(here), np.int64), np.empty(len(here), np.bool_)
         full = range(lineup.room, len(examples) + 1, lineup.every)
@@ -171,13 +171,14 @@ class Flow(Intake):
         """Judge the scores whose labels have become known, each by the first that did."""
         first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
         row = examples.row[first]
+        ids, logged = self.ids.take(row), self.log.take(row)
         return self.evaluation.observe(
-            self.ids.view[row, 2],
+            ids[:, 2],
             examples.known_us[first],
-            self.log.view[row, len(self.names) :],
+            logged[:, len(self.names) :],
             examples.y[first],
-            self.ids.view[row, self._card],
-            self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
+            ids[:, self._card],
+            logged[:, self._slices].astype(np.int64) if self._slices else None,
         )
 
     def _joined(self, parts: list[Scored]) -> Scored:
