@@ -48,7 +48,8 @@ class Stop:
     def ask(self, number: int, _frame: FrameType | None) -> None:
         """Ask for an end."""
         self.asked = True
-        signal.signal(number, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
 
 
 @contextmanager
@@ -97,6 +98,7 @@ def drive(job: Job, stop: Stop, port: int, beside: Callable[[], None] = lambda: 
         gc.freeze()
         gc.disable()
         said = collected = time.monotonic()
+        last = ""
         try:
             while not stop.asked:
                 done = job.step(WAIT_SECONDS)
@@ -108,8 +110,10 @@ def drive(job: Job, stop: Stop, port: int, beside: Callable[[], None] = lambda: 
                     collected = now
                     beside()
                 if now - said >= SAY_SECONDS:
-                    log.info("%s", job.said())
-                    said = now
+                    line = job.said()
+                    if line != last:
+                        log.info("%s", line)
+                    said, last = now, line
         finally:
             gc.enable()
             gc.unfreeze()
