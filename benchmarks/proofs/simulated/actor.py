@@ -1,0 +1,104 @@
+"""A job that is started, stepped and stopped, and that crashes; its folder stays as it is."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.proofs.simulated.faults import SeededFaults
+from benchmarks.proofs.simulated.files import Files, running
+from streams.errors import StateError
+from streams.memory import Cluster, Crash, MemoryBroker
+
+Say = Callable[[str], None]
+TOO_LONG = "transaction took too long"
+"""Of an error after which a process is to be started again."""
+
+
+class Job(Protocol):
+    """What is scheduled."""
+
+    def step(self, timeout: float) -> object:
+        """Do a little."""
+
+    def close(self) -> None:
+        """End well."""
+
+
+class Actor:
+    """One job through all its processes, each beginning where the one before it ended."""
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[MemoryBroker], Job],
+        cluster: Cluster,
+        faults: SeededFaults,
+        folder: Path,
+        say: Say,
+    ) -> None:
+        self.name = name
+        self.starts = 0
+        self._make, self._cluster, self._faults = make, cluster, faults
+        self._folder, self._say = folder / name, say
+        self._job: Job | None = None
+        self._process: MemoryBroker | None = None
+        self._files: Files | None = None
+
+    def step(self) -> None:
+        """Start if need be, else do a step."""
+        if self._job is not None:
+            self._alive(lambda job: job.step(0.0))
+            return
+        self.starts += 1
+        self._say(f"{self.name} starts")
+        self._process = process = MemoryBroker(self._cluster, self.name)
+        self._files = Files(process, self._folder, self._faults)
+        self._alive(lambda _: self._begin(process))
+
+    def _begin(self, process: MemoryBroker) -> None:
+        self._job = self._make(process)
+
+    def stop(self) -> None:
+        """End as by SIGTERM."""
+        if self._job is not None:
+            self._say(f"{self.name} is stopped")
+            self._alive(lambda job: job.close())
+            if self._job is not None:
+                self._end()
+
+    def kill(self) -> None:
+        """End between two steps."""
+        if self._process is not None:
+            self._say(f"{self.name} is killed")
+            self._end()
+
+    def _alive(self, act: Callable[[Any], object]) -> None:
+        """Let the process do something, which may be the last thing it does."""
+        assert self._files is not None
+        try:
+            with running(self._files):
+                act(self._job)
+        except Crash as crash:
+            self._end(crash)
+        except StateError as error:
+            if TOO_LONG not in str(error):
+                raise
+            self._say(f"{self.name} gives up: {error}")
+            self._end(error)
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Give back what the kernel would: memory, locks, open files."""
+        assert self._process is not None
+        assert self._files is not None
+        self._process.crash()
+        with running(self._files):
+            if error is not None:
+                traceback.clear_frames(error.__traceback__)
+            self._job = None
+            gc.collect()
+        self._files.close_all()
+        self._process = self._files = None

@@ -1,0 +1,129 @@
+"""What must hold when a schedule has come to its end, from the topics and the journal alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.proofs.proof import BrokenError, Record
+from benchmarks.proofs.simulated import twin
+from benchmarks.proofs.simulated.traffic import LAST
+from jobs.config import Settings
+from streams.broker import Input
+from streams.journal import Entry
+from streams.memory import Cluster
+from streams.records import Outcomes, Prediction
+from streams.topics import DEAD_LETTERS, LABELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
+
+
+def check(
+    cluster: Cluster, settings: Settings, entries: Sequence[Entry], folder: Path, *, filled: bool
+) -> Record:
+    """Compare with the twins and balance the ledger; BrokenError with what is not as it should be.
+
+    `filled`: the topics were full before the first job began, so that strict order sorts them.
+    """
+    strict = settings.order == "strict"
+    rows = distinct(cluster, settings, PREDICTIONS, lambda _, value: _prediction(value).number)
+    predictions = [_prediction(value) for _, value, _ in rows]
+    told = twin.outcomes_of(cluster.read(OUTCOMES))
+    versions = twin.learner(folder / "learner", predictions, told)
+    inputs = [Input(t, p) for t in (TRANSACTIONS, LABELS) for p in range(len(cluster.logs(t)))]
+    said = twin.scorer(folder / "scorer", cluster, inputs, entries, versions, strict=strict)
+    same("predictions", said.predictions, rows)
+    same("outcomes", _flat(said.told), _flat(told))
+    letters = distinct(cluster, settings, DEAD_LETTERS, lambda key, _: key)
+    same("dead letters", sorted(said.letters), sorted(letters))
+    _balances(cluster, said, letters)
+    _nothing_from_later(predictions, told, versions)
+    if strict and filled:
+        features = [(each.id, each.features) for each in predictions]
+        same("features of the sorted stream", twin.in_time(folder / "sorted", said), features)
+    if not strict:
+        _newest_scores(predictions, versions)
+    return {
+        "predictions": len(rows),
+        "repeats": len(cluster.read(PREDICTIONS)) - len(rows),
+        "letters": len(letters),
+        "versions": len(versions) - 1,
+    }
+
+
+def same(what: str, wanted: Sequence[Any], found: Sequence[Any]) -> None:
+    """Refuse the first difference."""
+    for place, (ours, theirs) in enumerate(zip(wanted, found, strict=False)):
+        if ours != theirs:
+            raise BrokenError(f"{what}, place {place}:\n  wanted {ours}\n  found  {theirs}")
+    if len(wanted) != len(found):
+        longer = wanted if len(wanted) > len(found) else found
+        rest = longer[min(len(wanted), len(found))]
+        raise BrokenError(f"{what}: wanted {len(wanted)}, found {len(found)}: {rest}")
+
+
+def distinct(
+    cluster: Cluster, settings: Settings, topic: str, of: Callable[[bytes, bytes], Any]
+) -> twin.Rows:
+    """The records of a topic by what they speak of; again they may be there only with equal bytes.
+
+    And not at all when each is to be there exactly once.
+    """
+    rows = [(r.key or b"", r.value or b"", r.headers) for r in cluster.read(topic)]
+    rows.sort(key=lambda row: of(row[0], row[1]))
+    kept: twin.Rows = []
+    for name, group in groupby(rows, lambda row: of(row[0], row[1])):
+        first, *others = group
+        if others and settings.delivery == "exactly-once":
+            raise BrokenError(f"{topic}: {name} is there {1 + len(others)} times, wanted once")
+        same(f"{topic}: {name} again", [first] * len(others), others)
+        kept.append(first)
+    return kept
+
+
+def _prediction(value: bytes) -> Prediction:
+    return msgspec.json.decode(value, type=Prediction)
+
+
+def _flat(told: Sequence[Outcomes]) -> list[tuple[int, int, int, int]]:
+    """What became known, row by row: how it is cut into messages depends on the batches."""
+    columns = (zip(t.numbers, t.values, t.known, t.causes, strict=True) for t in told)
+    return [row for rows in columns for row in rows]
+
+
+def _balances(cluster: Cluster, said: twin.Scored, letters: twin.Rows) -> None:
+    """Everything that came in is somewhere."""
+    dead = [msgspec.json.decode(value)["topic"] for _, value, _ in letters]
+    counts = said.counts
+    there = len(said.predictions) + counts["duplicates"] + dead.count(TRANSACTIONS) + said.held
+    taken = len(cluster.read(TRANSACTIONS))
+    if taken != there:
+        raise BrokenError(f"ledger: {taken} transactions, {there} accounted for: {counts}")
+    of_labels = sum(n for name, n in counts.items() if name.startswith("labels_"))
+    taken = len(cluster.read(LABELS))
+    if taken != of_labels + dead.count(LABELS) + said.held_labels:
+        raise BrokenError(f"ledger: {taken} labels, {of_labels} accounted for: {counts}")
+
+
+def _nothing_from_later(
+    predictions: Sequence[Prediction], told: Sequence[Outcomes], versions: dict[int, twin.Learnt]
+) -> None:
+    """No version scored what was scored before that version could be learnt."""
+    for each in predictions:
+        if versions[each.model_version].after > each.number:
+            raise BrokenError(f"{each.id}: scored by version {each.model_version} of later labels")
+    for each_told in told:
+        if max(each_told.known, default=0) > each_told.clock:
+            raise BrokenError(f"outcomes: told at {each_told.clock} what becomes known later")
+        if max(each_told.numbers, default=-1) >= each_told.next:
+            raise BrokenError(f"outcomes: told of a prediction after {each_told.next}")
+
+
+def _newest_scores(predictions: Sequence[Prediction], versions: dict[int, twin.Learnt]) -> None:
+    """The transaction published when all was quiet was scored by the newest version there was."""
+    (last,) = (each for each in predictions if each.id == LAST)
+    newest = max(v for v, learnt in versions.items() if learnt.after <= last.number)
+    if last.model_version != newest:
+        raise BrokenError(f"version {last.model_version} scores, the newest is {newest}")

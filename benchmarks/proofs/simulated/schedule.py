@@ -1,0 +1,177 @@
+"""One schedule: who does the next step, and what goes wrong meanwhile, all drawn from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from unittest.mock import patch
+
+from benchmarks.proofs.proof import BrokenError, Record
+from benchmarks.proofs.simulated.actor import Actor, Say
+from benchmarks.proofs.simulated.checks import check
+from benchmarks.proofs.simulated.faults import SeededFaults
+from benchmarks.proofs.simulated.later import Later
+from benchmarks.proofs.simulated.small import pipeline
+from benchmarks.proofs.simulated.traffic import last, traffic
+from jobs.config import Settings
+from jobs.learn_job import LearnJob
+from jobs.score_job import ScoreJob
+from streams import snapshots
+from streams.journal import Entry, Journal
+from streams.memory import Clock, Cluster, MemoryBroker
+from streams.topics import LABELS, MODELS, PREDICTIONS, TOPICS, TRANSACTIONS
+
+QUIET = 6
+"""Rounds without a fault in which nothing moved: there is nothing left to do."""
+ROUND_SECONDS = 0.1
+MOST_ROUNDS = 1000
+OTHERS = {"publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "stop": 0.05, "kill": 0.05}
+"""How often each is the next step, that of a job being 2 to 12."""
+
+
+class Schedule:
+    """Everything there is in one run: the cluster, the jobs, what is still to be published."""
+
+    def __init__(self, seed: int, folder: Path, say: Say) -> None:
+        self._rng = rng = Random(seed)
+        self._folder, self._say = folder, say
+        self._clock = Clock()
+        self._faults = SeededFaults(rng, self._clock, say)
+        partitions = {TRANSACTIONS: rng.choice((1, 2)), LABELS: rng.choice((1, 1, 2))}
+        partitions[PREDICTIONS] = rng.choice((1, 1, 3))
+        topics = {name: partitions.get(name, 1) for name in TOPICS}
+        self._cluster = Cluster(topics, clock=self._clock, faults=self._faults)
+        self._settings = Settings(
+            state=folder,
+            order=rng.choice(("arrival", "arrival", "strict")),
+            delivery=rng.choice(("at-least-once", "exactly-once")),
+            commit_ms=rng.choice((1, 5, 50)),
+            snapshot_seconds=rng.choice((0.005, 0.02, 0.1)),
+        )
+        strict = self._settings.order == "strict"
+        self._filled = rng.random() < (0.6 if strict else 0.2)
+        self._sent = traffic(rng, late=not strict)
+        self._left = self._sent[::-1]
+        self._entries: dict[int, Entry] = {}
+        self._written: set[int] = set()
+        around = self._cluster, self._faults, folder, say
+        self._actors = {
+            "score": Actor("score", self._score, *around),
+            "learn": Actor("learn", self._learn, *around),
+        }
+        say(f"{self._settings.order}, {self._settings.delivery}, {partitions}, {len(self._sent)}")
+
+    def _seconds(self) -> float:
+        return self._clock() / 1e6
+
+    def _score(self, broker: MemoryBroker) -> ScoreJob:
+        return ScoreJob(
+            pipeline,
+            broker,
+            self._settings,
+            clock=self._seconds,
+            now_us=self._clock,
+            threads=False,
+        )
+
+    def _learn(self, broker: MemoryBroker) -> LearnJob:
+        return LearnJob(pipeline, broker, self._settings, clock=self._seconds, now_us=self._clock)
+
+    def run(self) -> Record:
+        """Play it to its end and check what it left; BrokenError where something does not hold."""
+        with self._watched():
+            self._disturbed()
+            self._say("no more faults")
+            self._faults.on = False
+            self._undisturbed()
+            if self._rng.random() < 0.5:
+                for actor in self._actors.values():
+                    actor.stop()
+            self._left = [last(self._sent)]
+            self._publish(1)
+            self._undisturbed()
+            for actor in self._actors.values():
+                actor.stop()
+        entries = [self._entries[sequence] for sequence in sorted(self._entries)]
+        found = check(
+            self._cluster, self._settings, entries, self._folder / "twins", filled=self._filled
+        )
+        return found | {
+            "transactions": len(self._cluster.read(TRANSACTIONS)),
+            "starts": sum(actor.starts for actor in self._actors.values()),
+            "struck": dict(self._faults.struck),
+        }
+
+    def _disturbed(self) -> None:
+        """Publish, step, crash and start again until all is published, and a while longer."""
+        if self._filled:
+            self._publish(len(self._left))
+        weights = {name: self._rng.randint(2, 12) for name in self._actors} | OTHERS
+        names, rates = list(weights), list(weights.values())
+        more = self._rng.randint(0, 80)
+        while self._left or more:
+            more -= not self._left
+            self._clock.sleep(self._rng.choice((0.0, 0.0005, 0.003)))
+            what = self._rng.choices(names, rates)[0]
+            if what in self._actors:
+                self._actors[what].step()
+            else:
+                getattr(self, f"_{what}")()
+
+    def _publish(self, count: int = 0) -> None:
+        for _ in range(min(count or self._rng.randint(1, 12), len(self._left))):
+            sent = self._left.pop()
+            self._cluster.append(sent.topic, sent.value, sent.key, sent.headers)
+
+    def _time(self) -> None:
+        self._clock.sleep(self._rng.choice((0.01, 0.1, 0.1, 1.0, 70.0)))
+
+    def _settle(self) -> None:
+        self._cluster.settle()
+
+    def _compact(self) -> None:
+        self._cluster.topics[MODELS][0].compact()
+
+    def _stop(self) -> None:
+        self._rng.choice(list(self._actors.values())).stop()
+
+    def _kill(self) -> None:
+        self._rng.choice(list(self._actors.values())).kill()
+
+    def _undisturbed(self) -> None:
+        """Go on until nothing moves any more."""
+        quiet, before = 0, self._moved()
+        for _ in range(MOST_ROUNDS):
+            self._clock.sleep(ROUND_SECONDS)
+            for actor in self._actors.values():
+                actor.step()
+            now = self._moved()
+            quiet, before = quiet + 1 if now == before else 0, now
+            if quiet == QUIET:
+                return
+        raise BrokenError("the jobs do not come to an end although nothing goes wrong")
+
+    def _moved(self) -> list[object]:
+        """What changes as long as somebody does something."""
+        ends = [log.next for logs in self._cluster.topics.values() for log in logs]
+        return [ends, [dict(group.positions) for group in self._cluster.groups.values()]]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Have other threads' work done in this one, and journal entries noted."""
+        append = Journal.append
+
+        def noted(journal: Journal, entry: Entry) -> None:
+            if entry.sequence in self._written:
+                raise BrokenError(f"batch {entry.sequence} was taken anew, not made again")
+            self._entries[entry.sequence] = entry
+            append(journal, entry)
+            self._written.add(entry.sequence)
+
+        with (
+            patch.object(snapshots, "ThreadPoolExecutor", lambda *_: Later(self._faults)),
+            patch.object(Journal, "append", noted),
+        ):
+            yield
