@@ -10,7 +10,10 @@ nothing of an older event may overwrite it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
+import orjson
 
 from streams.redis import Script
 
@@ -47,6 +50,41 @@ def key_name(pipeline: str, entity: str, key: str) -> str:
     'headrace:fraud:customer:42'
     """
     return f"headrace:{pipeline}:{entity}:{key}"
+
+
+def encode(
+    names: Sequence[str],
+    ids: Iterable[str],
+    times: Iterable[int],
+    ties: Iterable[int],
+    scores: Iterable[float],
+    reviews: Iterable[int],
+    versions: Iterable[int],
+    features: Iterable[Sequence[float]],
+) -> list[bytes]:
+    """Lines from their columns; a feature with nothing to be computed from (NaN) is null.
+
+    >>> encode(["count"], ["a"], [5], [7], [0.5], [1], [2], [[3.0]])[0].decode()
+    ... # doctest: +NORMALIZE_WHITESPACE
+    '{"time":5,"tie":"0000000000000000007","layout":1,"id":"a","score":0.5,"decision":"review","model_version":2,"features":{"count":3.0}}'
+    """
+    columns = zip(ids, times, ties, scores, reviews, versions, features, strict=True)
+    dumps = orjson.dumps
+    return [
+        dumps(
+            {
+                "time": time_us,
+                "tie": f"{tie:019}",
+                "layout": LAYOUT,
+                "id": id_,
+                "score": score,
+                "decision": "review" if review else "approve",
+                "model_version": version,
+                "features": dict(zip(names, row, strict=True)),
+            }
+        )
+        for id_, time_us, tie, score, review, version, row in columns
+    ]
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -1,15 +1,18 @@
-"""What the online store keeps of each entity, for how long, and its lines as they are written."""
+"""What the online store keeps of each entity, for how long, and its lines as columns of bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import orjson
+import numpy as np
+import pyarrow as pa
 
 from jobs.definition import Pipeline
-from jobs.online.layout import LAYOUT, key_name
+from jobs.online.layout import key_name
+from jobs.online.writer import Chunk
 from operators.features import Feature
+from streams.columns import text_lengths
 from streams.errors import ConfigError
 from streams.latest import Lines
 
@@ -29,39 +32,24 @@ class EntityLines:
     keep_ms: int
     """After so long without an event none of them can see one."""
 
-    def keys(self, lines: Lines) -> list[bytes]:
-        """The name of each line's key."""
-        prefix = self.prefix
-        return [prefix + text.encode() for text in lines.texts[0].to_pylist()]
-
-    def values(self, lines: Lines) -> list[bytes]:
-        """Each line as JSON; a feature that has nothing to be computed from is null."""
-        names, dumps = self.names, orjson.dumps
-        columns = zip(
-            lines.time.tolist(),
-            lines.tie.tolist(),
-            lines.texts[1].to_pylist(),
-            lines.score.tolist(),
-            lines.review.tolist(),
-            lines.version.tolist(),
-            lines.features.tolist(),
-            strict=True,
+    def chunk(self, lines: Lines) -> Chunk:
+        """These lines as the process that writes takes them."""
+        (key_ends, keys), (id_ends, ids) = map(_bytes, lines.texts)
+        return Chunk(
+            prefix=self.prefix,
+            keep_ms=self.keep_ms,
+            names=self.names,
+            key_ends=key_ends,
+            keys=keys,
+            id_ends=id_ends,
+            ids=ids,
+            time=lines.time.tobytes(),
+            tie=lines.tie.tobytes(),
+            score=lines.score.tobytes(),
+            review=lines.review.tobytes(),
+            version=lines.version.tobytes(),
+            features=lines.features.tobytes(),
         )
-        return [
-            dumps(
-                {
-                    "time": time_us,
-                    "tie": f"{tie:019}",
-                    "layout": LAYOUT,
-                    "id": id_,
-                    "score": score,
-                    "decision": "review" if review else "approve",
-                    "model_version": version,
-                    "features": dict(zip(names, row, strict=True)),
-                }
-            )
-            for time_us, tie, id_, score, review, version, row in columns
-        ]
 
 
 def entities(pipeline: Pipeline) -> list[EntityLines]:
@@ -99,3 +87,14 @@ def _entities_of(feature: Feature) -> Iterator[str]:
         yield feature.entity
     for part in feature.parts:
         yield from _entities_of(part)
+
+
+def _bytes(texts: pa.Array) -> tuple[bytes, bytes]:
+    """Where each text of a large_string column ends, and all of them one after the other."""
+    lengths = text_lengths(texts)
+    total = int(lengths.sum())
+    if not total:
+        return lengths.tobytes(), b""
+    start = int(np.frombuffer(texts.buffers()[1], np.int64)[texts.offset])
+    content = texts.buffers()[2][start : start + total].to_pybytes()
+    return np.cumsum(lengths).tobytes(), content

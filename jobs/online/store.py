@@ -4,8 +4,8 @@
     store.offer(batch, scored)      # on the scoring thread: an append, microseconds
     store.close(timeout=1.0)
 
-A thread of its own makes lines, keeps the newest of each key for as long as Redis is slow or away,
-and writes them in chunks. Nothing older overwrites, so what is offered twice does no harm.
+A thread keeps the newest line of each key for as long as Redis is slow or away, and hands them to a
+process that writes them. Nothing older overwrites, so what is offered twice does no harm.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.definition import Pipeline
-from jobs.online.layout import WRITE_NEWER
 from jobs.online.lines import EntityLines, entities
+from jobs.online.process import WriterProcess
 from jobs.pipeline import Scored
 from streams.batch import Batch, as_text
 from streams.errors import OutputError
 from streams.latest import Latest, Lines
-from streams.redis import Address, Connection
+from streams.redis import Address
 
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.05
 """Between two rounds of writing; of what comes meanwhile only a key's newest is written."""
-CHUNK = 32
-"""Lines a call: the interpreter is held for a few of them only, a tenth of a millisecond."""
+CHUNK = 1024
+"""Lines handed over at a time."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 """Before another attempt after a failed one, doubling."""
 
@@ -56,7 +56,7 @@ class OnlineStore:
 
     def __init__(self, url: str, pipeline: Pipeline) -> None:
         self.address = Address.parse(url)
-        self._connection = Connection(self.address, OutputError)
+        self._writer = WriterProcess(url)
         self._kept = [_Kept(each) for each in entities(pipeline)]
         self._queue: deque[tuple[Batch, Scored, float]] = deque()
         self._stop = Event()
@@ -126,7 +126,7 @@ class OnlineStore:
         except BaseException as error:  # noqa: BLE001 - the scoring thread raises it
             self._crash = error
         finally:
-            self._connection.close()
+            self._writer.close()
 
     def _round(self) -> None:
         self._gather()
@@ -175,37 +175,34 @@ class OnlineStore:
             )
 
     def _write(self, kept: _Kept) -> bool:
-        """Write what waits of one entity; False, all of it waiting again, if the server fails."""
+        """Write what waits of one entity; False, the rest of it waiting again, on a failure."""
         lines = kept.latest.take()
         if lines is None:
             return True
-        start = 0
-        keep = b"%d" % kept.lines.keep_ms
+        start, trouble = 0, ""
         try:
-            while start < len(lines):
+            while start < len(lines) and not trouble:
                 self._in_flight = len(lines) - start
-                chunk = lines[start : start + CHUNK]
-                values = [keep, *kept.lines.values(chunk)]
-                keys = kept.lines.keys(chunk)
-                newer = self._connection.call(WRITE_NEWER, keys, values, self._idle)
-                self.written += newer
-                self.older += len(chunk) - newer
-                start += CHUNK
-                self._well()
+                chunk = kept.lines.chunk(lines[start : start + CHUNK])
+                done = self._writer.write(chunk, self._idle)
+                start, trouble = start + done.lines, done.trouble
+                self.written += done.newer
+                self.older += done.lines - done.newer
                 self._idle()
         except OutputError as error:
-            self._failed(str(error))
+            trouble = str(error)
         finally:
             kept.latest.give_back(lines[start:])
             self._in_flight = 0
-        return start >= len(lines)
+        self._note(trouble)
+        return not trouble
 
-    def _well(self) -> None:
-        self.trouble = ""
-        self._pause = FIRST_PAUSE_SECONDS
-
-    def _failed(self, trouble: str) -> None:
+    def _note(self, trouble: str) -> None:
+        """Keep what went wrong, and wait longer each time it does."""
         self.trouble = trouble
+        if not trouble:
+            self._pause = FIRST_PAUSE_SECONDS
+            return
         self.failures += 1
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
