@@ -20,6 +20,7 @@ import pytest
 from jobs.stack.kafka import Kafka, KafkaSettings
 from jobs.stack.ports import free_port
 from jobs.stack.redis import Redis, RedisSettings
+from jobs.stack.security import Security
 
 # Waits until the last user has let go of the lock, however it ended, then ends the server.
 JANITOR = """
@@ -74,9 +75,15 @@ def own_redis(tmp_path: Path) -> Iterator[Redis]:
         server.kill()
 
 
-def new_kafka(folder: Path) -> Kafka:
-    """Return a broker on free ports, not started."""
-    settings = KafkaSettings(port=free_port(), controller_port=free_port(), heap_mb=256)
+def new_kafka(folder: Path, security: Security | None = None) -> Kafka:
+    """Return a broker on free ports, not started; small, and quick to start."""
+    settings = KafkaSettings(
+        port=free_port(),
+        controller_port=free_port(),
+        heap_mb=256,
+        flags=("-XX:TieredStopAtLevel=1",),
+        security=security,
+    )
     return Kafka(folder, settings)
 
 
