@@ -33,6 +33,8 @@ class TopicDecoder:
         self._inputs = inputs
         self._kinds = np.array(kinds, np.uint8)
         self._decoders = {kind: Decoder(event, kind) for kind in (EVENT, LABEL)}
+        # The first array of texts has pyarrow import pandas, where that is installed: not later.
+        pa.array(["now"], pa.large_string())
 
     def decode(self, taken: Taken) -> tuple[Batch, list[DeadLetter]]:
         """The good records in order, their input's place as partition, and the others."""
@@ -103,7 +105,7 @@ def letter_records(letters: Sequence[DeadLetter]) -> tuple[list[bytes], list[byt
 def _texts(column: pa.Array, rows: Int64s) -> list[str]:
     if len(rows) < len(column):
         column = column.take(pa.array(rows))
-    texts: list[str] = as_text(column).to_pylist()
+    texts: list[str] = as_text(column).to_numpy(zero_copy_only=False).tolist()
     return texts
 
 
