@@ -8,9 +8,11 @@ What comes out is a function of the predictions and the outcomes alone, whatever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +22,7 @@ from operators.evaluate import Prequential, WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
 from operators.lineup import Lineup
 from operators.plan import compile_plan
+from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
 from streams.schema import duration_us
@@ -88,11 +91,17 @@ class Learning:
         """How many of them the challengers have scored."""
         self._beyond: set[int] = set()
 
-    def go_on_from(self, held: int, scored: int) -> None:
-        """Go on with this many predictions held and scored by the challengers."""
-        self.words.reserve(held)
-        self.log.reserve(held)
-        self.held, self.scored = held, scored
+    @property
+    def beyond(self) -> list[int]:
+        """The numbers of predictions that are held although not all before them are."""
+        return sorted(self._beyond)
+
+    def go_on_from(self, held: int, beyond: Sequence[int], scored: int) -> None:
+        """Go on with these predictions held, and those that the challengers have scored."""
+        most = max([held - 1, *beyond]) + 1
+        self.words.reserve(most)
+        self.log.reserve(most)
+        self.held, self.scored, self._beyond = held, scored, set(beyond)
 
     def hold(self, predictions: Held) -> None:
         """Keep predictions until their labels are known. One that came before is no news."""
@@ -115,6 +124,29 @@ class Learning:
             while self.held in self._beyond:
                 self._beyond.remove(self.held)
                 self.held += 1
+
+    def news(self, outcomes: Outcomes) -> Outcomes:
+        """What of these outcomes was not learnt yet: all or, when they are told again, nothing.
+
+        Raises InputError when outcomes before them were never seen.
+        """
+        known = self.lineup.learnt - outcomes.before
+        if known < 0:
+            raise InputError(
+                f"outcomes: wanted those from the {self.lineup.learnt:,}th on, got the next from "
+                f"the {outcomes.before:,}th on: those between are gone from the topic; begin with "
+                "new state folders and topics"
+            )
+        if not known:
+            return outcomes
+        return msgspec.structs.replace(
+            outcomes,
+            before=outcomes.before + min(known, len(outcomes.numbers)),
+            numbers=outcomes.numbers[known:],
+            values=outcomes.values[known:],
+            known=outcomes.known[known:],
+            causes=outcomes.causes[known:],
+        )
 
     def learn(self, outcomes: Outcomes) -> Learnt:
         """Learn what became known, after the challengers scored what had been scored before it.

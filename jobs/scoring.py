@@ -33,6 +33,7 @@ _EXAMPLES = 64
 class Scoring(Intake):
     """Index, windows and the version that scores; `told` is how far the learner was told of.
 
+    `outcomes` counts what it was told.
     Any cut of the same rows into batches gives the same features and the same outcomes in the same
     order, and with the same versions the same scores.
     """
@@ -42,6 +43,7 @@ class Scoring(Intake):
         self.version: Version = pipeline.champion.bind(self.names).version()
         self.sequence = 0
         self.told = 0
+        self.outcomes = 0
 
     def serve(self, sequence: int, version: Version) -> None:
         """Score with this version from the next batch on."""
@@ -80,8 +82,10 @@ class Scoring(Intake):
         )
 
     def _outcomes(self, admission: Admission) -> Outcomes:
-        examples = admission.examples
+        examples, before = admission.examples, self.outcomes
+        self.outcomes += len(examples)
         return Outcomes(
+            before=before,
             next=self.index.next_row,
             first=self.index.first_row,
             clock=self.index.clock_us,

@@ -18,7 +18,7 @@ from jobs.scoring import Scoring
 from models.registry import Registry
 from operators.evaluate import Prequential
 from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
-from operators.lineup import Lineup
+from operators.lineup import LEARNT, Lineup
 from streams.snapshots import Snapshots, State
 
 KEPT_VERSIONS = 8
@@ -108,7 +108,11 @@ class ScoringState(_Kept):
         """Take a snapshot; records that did not change since the last are not copied."""
         scoring = self._scoring
         arrays, deltas, of_intake = _take_intake(scoring, whole=self._snapshots.wants_base)
-        of_intake |= {"told": scoring.told, "version": scoring.sequence}
+        of_intake |= {
+            "told": scoring.told,
+            "outcomes": scoring.outcomes,
+            "version": scoring.sequence,
+        }
         self._commit(arrays, meta | of_intake, blobs, deltas, wait=wait)
 
     def restore(self) -> tuple[Meta, Blobs] | None:
@@ -118,6 +122,8 @@ class ScoringState(_Kept):
             return None
         _put_intake(state, self._scoring)
         self._scoring.told = state.meta.get("told", self._scoring.index.next_row)
+        learnt = state.arrays.get("lineup/counts", (0, 0))[LEARNT]
+        self._scoring.outcomes = state.meta.get("outcomes", int(learnt))
         return state.meta, _blobs(state)
 
 
@@ -132,7 +138,7 @@ class LearningState(_Kept):
         """Take a snapshot. The predictions held lie in files of their own."""
         learning = self._learning
         arrays = _take_models(learning.lineup, learning.evaluation)
-        counts = {"held": learning.held, "scored": learning.scored}
+        counts = {"held": learning.held, "beyond": learning.beyond, "scored": learning.scored}
         self._commit(arrays, meta | counts, {}, {}, wait=wait)
 
     def restore(self) -> Meta | None:
@@ -142,7 +148,8 @@ class LearningState(_Kept):
             return None
         learning = self._learning
         _put_models(state, learning.lineup, learning.evaluation)
-        learning.go_on_from(state.meta["held"], state.meta["scored"])
+        meta = state.meta
+        learning.go_on_from(meta["held"], meta.get("beyond", ()), meta["scored"])
         return state.meta
 
 

@@ -19,6 +19,8 @@ from streams.jit import kernel
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
+LEARNT = 1
+"""Place of the examples learnt among the `counts` of a state."""
 
 
 @kernel("void(int64[::1], float64, boolean[::1])")

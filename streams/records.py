@@ -44,6 +44,8 @@ class Outcomes(msgspec.Struct, frozen=True):
     All predictions numbered below `next` come before what is told here.
     """
 
+    before: int
+    """How many outcomes were told before: what is told again has the same."""
     next: int
     """How many events were scored until here."""
     first: int
