@@ -30,7 +30,7 @@ from jobs.monitoring.monitor import Monitor
 from jobs.publishing import Publishing
 from jobs.state import LearningState
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
-from streams.broker import Broker, Input, Run
+from streams.broker import NEVER, Broker, Input, Run
 from streams.errors import InputError, StateError
 from streams.ident import idents
 from streams.ownership import own
@@ -131,6 +131,11 @@ class LearnJob:
                     f"topic was made anew; begin with a new state folder in place of {self.folder}"
                 )
         self.learnt = meta.get("learnt", 0)
+        lineup = self.learning.lineup
+        self._newest = meta.get("newest", [lineup.learnt, 0])
+        if lineup.sequence:  # it may not have been published before the end came
+            version = lineup.sequence, lineup.champion, self._newest[0]
+            self._publishing.offer([version], self._newest[1])
         self._consumer.seek(self._positions)
 
     def began(self) -> str:
@@ -222,12 +227,16 @@ class LearnJob:
         )
 
     def _learn(self, offset: int, outcomes: Outcomes) -> int:
+        outcomes = self.learning.news(outcomes)
         learnt = self.learning.learn(outcomes)
         self._positions[0] = offset + 1
-        if self._delivery.is_new(self._positions) and outcomes.numbers:
+        elsewhere = [NEVER] * (len(self.inputs) - 1)  # predictions are read ahead of what is made
+        if self._delivery.is_new([offset + 1, *elsewhere]) and outcomes.numbers:
             self._delivery.send(self._examples, *self._encoded(outcomes))
         self._delivery.reached(self._positions)
         self._publishing.offer(learnt.versions, outcomes.clock)
+        for _, _, examples in learnt.versions:
+            self._newest = [examples, outcomes.clock]
         gauge = self.monitor.learning
         if gauge:
             gauge.examples.update(CAUSES[cause] for cause in outcomes.causes)
@@ -267,6 +276,7 @@ class LearnJob:
         meta = {
             "positions": [[*at, n] for at, n in zip(self.inputs, self._positions, strict=True)],
             "learnt": self.learnt,
+            "newest": self._newest,
         }
         self._state.commit(meta, wait=wait)
         self._snapshot_due = self._clock() + self.settings.snapshot_seconds
