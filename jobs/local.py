@@ -113,9 +113,8 @@ class LocalRun:
         self._sorter = Sorter(duration_us(pipeline.lateness)) if order == "strict" else None
         self._state = FlowState(self.flow, self.folder / "snapshots")
         self._journal = Journal(self.folder / "journal")
-        schema = self._schema()
-        self._names = schema.names
-        self._predictions = PredictionsParquet(out / "predictions.parquet", schema)
+        self._rows = self._schema()
+        self._predictions = PredictionsParquet(out / "predictions.parquet", self._rows)
         self._letters = DeadLettersNdjson(out / "dead_letters.ndjson")
         self.taken = Counter({"events": 0, "labels": 0})
         self.dead = Counter[str]()
@@ -127,6 +126,7 @@ class LocalRun:
         self._promised = {entry.sequence: entry for entry in self._journal.entries(self.sequence)}
 
     def _schema(self) -> pa.Schema:
+        """What a column cannot lack it is written without a word on."""
         event = self.pipeline.event
         fields = [("id", pa.string()), ("time", pa.timestamp("us", "UTC"))]
         fields += [(key, pa.string()) for key in event.keys]
@@ -136,7 +136,8 @@ class LocalRun:
         fields += [(f"score_{name}", pa.float64()) for name in self.pipeline.challengers]
         known = {name for name, _ in fields}
         fields += [(name, pa.float64()) for name in self.flow.names if name not in known]
-        return pa.schema(fields)
+        optional = {number.name for number in event.numbers if not number.required}
+        return pa.schema([pa.field(*each, nullable=each[0] in optional) for each in fields])
 
     def _restore(self) -> None:
         found = self._state.restore()
@@ -165,7 +166,6 @@ class LocalRun:
 
     def __iter__(self) -> Iterator[Step]:
         """Carry batch after batch through, committing now and then; at the end, what was held."""
-        gc.collect()
         gc.freeze()
         committed = time.monotonic()
         touched = 0
@@ -254,14 +254,14 @@ class LocalRun:
         columns += [_column(scores[0]), decision, _column(scored.version, pa.int64())]
         columns.append(pa.array(scored.late))
         columns += [_column(scores[1 + k]) for k in range(len(self.pipeline.challengers))]
-        known = set(self._names[: len(columns)])
+        known = set(self._rows.names[: len(columns)])
         features = np.ascontiguousarray(scored.features.T)
         columns += [
             _column(values)
             for name, values in zip(self.flow.names, features, strict=True)
             if name not in known
         ]
-        return pa.table(columns, names=self._names)
+        return pa.table(columns, schema=self._rows)
 
     def _release(self) -> None:
         """Give back memory, and disk that no snapshot still kept can ask for."""
