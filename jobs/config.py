@@ -82,6 +82,9 @@ class Settings:
     metrics_port: Annotated[
         int, whole(0, 65_535), "Port of /metrics, /healthz and /readyz; 0 is none."
     ] = 0
+    metrics_host: Annotated[
+        str, TEXT, "Address that port is opened on; `0.0.0.0` is every one of this machine."
+    ] = "127.0.0.1"
     online: Annotated[
         str, ONLINE, "Redis or Valkey to keep the latest features of each key in; empty is none."
     ] = ""

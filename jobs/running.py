@@ -84,7 +84,9 @@ def yield_to_others() -> None:
     os.nice(10)
 
 
-def drive(job: Job, stop: Stop, port: int, beside: Callable[[], None] = lambda: None) -> None:
+def drive(
+    job: Job, stop: Stop, host: str, port: int, beside: Callable[[], None] = lambda: None
+) -> None:
     """Step until asked to stop, then close; `beside` is called now and then.
 
     Memory that is there when it begins is set aside from garbage collection, and the rest is
@@ -92,8 +94,8 @@ def drive(job: Job, stop: Stop, port: int, beside: Callable[[], None] = lambda: 
     """
     with ExitStack() as stack:
         if port:
-            where = stack.enter_context(Serving(job.monitor, port)).port
-            log.info("http://127.0.0.1:%d has /metrics, /healthz and /readyz", where)
+            where = stack.enter_context(Serving(job.monitor, port, host)).port
+            log.info("http://%s:%d has /metrics, /healthz and /readyz", host, where)
         gc.collect()
         gc.freeze()
         gc.disable()

@@ -53,13 +53,13 @@ def run(settings: Settings, *, learns: bool) -> None:
             stack.callback(online.close, 2.0)
         job = ScoreJob(pipeline, settings.broker(), settings, online=online)
         log.info("%s", job.began())
-        port = settings.metrics_port
+        host, port = settings.metrics_host, settings.metrics_port
         if not learns:
-            drive(job, stop, port)
+            drive(job, stop, host, port)
             return
         of_learning = replace(settings, metrics_port=port and port + 1)
         companion = stack.enter_context(Companion(of_learning.environment()))
-        drive(job, stop, port, companion.look_after)
+        drive(job, stop, host, port, companion.look_after)
 
 
 @click.command()
@@ -88,4 +88,4 @@ def learn(settings: Settings, *, with_parent: bool) -> None:
     with stopping() as stop:
         job = LearnJob(load_pipeline(settings.pipeline), settings.broker(), settings)
         log.info("%s", job.began())
-        drive(job, stop, settings.metrics_port)
+        drive(job, stop, settings.metrics_host, settings.metrics_port)
