@@ -130,8 +130,8 @@ class LearnJob:
                     f"partition that holds {first} to {end}: what lies between was deleted, or the "
                     f"topic was made anew; begin with a new state folder in place of {self.folder}"
                 )
-        self.learnt = meta.get("learnt", 0)
         lineup = self.learning.lineup
+        self.learnt = lineup.learnt
         self._newest = meta.get("newest", [lineup.learnt, 0])
         if lineup.sequence:  # it may not have been published before the end came
             version = lineup.sequence, lineup.champion, self._newest[0]
@@ -275,7 +275,6 @@ class LearnJob:
             return False
         meta = {
             "positions": [[*at, n] for at, n in zip(self.inputs, self._positions, strict=True)],
-            "learnt": self.learnt,
             "newest": self._newest,
         }
         self._state.commit(meta, wait=wait)

@@ -30,6 +30,7 @@ from jobs.monitoring.monitor import Monitor
 from jobs.pipeline import Scored
 from jobs.scoring import Scoring
 from jobs.state import ScoringState
+from jobs.takeover import Takeover
 from jobs.topic_records import (
     Kept,
     TopicDecoder,
@@ -157,14 +158,16 @@ class ScoreJob:
                     f"topic was made anew; begin with a new state folder in place of {self.folder}"
                 )
         if found:
+            took_over = Takeover.load(self.folder)
+            self._from_us = took_over.from_us if took_over else 0
             self.sequence = meta["sequence"]
-            self._from_us = meta.get("from_us", 0)
             self.taken.update(meta["taken"])
             self.dead.update(meta["dead"])
             if self._sorter:
                 self._sorter.restore(blobs["order"])
-                self._headers = _unpacked(blobs["headers"])
-            self._versions.restore(meta["version"], meta.get("models", ()))
+                self._headers = _unpacked(blobs["headers"]) if "headers" in blobs else {}
+            version = meta.get("version", took_over.version if took_over else 0)
+            self._versions.restore(version, meta.get("models", ()))
         self._kept = [self._needs()] * 3
         self._promised = list(self._journal.entries(self.sequence))
         self._promised.reverse()
@@ -317,7 +320,6 @@ class ScoreJob:
             "models": self._versions.positions,
             "taken": dict(self.taken),
             "dead": dict(self.dead),
-            "from_us": self._from_us,
         }
         blobs = {}
         if self._sorter:

@@ -149,7 +149,9 @@ class LearningState(_Kept):
         learning = self._learning
         _put_models(state, learning.lineup, learning.evaluation)
         meta = state.meta
-        learning.go_on_from(meta["held"], meta.get("beyond", ()), meta["scored"])
+        whole = meta.get("index", {}).get("next_row")
+        held, scored = meta.get("held", whole), meta.get("scored", whole)
+        learning.go_on_from(held, meta.get("beyond", ()), scored)
         return state.meta
 
 

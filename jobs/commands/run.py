@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,8 +19,13 @@ LEARNING = ("group", "state", "pipeline", "delivery", "commit_ms", "snapshot_sec
 
 @click.command()
 @click.option("--learn", "learns", is_flag=True, help="Run the learn job too, as a second process.")
+@click.option(
+    "--from", "files", type=click.Path(path_type=Path), metavar="DIR",
+    help="Go on from what `headrace replay --out DIR` left: state, model and log; then take from "
+    "the topics what came after it.",
+)  # fmt: skip
 @configured(*SCORING, *SERVING)
-def run(settings: Settings, *, learns: bool) -> None:
+def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
     """Score what comes to Kafka: transactions and labels in, predictions out.
 
     Every transaction gets a prediction in the topic predictions, keyed by its customer; what cannot
@@ -32,6 +38,7 @@ def run(settings: Settings, *, learns: bool) -> None:
       headrace up                                   Kafka and Redis on this machine
       headrace run --learn                          score and learn
       headrace run --order strict --delivery exactly-once
+      headrace run --learn --from history           go on from a replay of files
       headrace run --online redis://127.0.0.1:6379  and keep the latest features in Redis
     """
     from contextlib import ExitStack
@@ -41,9 +48,12 @@ def run(settings: Settings, *, learns: bool) -> None:
     from jobs.load_pipeline import load_pipeline
     from jobs.running import drive, log, start_log, stopping
     from jobs.score_job import ScoreJob
+    from jobs.takeover import take_over
 
     start_log("score")
     pipeline = load_pipeline(settings.pipeline)
+    if files:
+        take_over(files, settings, pipeline)
     with stopping() as stop, ExitStack() as stack:
         online = None
         if settings.online:
