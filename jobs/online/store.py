@@ -151,25 +151,30 @@ class OnlineStore:
         taken = [self._queue.popleft() for _ in range(len(self._queue))]
         if not taken:
             return
-        pairs = [(batch, scored) for batch, scored, _ in taken]
-        idents = np.concatenate([batch.idents[scored.rows] for batch, scored in pairs])
-        features = np.concatenate([scored.features for _, scored in pairs])
+        batches, scored, at = zip(*taken, strict=True)
+        starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
+        rows = np.concatenate([n + each.rows for n, each in zip(starts, scored, strict=True)])
+        idents = np.concatenate([batch.idents for batch in batches])[rows]
+        features = np.concatenate([each.features for each in scored])
         columns = {
-            "time": np.concatenate([batch.time[scored.rows] for batch, scored in pairs]),
+            "time": np.concatenate([batch.time for batch in batches])[rows],
             "tie": idents[:, 0, 1],
-            "since": np.repeat([at for *_, at in taken], [len(scored) for _, scored in pairs]),
-            "score": np.concatenate([scored.scores[:, 0] for _, scored in pairs]),
-            "review": np.concatenate([scored.review for _, scored in pairs]),
-            "version": np.concatenate([scored.version for _, scored in pairs]),
+            "since": np.repeat(at, [len(each) for each in scored]),
+            "score": np.concatenate([each.scores[:, 0] for each in scored]),
+            "review": np.concatenate([each.review for each in scored]),
+            "version": np.concatenate([each.version for each in scored]),
         }
-        ids = _texts(pairs, 0)
+        places = pa.array(rows)
+        ids, *keys = [
+            pa.concat_arrays([as_text(batch.texts[column]) for batch in batches]).take(places)
+            for column in range(idents.shape[1])
+        ]
         for kept in self._kept:
-            place = 1 + kept.lines.place
             kept.latest.add(
                 Lines(
-                    key=idents[:, place],
+                    key=idents[:, 1 + kept.lines.place],
                     features=features[:, kept.columns],
-                    texts=(_texts(pairs, place), ids),
+                    texts=(keys[kept.lines.place], ids),
                     **columns,
                 )
             )
@@ -206,10 +211,3 @@ class OnlineStore:
         self.failures += 1
         self._retry_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
-
-
-def _texts(pairs: list[tuple[Batch, Scored]], column: int) -> pa.Array:
-    """The texts of the scored rows of one column."""
-    return pa.concat_arrays(
-        [as_text(batch.texts[column]).take(pa.array(scored.rows)) for batch, scored in pairs]
-    )
