@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -39,6 +39,8 @@ class Target:
     """Where labels go; empty for a target that learns nothing."""
     processes: Mapping[str, int]
     """Process ids by what they are called in the results."""
+    meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Opened for the time of each run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

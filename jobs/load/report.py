@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import orjson
 from rich.table import Table
 
+from jobs.load.generator import Load
 from jobs.load.results import PERCENTILES, medians, merged
 from jobs.load.rounds import Series
 from jobs.report.axes import Axis, log_axis
 from jobs.report.plot import LETTER, WIDE, Plot, Points
 from jobs.report.plot import Series as Line
 from jobs.report.style import STYLE
+from streams.atomic import write_whole
 
 MB = 1 << 20
 NINES = 5
@@ -118,3 +123,20 @@ def _nines() -> Axis:
     ticks = [(math.log10(2), "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %")]
     ticks += [(4.0, "99.99 %"), (5.0, "99.999 %")]
     return Axis(0.0, float(NINES), tuple(ticks), "percentile; latency in milliseconds")
+
+
+def write(results: Mapping[str, Series], load: Load, folder: Path, title: str) -> list[Path]:
+    """Write every run, the medians and the plot into the folder; the files' paths."""
+    whole = {
+        "load": asdict(load),
+        "medians": summary(results),
+        "runs": {name: [asdict(run) for run in series.runs] for name, series in results.items()},
+    }
+    texts = {
+        "load.json": orjson.dumps(whole, option=orjson.OPT_INDENT_2),
+        "load.svg": plot(results, title).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_whole(folder / name, [text])
+    return [folder / name for name in texts]

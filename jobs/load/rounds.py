@@ -31,7 +31,7 @@ def alternate(
     targets: Sequence[Target],
     load: Load,
     runs: int,
-    told: Callable[[Target, Measured], None] = lambda *_: None,
+    told: Callable[[str, Measured], None],
 ) -> dict[str, Series]:
     """So many runs of each target, in turn, by its name."""
     found = {target.name: Series() for target in targets}
@@ -39,13 +39,13 @@ def alternate(
         for target in targets:
             series = found[target.name]
             measured = once(generator, target, load)
-            told(target, measured)
+            told(target.name, measured)
             for _ in range(REPEATS):
                 if not measured.late:
                     break
                 series.repeated += 1
                 measured = once(generator, target, load)
-                told(target, measured)
+                told(target.name, measured)
             series.runs.append(measured)
     return found
 
@@ -53,4 +53,6 @@ def alternate(
 def once(generator: Generator, target: Target, load: Load) -> Measured:
     """One run, begun when the target has done all that was sent to it before."""
     generator.settle(target)
-    return summarise(generator.run(target, load), load)
+    with target.meanwhile():
+        observed = generator.run(target, load)
+    return summarise(observed, load)

@@ -15,6 +15,7 @@ import numpy as np
 from jobs.load.clients import hand_over, producer
 from jobs.load.schedule import Int64s
 from jobs.load.traffic import Keys, Traffic
+from streams.errors import ConfigError
 
 AHEAD = 128
 """Payments made at a time: an eighth of a millisecond's work."""
@@ -85,6 +86,11 @@ class Sender:
 
     def _make(self, order: Order) -> list[dict[str, Any]]:
         made = self._traffic.take(AHEAD)
+        if self._traffic.time_us > time.time_ns() // 1000:
+            raise ConfigError(
+                "the event time of the traffic has come to the present, and what is dated later is "
+                "refused; let a day hold more events, or begin with new topics"
+            )
         if order.labels and made.labels:
             hand_over(self._producer, order.labels, [{"value": label} for label in made.labels])
         pairs = zip(made.values, made.keys, strict=True)

@@ -38,9 +38,8 @@ class Traffic:
     the event since the start. The same arguments give the same bytes.
 
     >>> traffic = Traffic(run=1_700_000_000, keys="uniform", start_us=0, per_day=10_000)
-    >>> taken = traffic.take(2)
-    >>> taken.values[1].decode()
-    '{"id":"170000000000000001","time":"1970-01-01T00:00:10.370203Z",...
+    >>> traffic.take(2).values[1][:27]
+    b'{"id":"170000000000000001",'
     """
 
     def __init__(

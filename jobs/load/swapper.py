@@ -1,0 +1,75 @@
+"""New versions for a score job at a steady pace, with no learn job: what a swap alone costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event as Flag
+from threading import Thread
+
+import numpy as np
+
+from jobs.config import Settings
+from jobs.definition import Pipeline
+from jobs.monitoring.monitor import Monitor
+from jobs.publishing import Publishing
+from models.base import Learner
+from operators.plan import compile_plan
+from streams.broker import Producer
+from streams.schema import duration_us
+
+LEARNT = 200
+"""Made-up examples between two versions: enough that no two have the same content."""
+FLUSH_S = 10.0
+
+
+class Swapper:
+    """Publishes versions of the pipeline's champion, numbered on from what the topic holds."""
+
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        late_us = duration_us(pipeline.lateness)
+        plan = compile_plan(
+            pipeline.event, pipeline.features, lateness_us=late_us, cap=pipeline.cap
+        )
+        self._learner: Learner = pipeline.champion.bind(plan.names)
+        self._columns = len(plan.names)
+        self._drawn = np.random.default_rng(0)
+        broker = settings.broker()
+        self._producer: Producer = broker.producer()
+        self._publishing = Publishing(broker, settings, pipeline.definition, time.monotonic)
+        self._monitor = Monitor(
+            "learn",
+            pipeline=pipeline.name,
+            definition=pipeline.definition,
+            inputs=(),
+            clock=time.monotonic,
+            now_us=lambda: time.time_ns() // 1000,
+        )
+
+    @contextmanager
+    def every(self, seconds: float) -> Iterator[None]:
+        """Publish a version so often meanwhile."""
+        ended = Flag()
+        thread = Thread(target=self._run, args=(seconds, ended.wait), name="swaps", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _run(self, seconds: float, ended: Callable[[float], bool]) -> None:
+        while not ended(seconds):
+            self.publish()
+
+    def publish(self) -> None:
+        """Publish one version."""
+        x = np.ascontiguousarray(self._drawn.lognormal(size=(LEARNT, self._columns)))
+        y = (self._drawn.random(LEARNT) < 0.1).astype(np.int8)
+        self._learner.learn_many(x, y, np.ones(LEARNT))
+        version = (self._publishing.last + 1, self._learner.version(), LEARNT)
+        self._publishing.offer([version], until_us=0)
+        for topic, key, value in self._publishing.due(self._monitor, at_once=True):
+            self._producer.send(topic, [value], [key])
+        self._producer.flush(FLUSH_S)
