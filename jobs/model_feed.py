@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from models.base import Version
 from models.manifest import Manifest, Seal
@@ -12,6 +13,15 @@ from streams.errors import DeadLetter, Reason, StateError
 
 MANIFEST = "manifest"
 _LIMIT = 64
+
+
+class Offer(NamedTuple):
+    """A version that may be put to use."""
+
+    manifest: Manifest
+    version: Version
+    positions: tuple[int, ...]
+    """How far the topic had been read."""
 
 
 class ModelFeed:
@@ -34,7 +44,7 @@ class ModelFeed:
         self._definition, self._names = definition, names
         self._chunks: dict[int, dict[int, bytes]] = {}
         self._letters: list[DeadLetter] = []
-        self.offered: tuple[Manifest, Version] | None = None
+        self.offered: Offer | None = None
         self.seek([first for first, _ in consumer.bounds()])
 
     def seek(self, positions: Sequence[int]) -> None:
@@ -51,6 +61,7 @@ class ModelFeed:
             for offset, stamp, key, value in zip(
                 run.offsets, run.stamps, run.keys, run.values, strict=True
             ):
+                self.positions[run.input] = offset + 1
                 where = f"{topic}/{partition}/{offset}"
                 try:
                     self._take((key or b"").decode(errors="replace"), value, where)
@@ -67,7 +78,6 @@ class ModelFeed:
                         )
                     )
             count += len(run)
-            self.positions[run.input] = run.offsets[-1] + 1
         return count
 
     def letters(self) -> list[DeadLetter]:
@@ -102,13 +112,13 @@ class ModelFeed:
                 f"{where}: of pipeline {manifest.pipeline}, wanted {self._definition}; "
                 "run the learner with this job's pipeline file, or give each its own prefix"
             )
-        if chunks is None:
-            return  # its weights were dropped, as those of superseded versions are
+        if chunks is None or 0 not in chunks:
+            return  # its weights were dropped, the first chunk first, as it was superseded
         weights = b"".join(chunks[place] for place in sorted(chunks))
         version = self._seal.version(manifest, weights, where)
         self._registry.keep(manifest, weights)
         if self.offered is None or sequence > self.offered[0].sequence:
-            self.offered = manifest, version
+            self.offered = Offer(manifest, version, tuple(self.positions))
 
     def close(self) -> None:
         """Stop reading."""

@@ -78,7 +78,10 @@ class Publishing:
                 self.last = max(self.last, sequence)
         elif part.isdecimal():
             chunks = self._chunks.get(sequence, 0)
-            self._chunks[sequence] = 0 if value is None else max(chunks, int(part) + 1)
+            if value is not None:
+                self._chunks[sequence] = max(chunks, int(part) + 1)
+            elif int(part) + 1 == chunks:  # the last of them is dropped last
+                self._chunks[sequence] = 0
 
     def offer(self, versions: Sequence[tuple[int, Version, int]], until_us: int) -> None:
         """Take note of new versions: number, version, examples. The newest will be published."""

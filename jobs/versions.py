@@ -42,6 +42,8 @@ class Versions:
         self._feed = ModelFeed(
             broker.consumer(inputs), self._registry, Seal(key), definition, scoring.names
         )
+        self.positions = self._feed.positions.copy()
+        """How far the topic was read when the version in force was offered."""
         self._prior = scoring.version, bytes.fromhex(content_hash(scoring.version))
         self.in_force = 0, self._prior[1]
         """Number and content hash of the version that scores."""
@@ -49,15 +51,11 @@ class Versions:
         self._stop = Flag()
         self._thread = Thread(target=self._run, name="models", daemon=True) if threads else None
 
-    @property
-    def positions(self) -> list[int]:
-        """How far the topic was read."""
-        return list(self._feed.positions)
-
     def restore(self, version: int, positions: Sequence[int]) -> None:
         """Go on with the version a snapshot was taken at, reading the topic from there."""
         if positions:
             self._feed.seek(positions)
+            self.positions = self._feed.positions.copy()
         if version:
             manifest = self._registry.manifest(version)
             self.serve(version, bytes.fromhex(manifest.content))
@@ -89,12 +87,13 @@ class Versions:
         elif self._thread.ident is None:
             self._thread.start()
         offered = self._feed.offered
-        if offered is None or offered[0].sequence <= self.in_force[0]:
+        if offered is None or offered.manifest.sequence <= self.in_force[0]:
             return
         began = time.perf_counter()
-        manifest, version = offered
+        manifest, version, positions = offered
         self._scoring.serve(manifest.sequence, version)
         self.in_force = manifest.sequence, bytes.fromhex(manifest.content)
+        self.positions = list(positions)
         gauge = monitor.model
         gauge.version, gauge.since_us = manifest.sequence, monitor.now_us()
         gauge.swaps += 1
