@@ -25,6 +25,15 @@ JOB_MANAGER, TASK_MANAGER, ZOOKEEPER = "jobmanager", "taskmanager", "zookeeper"
 COPIED = ("log4j-console.properties", "log4j-cli.properties")
 """How Flink's processes and its client log, taken from the wheel."""
 
+CLUSTER = {
+    "jobmanager.memory.process.size": "1g",
+    "taskmanager.memory.process.size": "2g",
+    # A killed process is replaced within seconds.
+    "heartbeat.interval": "2 s",
+    "heartbeat.timeout": "10 s",
+}
+"""Flink's own settings that are the same for every cluster started here."""
+
 
 class FlinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a cluster is started with."""
@@ -136,6 +145,7 @@ class Flink(Service[FlinkSettings]):
         """Flink's own settings: a small cluster that listens on loopback only."""
         settings = self.settings
         shown: dict[str, str | int] = {
+            **CLUSTER,
             "env.java.opts.all": _java_options(),
             "rest.address": HOST,
             "rest.bind-address": HOST,
@@ -143,14 +153,9 @@ class Flink(Service[FlinkSettings]):
             "jobmanager.rpc.address": HOST,
             "jobmanager.bind-host": HOST,
             "jobmanager.rpc.port": settings.rpc_port,
-            "jobmanager.memory.process.size": "1g",
             "taskmanager.host": HOST,
             "taskmanager.bind-host": HOST,
             "taskmanager.numberOfTaskSlots": settings.slots,
-            "taskmanager.memory.process.size": "2g",
-            # A killed process is replaced within seconds.
-            "heartbeat.interval": "2 s",
-            "heartbeat.timeout": "10 s",
             "io.tmp.dirs": str(self.folder / "tmp"),
             "execution.checkpointing.dir": f"file://{self.folder}/checkpoints",
             "execution.checkpointing.savepoint-dir": f"file://{self.folder}/savepoints",
