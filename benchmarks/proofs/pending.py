@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -110,10 +111,11 @@ def wait(count: int, batch_rows: int, folder: Path) -> Record:
     """
     run = LocalRun(inputs_only, Waiting(count, batch_rows), folder)
     flow, began, warm_peak, warm = run.flow, time.monotonic(), 0.0, 0.0
+    warming = min(WARM, math.ceil(count / batch_rows))
     for _ in run:
-        if run.sequence == WARM // 2:
+        if run.sequence == warming // 2:
             forget_peak()
-        if run.sequence == WARM:
+        if run.sequence == warming:
             warm_peak = resident_mb("VmHWM")
             flow.ids.release()
             flow.log.release()
