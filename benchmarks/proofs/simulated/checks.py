@@ -13,11 +13,22 @@ from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated import twin
 from benchmarks.proofs.simulated.traffic import LAST
 from jobs.config import Settings
+from jobs.learn_job import CAUSES
+from jobs.model_feed import MANIFEST
+from models.manifest import Seal, content_hash
 from streams.broker import Input
 from streams.journal import Entry
 from streams.memory import Cluster
-from streams.records import Outcomes, Prediction
-from streams.topics import DEAD_LETTERS, LABELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
+from streams.records import Example, Outcomes, Prediction
+from streams.topics import (
+    DEAD_LETTERS,
+    EXAMPLES,
+    LABELS,
+    MODELS,
+    OUTCOMES,
+    PREDICTIONS,
+    TRANSACTIONS,
+)
 
 
 def check(
@@ -37,9 +48,12 @@ def check(
     same("predictions", said.predictions, rows)
     same("outcomes", _flat(said.told), _flat(told))
     letters = distinct(cluster, settings, DEAD_LETTERS, lambda key, _: key)
-    same("dead letters", sorted(said.letters), sorted(letters))
+    bare = _bare if strict else sorted
+    same("dead letters", bare(said.letters), bare(letters))
     _balances(cluster, said, letters)
     _nothing_from_later(predictions, told, versions)
+    _examples(distinct(cluster, settings, EXAMPLES, _example), predictions, told)
+    _published(cluster, settings, versions)
     if strict and filled:
         features = [(each.id, each.features) for each in predictions]
         same("features of the sorted stream", twin.in_time(folder / "sorted", said), features)
@@ -83,6 +97,12 @@ def distinct(
     return kept
 
 
+def _bare(letters: twin.Rows) -> list[tuple[bytes, dict[str, Any]]]:
+    """Without the bytes of what conflicted: they are not kept of a record that waits its turn."""
+    decoded = sorted((key, msgspec.json.decode(value)) for key, value, _ in letters)
+    return [(key, letter | {"raw": ""}) for key, letter in decoded]
+
+
 def _prediction(value: bytes) -> Prediction:
     return msgspec.json.decode(value, type=Prediction)
 
@@ -119,6 +139,64 @@ def _nothing_from_later(
             raise BrokenError(f"outcomes: told at {each_told.clock} what becomes known later")
         if max(each_told.numbers, default=-1) >= each_told.next:
             raise BrokenError(f"outcomes: told of a prediction after {each_told.next}")
+
+
+def _example(_: bytes, value: bytes) -> tuple[int, int, str]:
+    example = msgspec.json.decode(value, type=Example)
+    return example.number, example.known, example.cause
+
+
+def _examples(rows: twin.Rows, predictions: Sequence[Prediction], told: Sequence[Outcomes]) -> None:
+    """Every outcome became an example: the prediction as it was logged, and its label."""
+    wanted = []
+    for number, value, known, cause in sorted(_flat(told)):
+        said = predictions[number]
+        label = Example(
+            number,
+            said.time,
+            known,
+            value,
+            CAUSES[cause],
+            said.score,
+            said.model_version,
+            said.features,
+        )
+        wanted.append(label)
+    found = [msgspec.json.decode(value, type=Example) for _, value, _ in rows]
+    same("examples", sorted(wanted, key=_place), sorted(found, key=_place))
+
+
+def _place(example: Example) -> tuple[int, int, str]:
+    return example.number, example.known, example.cause
+
+
+def _published(cluster: Cluster, settings: Settings, versions: dict[int, twin.Learnt]) -> None:
+    """What `models` holds is what was learnt, no number has two contents, the newest is whole."""
+    seal = Seal()
+    held: dict[str, bytes] = {}
+    for record in cluster.read(MODELS):
+        key = (record.key or b"").decode()
+        if record.value is None:
+            held.pop(key, None)
+        elif key in held and (settings.delivery == "exactly-once" or held[key] != record.value):
+            raise BrokenError(f"models: {key} is there twice")
+        else:
+            held[key] = record.value
+    manifests = {
+        int(key.split("/")[0]): seal.manifest(value, key)
+        for key, value in held.items()
+        if key.endswith(MANIFEST)
+    }
+    for sequence, manifest in manifests.items():
+        learnt = versions[sequence]
+        if manifest.content != content_hash(learnt.version) or manifest.examples != learnt.examples:
+            raise BrokenError(f"models: version {sequence} is not what was learnt as that")
+    newest = max(versions)
+    if newest and newest != max(manifests, default=0):
+        raise BrokenError(f"models: wanted version {newest}, the newest of {sorted(manifests)}")
+    if newest:
+        chunks = sorted(key for key in held if key.startswith(f"{newest}/") and MANIFEST not in key)
+        seal.version(manifests[newest], b"".join(held[key] for key in chunks), f"version {newest}")
 
 
 def _newest_scores(predictions: Sequence[Prediction], versions: dict[int, twin.Learnt]) -> None:

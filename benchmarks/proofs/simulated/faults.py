@@ -83,7 +83,6 @@ class SeededFaults:
         if aim in {"", operation}:
             left -= 1
             if not left:
-                del self._plans[process]
                 self.strike(process, operation)
         self._plans[process] = aim, left
 

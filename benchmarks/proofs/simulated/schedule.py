@@ -15,6 +15,7 @@ from benchmarks.proofs.simulated.faults import SeededFaults
 from benchmarks.proofs.simulated.later import Later
 from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import last, traffic
+from jobs import publishing
 from jobs.config import Settings
 from jobs.learn_job import LearnJob
 from jobs.score_job import ScoreJob
@@ -173,5 +174,8 @@ class Schedule:
         with (
             patch.object(snapshots, "ThreadPoolExecutor", lambda *_: Later(self._faults)),
             patch.object(Journal, "append", noted),
+            patch.object(publishing, "CHUNK_BYTES", 600),
+            patch.object(publishing, "EVERY_SECONDS", 0.02),
+            patch.object(publishing, "KEPT", 2),
         ):
             yield
