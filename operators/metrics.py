@@ -174,10 +174,13 @@ def calibration_error_of(score: Floats, groups: Groups, bins: int = 10) -> float
 def _add_gaps(score: Floats, frauds: Ints, genuine: Ints, n: int, gap: Floats) -> None:
     """Add to each bin of equal mass what its scores promise more than its frauds."""
     below = n
+    place = len(gap) - 1
     for i in range(len(score)):
         examples = frauds[i] + genuine[i]
         below -= examples
-        gap[below * len(gap) // n] += examples * score[i] - frauds[i]
+        while below * len(gap) < place * n:
+            place -= 1
+        gap[place] += examples * score[i] - frauds[i]
 
 
 def auc(score: Floats, label: Labels) -> float:
