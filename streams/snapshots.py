@@ -185,7 +185,7 @@ class Snapshots:
         return [int(path.stem) for path in self.folder.glob("*.snapshot")]
 
     def _path(self, number: int, kind: str) -> Path:
-        return self.folder / f"{number:012d}.{kind}"
+        return self.folder / _name(number, kind)
 
     def _write(
         self,
@@ -210,12 +210,12 @@ class Snapshots:
     def _sweep(self, manifest: _Manifest) -> None:
         """Delete all that neither this snapshot nor the last good one needs."""
         kept = [manifest] if self._last is None else [self._last, manifest]
-        names = {self._path(each.number, "snapshot").name for each in kept}
-        for each in kept:
-            chains = each.chains.values()
-            names |= {self._path(part.file, "arrays").name for chain in chains for part in chain}
-        for path in (*self.folder.glob("*.snapshot"), *self.folder.glob("*.arrays")):
-            if path.name not in names:
+        chains = [chain for each in kept for chain in each.chains.values()]
+        files = {part.file for chain in chains for part in chain}
+        names = {_name(each.number, "snapshot") for each in kept}
+        names |= {_name(number, "arrays") for number in files}
+        for path in self.folder.iterdir():
+            if path.suffix in {".snapshot", ".arrays"} and path.name not in names:
                 path.unlink()
 
     def _manifest(self, number: int) -> _Manifest:
@@ -252,6 +252,10 @@ class Snapshots:
         if filled < len(room) or zlib.crc32(room) != segment.checksum:
             raise _DamageError(f"{path}: does not have the checksum it was written with")
         return array
+
+
+def _name(number: int, kind: str) -> str:
+    return f"{number:012d}.{kind}"
 
 
 def _pieces(number: int, given: Arrays, segments: dict[str, _Segment]) -> Iterator[memoryview]:
