@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -62,22 +62,22 @@ def classpath() -> list[Path]:
     return [jars_folder() / jar.name for jar in locked()]
 
 
-def missing() -> list[Jar]:
+def missing(jars: Sequence[Jar] = ()) -> list[Jar]:
     """The jars that `fetch` would have to fetch; those that are there are not read."""
-    return [jar for jar in locked() if not (jars_folder() / jar.name).exists()]
+    return [jar for jar in jars or locked() if not (jars_folder() / jar.name).exists()]
 
 
-def fetch() -> None:
-    """Have every locked jar in `jars_folder`, fetched where absent, its hash verified.
+def fetch(jars: Sequence[Jar] = ()) -> None:
+    """Have these jars, or else the locked, in `jars_folder`: fetched where absent, hash verified.
 
     A jar appears there whole and verified or not at all; several processes may fetch at once.
     Raises InputError for a jar that cannot be had or is not the one of the lock.
     """
-    absent = missing()
+    absent = missing(jars)
     if absent:
         _download(absent, jars_folder())
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda jar: _verify(jar, jars_folder() / jar.name), locked()))
+        list(pool.map(lambda jar: _verify(jar, jars_folder() / jar.name), jars or locked()))
 
 
 def _download(jars: list[Jar], folder: Path) -> None:
