@@ -17,7 +17,7 @@ RUN := $(UV) run --no-sync
 	python3 -m venv .tools && .tools/bin/pip install --quiet uv \
 		|| python3 -m pip install --quiet --target .tools uv
 
-.PHONY: demo test check format prove bench clean help
+.PHONY: demo test check format prove bench up down clean help
 
 demo: .venv/.synced ## Score and learn on simulated transactions, in one process, no services
 	$(RUN) headrace demo
@@ -39,6 +39,12 @@ prove: .venv/.synced ## Show the promised invariants on a long run
 
 bench: .venv/.synced ## Measure, with the rivals in the same table
 	$(RUN) python -m benchmarks.run
+
+up: .venv/.synced ## Start Kafka and Redis on this machine, without Docker (docs/stack.md)
+	$(RUN) headrace up
+
+down: .venv/.synced ## Stop them
+	$(RUN) headrace down
 
 clean: ## Remove the environment, the caches and what runs left behind
 	rm -rf .venv .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .headrace build dist out
