@@ -11,8 +11,9 @@ import orjson
 import pyarrow as pa
 
 from jobs.outgoing import Records
+from jobs.topic_reader import TopicReader
 from streams.batch import LABEL
-from streams.broker import Broker, Input
+from streams.broker import Broker
 from streams.errors import ConfigError
 from streams.schema import DAY, duration_us
 from streams.simulation.lines import lines
@@ -26,7 +27,6 @@ LOOK_BACK = 200
 """Records at a partition's end that are looked at."""
 APART = 1_000_000
 """Ids begin at a multiple of this, so that none under way before is met again."""
-ANSWER_S = 10.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -41,21 +41,12 @@ class Beginning(NamedTuple):
 
 def beginning(broker: Broker, topic: str) -> Beginning:
     """Where traffic must begin so that nothing in the topic has its ids, or is of its time."""
-    inputs = [Input(topic, each) for each in range(broker.partitions([topic])[topic])]
-    consumer = broker.consumer(inputs)
-    bounds = consumer.bounds()
-    consumer.seek([max(first, end - LOOK_BACK) for first, end in bounds])
-    missing = sum(min(end - first, LOOK_BACK) for first, end in bounds)
     found = Beginning(0, 0)
-    while missing > 0:
-        runs = consumer.poll(missing, ANSWER_S)
-        if not runs:  # what is left are gaps, as transactions leave them
-            break
-        missing -= sum(map(len, runs))
-        for value in (value for run in runs for value in run.values if value):
-            id_, time_us = _id_and_time(value)
-            found = Beginning(max(found.id, id_), max(found.time_us, time_us))
-    consumer.close()
+    with TopicReader(broker, topic) as reader:
+        reader.seek_last(LOOK_BACK)
+        for run in reader.to_end():
+            for id_, time_us in (_id_and_time(value) for value in run.values if value):
+                found = Beginning(max(found.id, id_), max(found.time_us, time_us))
     return Beginning(-(-found.id // APART) * APART, found.time_us)
 
 

@@ -151,8 +151,14 @@ def test_what_does_not_go_together_is_refused(content: str, said: str, file: Pat
     assert said in refusal(content, file)
 
 
-def test_an_authority_means_tls(file: Path) -> None:
-    assert not Settings().tls and load('kafka_ca = "headrace.toml"', file).tls
+def test_security_is_as_it_was_set(file: Path) -> None:
+    pytest.importorskip("confluent_kafka")
+    assert Settings().security().protocol == "PLAINTEXT"
+    assert load('kafka_ca = "headrace.toml"', file).security().protocol == "SSL"
+    environ = {"HEADRACE_KAFKA_PASSWORD": WORD, "HEADRACE_KAFKA_MECHANISM": "PLAIN"}
+    login = load('kafka_user = "u"\nkafka_tls = true', file, environ).security()
+    assert (login.protocol, login.user, login.mechanism) == ("SASL_SSL", "u", "PLAIN")
+    assert login.password == WORD and WORD not in repr(login)
 
 
 def texts(name: str, value: object) -> str:

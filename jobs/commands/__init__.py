@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from jobs.commands.bench import bench
+from jobs.commands.dead_letters import dead_letters
 from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
 from jobs.commands.features import features
@@ -20,6 +22,7 @@ from jobs.commands.run import learn, run
 from jobs.commands.score import score
 from jobs.commands.simulate import simulate
 from jobs.commands.stack import doctor, down, status, up
+from jobs.commands.subscribe import subscribe
 from streams.errors import HeadraceError
 
 INTERRUPTED = 130
@@ -61,6 +64,7 @@ def headrace() -> None:
 
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
-    features, up, status, down, doctor,
+    subscribe, dead_letters,
+    features, bench, up, status, down, doctor,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -1,12 +1,15 @@
-"""What options take besides text and numbers: durations, moments, speeds, which column is which."""
+"""What options take besides text and numbers: durations, moments, speeds, columns, filters."""
 
 from __future__ import annotations
 
 import math
+import time
+from contextlib import suppress
 from typing import Any
 
 import click
 
+from jobs.topic_filter import Clause
 from streams.errors import ConfigError
 from streams.schema import duration_us
 from streams.simulation.traffic import moment_us
@@ -72,4 +75,37 @@ class Speed(click.ParamType):
         return speed
 
 
+class Since(click.ParamType):
+    """`beginning`, `end`, a duration before now or a moment; these two become microseconds UTC."""
+
+    name = "place"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | int:
+        if value in ("beginning", "end"):
+            return str(value)
+        with suppress(ValueError):
+            return time.time_ns() // 1000 - duration_us(value)
+        with suppress(ConfigError):
+            return moment_us(value)
+        wanted = "wanted beginning, end, a duration before now such as 10m, or a date or time"
+        raise click.BadParameter(f"{wanted}; got {value!r}", ctx, param)
+
+
+class Filter(click.ParamType):
+    """`field=value` and the like; becomes a `Clause`."""
+
+    name = "field=value"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Clause:
+        try:
+            return Clause.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 DURATION, MOMENT, COLUMNS, SPEED = Duration(), Moment(), Columns(), Speed()
+SINCE, FILTER = Since(), Filter()
