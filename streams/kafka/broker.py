@@ -30,7 +30,7 @@ class Kafka:
 
     def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
         """The broker's id of each topic: another one than before means that it was made anew."""
-        return self._cluster.topic_ids(topics)
+        return {topic: each.id for topic, each in self._cluster.described(topics).items()}
 
     def consumer(
         self, inputs: Sequence[Input], group: str | None = None, owner: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from streams.errors import InputError
 from streams.kafka.failures import DECISIVE, translated
@@ -39,6 +39,14 @@ class Heard:
             self.fatal = self.fatal or error
         elif error.code() != Error._ALL_BROKERS_DOWN:
             self.connection = error
+
+
+class Described(NamedTuple):
+    """What a topic is."""
+
+    id: str
+    """The broker's own: another one than before means that the topic was made anew."""
+    partitions: int
 
 
 class Cluster:
@@ -83,13 +91,19 @@ class Cluster:
             )
         return {topic: len(known[topic].partitions) for topic in topics}
 
-    def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
-        """The broker's id of each topic: another one than before means that it was made anew."""
-        return {topic: self._topic_id(topic) for topic in topics}
+    def described(self, topics: Sequence[str]) -> dict[str, Described]:
+        """The id and the number of partitions of each topic; InputError for one that is none."""
+        return {
+            topic: description(self.result(lambda topic=topic: self.ask([topic])[topic]))  # type: ignore[misc]
+            for topic in topics
+        }
 
-    def _topic_id(self, topic: str) -> str:
-        wanted = client.TopicCollection([topic])
-        return str(self.result(lambda: self.admin.describe_topics(wanted)[topic]).topic_id)
+    def ask(self, topics: Sequence[str]) -> dict[str, Any]:
+        """Ask what each topic is: futures of answers that `description` reads."""
+        futures: dict[str, Any] = self.admin.describe_topics(
+            client.TopicCollection(list(topics)), request_timeout=ANSWER_S
+        )
+        return futures
 
     def result(self, request: Callable[[], Any]) -> Any:
         """What an admin request came to; its failure as our error.
@@ -100,7 +114,7 @@ class Cluster:
         deadline = time.monotonic() + ANSWER_S
         while True:
             try:
-                return request().result(ANSWER_S)
+                return request().result()
             except Failure as failure:
                 error = failure.args[0]
                 if error.code() not in COORDINATING or time.monotonic() > deadline:
@@ -120,3 +134,8 @@ class Cluster:
                     raise translated(
                         reason, f"{self.bootstrap}: wanted a Kafka broker that answers"
                     ) from failure
+
+
+def description(answer: Any) -> Described:
+    """What the broker says that a topic is."""
+    return Described(str(answer.topic_id), len(answer.partitions))

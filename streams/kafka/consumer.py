@@ -14,10 +14,12 @@ from streams.kafka.failures import HOPELESS, translated
 from streams.kafka.library import Error, Failure, Message, Partition, client, open_client
 from streams.kafka.membership import Membership
 from streams.kafka.settings import CONSUMER
+from streams.kafka.watch import Watch
 
 JOIN_S = 30.0
 NO_GROUP = "headrace-none"
 """librdkafka wants a name even of who joins no group."""
+SLICE_S = 0.05
 CLOSE_S = 1.5
 """How long `close` waits for a commit to be acknowledged."""
 
@@ -36,7 +38,9 @@ class KafkaConsumer:
         self.inputs = tuple(inputs)
         self._cluster, self._membership = cluster, membership
         self._group = membership.group if membership else NO_GROUP
+        self._watch = Watch(cluster, sorted({topic for topic, _ in inputs}), InputError)
         self._place_of, self._key_of = _lookup(self.inputs)
+        self._partitions = [Partition(*each) for each in self.inputs]
         self._next = [NEVER] * len(self.inputs)
         self._high = [NEVER] * len(self.inputs)
         self._at_end = [False] * len(self.inputs)
@@ -57,7 +61,7 @@ class KafkaConsumer:
 
     def bounds(self) -> list[tuple[int, int]]:
         found = []
-        for each in self._partitions():
+        for each in self._partitions:
             what = f"{each.topic}/{each.partition}: wanted the offsets that it holds"
             try:
                 answer = self._client.get_watermark_offsets(each, timeout=ANSWER_S, cached=False)
@@ -72,7 +76,7 @@ class KafkaConsumer:
     def committed(self) -> list[int]:
         what = f"{self._cluster.bootstrap}: wanted the positions of group {self._group}"
         try:
-            answers = self._client.committed(self._partitions(), timeout=ANSWER_S)
+            answers = self._client.committed(self._partitions, timeout=ANSWER_S)
         except Failure as failure:
             raise translated(failure.args[0], what) from failure
         for answer in answers:
@@ -101,6 +105,7 @@ class KafkaConsumer:
         if not self._sole:
             self._settle()
         self._raise_if_failed()
+        self._watch.look()
         return runs
 
     def ends(self) -> list[int]:
@@ -133,9 +138,23 @@ class KafkaConsumer:
         if not self._committing:
             self._send_commit()
 
-    def transactional(self, positions: Sequence[int]) -> tuple[list[Any], Any]:
-        """What a producer needs to commit these positions within its transaction."""
-        return self._partitions(positions), self._client.consumer_group_metadata()
+    def places(self, positions: Sequence[int]) -> list[Any]:
+        """These positions as librdkafka wants them, but for those that are NEVER."""
+        return [
+            Partition(*each, position)
+            for each, position in zip(self.inputs, positions, strict=True)
+            if position != NEVER
+        ]
+
+    def member(self, timeout: float) -> Any:
+        """What proves to the broker that the group is ours; None while that is not known.
+
+        After an outage it may take `timeout` seconds to find out. Nothing is read meanwhile.
+        """
+        deadline = time.monotonic() + timeout
+        while not (self._joined and self._sole) and time.monotonic() < deadline:
+            self.poll(1, min(SLICE_S, timeout))
+        return self._client.consumer_group_metadata() if self._joined and self._sole else None
 
     def close(self) -> None:
         deadline = time.monotonic() + CLOSE_S
@@ -172,7 +191,7 @@ class KafkaConsumer:
 
     def _assign(self) -> None:
         if self._sole and self._reading:
-            self._client.assign(self._partitions(self._next))
+            self._client.assign(self.places(self._next))
             if self._paused:
                 self._client.pause([Partition(*self.inputs[place]) for place in self._paused])
 
@@ -189,7 +208,7 @@ class KafkaConsumer:
     def _send_commit(self) -> None:
         self._commit_due = False
         self._sent = self._wanted
-        places = [each for each in self._partitions(self._wanted or []) if each.offset >= 0]
+        places = self.places(self._wanted or [])
         if not places:
             self._wanted = None
             return
@@ -272,14 +291,6 @@ class KafkaConsumer:
         for place in ended:
             self._at_end[place] = True
         return records, ended
-
-    def _partitions(self, positions: Sequence[int] | None = None) -> list[Any]:
-        if positions is None:
-            return [Partition(*each) for each in self.inputs]
-        return [
-            Partition(*each, position)
-            for each, position in zip(self.inputs, positions, strict=True)
-        ]
 
 
 def _offsets(messages: list[Any]) -> list[int]:

@@ -55,21 +55,24 @@ _TABLE: dict[int, tuple[type[HeadraceError], str]] = {
 
 DECISIVE = frozenset({Error._AUTHENTICATION, Error._SSL, Error.SASL_AUTHENTICATION_FAILED})
 """Of the errors of a connection, those that waiting does not cure."""
-HOPELESS = frozenset(
+GONE = frozenset(
     {
-        Error._AUTO_OFFSET_RESET,
-        Error.OFFSET_OUT_OF_RANGE,
         Error.UNKNOWN_TOPIC_OR_PART,
         Error.UNKNOWN_TOPIC_ID,
         Error._UNKNOWN_TOPIC,
         Error._UNKNOWN_PARTITION,
-        Error.TOPIC_AUTHORIZATION_FAILED,
-        Error.GROUP_AUTHORIZATION_FAILED,
-        Error.FENCED_INSTANCE_ID,
-        Error._FATAL,
-        Error._FENCED,
     }
 )
+"""What is said of a topic that does not exist."""
+HOPELESS = GONE | {
+    Error._AUTO_OFFSET_RESET,
+    Error.OFFSET_OUT_OF_RANGE,
+    Error.TOPIC_AUTHORIZATION_FAILED,
+    Error.GROUP_AUTHORIZATION_FAILED,
+    Error.FENCED_INSTANCE_ID,
+    Error._FATAL,
+    Error._FENCED,
+}
 """Of the errors of reading, those that librdkafka does not recover from by itself."""
 
 

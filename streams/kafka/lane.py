@@ -19,6 +19,7 @@ from streams.kafka.cluster import Cluster, Heard
 from streams.kafka.failures import translated
 from streams.kafka.library import Failure, client, open_client
 from streams.kafka.settings import PRODUCER, QUEUE
+from streams.kafka.watch import Watch
 
 SLICE_S = 0.15
 """Longest single wait; librdkafka's binding does not return early from one of 0.2 s and more."""
@@ -32,7 +33,8 @@ class Lane:
         self.sent = 0
         self._failed: HeadraceError | None = None
         self._heard = Heard()
-        ordered = cluster.partitions([topic])[topic] == 1
+        self._watch = Watch(cluster, [topic], OutputError)
+        ordered = self._watch.known[topic].partitions == 1
         settings = {
             **cluster.settings,
             **PRODUCER,
@@ -78,6 +80,7 @@ class Lane:
         """Hear what has become of records, waiting up to `timeout` or SLICE_S for it."""
         self._client.poll(min(timeout, SLICE_S))
         self.raise_if_failed()
+        self._watch.look()
 
     def flush(self, timeout: float) -> bool:
         """Whether everything arrived within `timeout` seconds."""

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from streams.errors import StateError
-from streams.kafka.cluster import Cluster
+from streams.kafka.cluster import ANSWER_S, Cluster
 from streams.kafka.settings import SESSION_MS
 
 PATIENCE_S = 5.0
@@ -111,7 +111,9 @@ class Membership:
     def _members(self) -> list[_Member]:
         asked = self._cluster.admin
         found = self._cluster.result(
-            lambda: asked.describe_consumer_groups([self.group])[self.group]
+            lambda: asked.describe_consumer_groups([self.group], request_timeout=ANSWER_S)[
+                self.group
+            ]
         )
         return [_member(each) for each in found.members]
 

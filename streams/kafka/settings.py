@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-SESSION_MS = 45_000
+SESSION_MS = 120_000
 """How long a member of a group that fell silent counts as alive."""
 LONGEST_MS = 86_400_000
 QUEUE = 200_000
@@ -19,6 +19,9 @@ CONNECTION: dict[str, Any] = {
     "reconnect.backoff.max.ms": 1000,
     "retry.backoff.ms": 50,
     "socket.keepalive.enable": True,
+    # By default a client that lost all brokers forgets them, and a transaction that was about to
+    # commit its positions then waits for a coordinator without end.
+    "metadata.recovery.strategy": "none",
 }
 
 CONSUMER: dict[str, Any] = {

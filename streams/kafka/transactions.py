@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from threading import Thread
 from typing import Any
 
 from streams.broker import Consumer, Headers
@@ -16,10 +18,12 @@ from streams.kafka.failures import translated
 from streams.kafka.lane import SLICE_S, hand_over
 from streams.kafka.library import Failure, client, open_client
 from streams.kafka.settings import PRODUCER, QUEUE, TRANSACTION_MS
+from streams.kafka.watch import Watch
 
 FENCE_S = 30.0
 """How long the coordinator may take to end what the producer before us left open."""
 ABORT_S = 1.5
+LOOK_S = 0.5
 
 
 class TransactionalProducer:
@@ -34,8 +38,11 @@ class TransactionalProducer:
         self._what = f"{cluster.bootstrap}, transactions of {id}: wanted"
         self._failed: HeadraceError | None = None
         self._heard = Heard()
+        self._cluster = cluster
+        self._watches: dict[str, Watch] = {}
         self._sent = self._committed = 0
-        self._open = self._with_positions = False
+        self._open = False
+        self._committing: Future[None] | None = None
         settings = {
             **cluster.settings,
             **PRODUCER,
@@ -62,6 +69,8 @@ class TransactionalProducer:
         keys: Sequence[bytes | None] | None = None,
         headers: Sequence[Headers | None] | None = None,
     ) -> None:
+        if topic not in self._watches:
+            self._watches[topic] = Watch(self._cluster, [topic], OutputError)
         self._raise_if_failed()
         while len(self._client) and len(self._client) + len(values) > QUEUE:
             self.poll(SLICE_S)
@@ -74,6 +83,7 @@ class TransactionalProducer:
     def poll(self, timeout: float = 0.0) -> None:
         self._client.poll(min(timeout, SLICE_S))
         self._raise_if_failed()
+        self._look()
 
     def flush(self, timeout: float) -> bool:
         left = self._client.flush(timeout)
@@ -85,7 +95,7 @@ class TransactionalProducer:
             self._client.begin_transaction()
         except Failure as failure:
             self._fail(failure.args[0], "to begin one")
-        self._open, self._with_positions = True, False
+        self._open = True
 
     def commit(
         self, consumer: Consumer, positions: Sequence[int], timeout: float = math.inf
@@ -93,29 +103,59 @@ class TransactionalProducer:
         if not isinstance(consumer, KafkaConsumer):
             raise ConfigError(f"wanted the consumer of a Kafka, got {type(consumer).__name__}")
         deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            try:
-                self._commit(consumer, positions)
-            except Failure as failure:
-                if not failure.args[0].retriable():
-                    self._fail(failure.args[0], "to commit one")
-            else:
-                self._open, self._committed = False, self._sent
-                return True
-        return False
+        if self._committing is None:
+            self._raise_if_failed()
+            member = consumer.member(timeout)
+            if member is None:
+                return False
+            self._committing = self._begin_commit(consumer.places(positions), member)
+        while not self._committing.done() and time.monotonic() < deadline:
+            wait([self._committing], min(LOOK_S, deadline - time.monotonic()))
+            self._look()
+        if not self._committing.done():
+            return False
+        failed, self._committing = self._committing.exception(), None
+        if isinstance(failed, Failure):
+            self._fail(failed.args[0], "to commit one")
+        self._open, self._committed = False, self._sent
+        return True
 
     def close(self) -> None:
+        if self._committing is not None:
+            wait([self._committing], ABORT_S)
+            if not self._committing.done():
+                return
         self._abort()
         with suppress(Failure):
             self._client.purge()
             self._client.close()
 
-    def _commit(self, consumer: KafkaConsumer, positions: Sequence[int]) -> None:
-        if not self._with_positions:
-            places, member = consumer.transactional(positions)
-            self._client.send_offsets_to_transaction(places, member, SLICE_S)
-            self._with_positions = True
-        self._client.commit_transaction(SLICE_S)
+    def _begin_commit(self, places: list[Any], member: Any) -> Future[None]:
+        """Commit in a thread: while the broker is away librdkafka waits whatever it is told."""
+        done = Future[None]()
+
+        def run() -> None:
+            try:
+                self._commit(places, member)
+                done.set_result(None)
+            except Failure as failure:
+                done.set_exception(failure)
+
+        Thread(target=run, name="commit", daemon=True).start()
+        return done
+
+    def _commit(self, places: list[Any], member: Any) -> None:
+        steps = [
+            lambda: self._client.send_offsets_to_transaction(places, member),
+            self._client.commit_transaction,
+        ]
+        while steps:
+            try:
+                steps[0]()
+                steps.pop(0)
+            except Failure as failure:
+                if not failure.args[0].retriable():
+                    raise
 
     def _fence(self) -> None:
         """Abort what the producer before us left open, and fence it."""
@@ -128,6 +168,10 @@ class TransactionalProducer:
                 error = failure.args[0]
                 if not error.retriable() or time.monotonic() > deadline:
                     raise translated(error, f"{self._what} to begin with them") from failure
+
+    def _look(self) -> None:
+        for watch in self._watches.values():
+            watch.look()
 
     def _abort(self) -> None:
         if self._open:

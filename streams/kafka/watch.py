@@ -1,0 +1,62 @@
+"""Whether topics are still those that were opened.
+
+librdkafka waits for a deleted topic without end, and goes on in one that was made anew at the old
+place, should there be records already.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from streams.errors import HeadraceError
+from streams.kafka.cluster import Cluster, description
+from streams.kafka.failures import GONE
+from streams.kafka.library import Failure
+
+EVERY_S = 1.0
+
+
+class Watch:
+    """Asks after some topics again and again, without waiting for the answer.
+
+    InputError, when it is made, if one does not exist.
+    """
+
+    def __init__(self, cluster: Cluster, topics: Sequence[str], kind: type[HeadraceError]) -> None:
+        self._cluster, self._kind = cluster, kind
+        self.known = cluster.described(topics)
+        self._asked: dict[str, Any] = {}
+        self._due = time.monotonic() + EVERY_S
+
+    def look(self) -> None:
+        """Raise an error of the kind if a topic was deleted, made anew or given partitions."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + EVERY_S
+        for topic in [topic for topic, answer in self._asked.items() if answer.done()]:
+            self._compare(topic, self._asked.pop(topic))
+        if not self._asked:
+            self._asked = self._cluster.ask(list(self.known))
+
+    def _compare(self, topic: str, answer: Any) -> None:
+        failed = answer.exception()
+        if failed is None:
+            found, known = description(answer.result()), self.known[topic]
+            if found.id != known.id:
+                raise self._kind(
+                    f"{topic}: wanted the topic that was there, got another of its name: it was "
+                    "made anew; begin with a new state folder and a new group"
+                )
+            if found.partitions != known.partitions:
+                raise self._kind(
+                    f"{topic}: wanted its {known.partitions} partitions, got {found.partitions}; "
+                    "start again so that all of them are used"
+                )
+        elif isinstance(failed, Failure) and failed.args[0].code() in GONE:
+            raise self._kind(
+                f"{topic}: wanted the topic that was there, but it was deleted; make it with "
+                "`headrace topics create` and begin with a new state folder and a new group"
+            )
