@@ -47,6 +47,7 @@ down: .venv/.synced ## Stop them
 	$(RUN) headrace down
 
 clean: ## Remove the environment, the caches and what runs left behind
+	if [ -x .venv/bin/headrace ]; then .venv/bin/headrace down; fi
 	rm -rf .venv .tools .hypothesis .mypy_cache .pytest_cache .ruff_cache .headrace build dist out
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
