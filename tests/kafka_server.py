@@ -114,7 +114,7 @@ def _shared(
         server = at(folder)
         if server is None or server.pid is None:
             server = new(folder)
-            server.start()
             _leave_janitor(folder, server.name)
+            server.start()
         fcntl.flock(starting, fcntl.LOCK_UN)
         yield server
