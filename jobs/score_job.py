@@ -116,7 +116,7 @@ class ScoreJob:
             clock=clock,
             now_us=now_us,
         )
-        self.monitor.ledger = self.ledger
+        self.monitor.ledger, self.monitor.state_bytes = self.ledger, self.scoring.sizes
         self.taken = Counter({"events": 0, "labels": 0, "skipped": 0})
         self.dead = Counter[str]()
         self.sequence = 0
@@ -171,6 +171,8 @@ class ScoreJob:
         self._kept = [self._needs()] * 3
         self._promised = list(self._journal.entries(self.sequence))
         self._promised.reverse()
+        if self._promised:
+            self.monitor.wait("restore", f"{self.resuming} batches of the journal are made again")
         self._consumer.seek(self._positions)
         self._ahead = self._positions.copy()
 
@@ -203,14 +205,17 @@ class ScoreJob:
         )
 
     def ledger(self) -> dict[str, int]:
-        """The index's counts by name, and the rows that wait in the order buffer."""
-        return dict(zip(COUNTS, self.scoring.counts.tolist(), strict=True))
+        """The index's counts by name, and the events and labels that came in."""
+        counts = dict(zip(COUNTS, self.scoring.counts.tolist(), strict=True))
+        taken = {"events_taken": self.taken["events"], "labels_taken": self.taken["labels"]}
+        return counts | taken | {"skipped": self.taken["skipped"]}
 
     def step(self, timeout: float) -> int:
         """One turn: how many records were carried through; waits up to `timeout` for the first."""
         self._delivery.turn()
         self.monitor.turned()
         self.monitor.output_waiting = self._delivery.waiting
+        self.monitor.snapshots.seen(self._now_us(), busy=self._state.busy)
         if self._delivery.full:
             self._delivery.turn(timeout)
             return 0
@@ -254,6 +259,7 @@ class ScoreJob:
 
     def _carry(self, taken: Taken, promised: Entry | None) -> None:
         """Carry a batch through, journal it, and only then let what came of it go."""
+        ranges = taken.ranges
         keep_headers(taken, self._headers)
         batch, letters = self._decoder.decode(taken)
         events = int(np.count_nonzero(batch.kind == EVENT))
@@ -266,8 +272,8 @@ class ScoreJob:
         self.sequence += 1
         if promised is None:
             version, digest = self._versions.in_force
-            self._journal.append(Entry(self.sequence, taken.ranges, version, digest))
-        for place, _, last, _ in taken.ranges.tolist():
+            self._journal.append(Entry(self.sequence, ranges, version, digest))
+        for place, _, last, _ in ranges.tolist():
             self._positions[place] = last + 1
         self.dead.update(letter.reason.value for letter in letters)
         self.monitor.dead_letters.update(letter.reason.value for letter in letters)
@@ -324,6 +330,7 @@ class ScoreJob:
         blobs = {}
         if self._sorter:
             blobs = {"order": self._sorter.state(), "headers": _packed(self._headers)}
+        self.monitor.snapshots.begun(self._now_us())
         self._state.commit(meta, blobs, wait=wait)  # having waited for the one before
         self._kept = [*self._kept[1:], self._needs()]
         sequence, row, version = self._kept[0]

@@ -11,10 +11,11 @@ import orjson
 import pyarrow as pa
 
 from streams.batch import EVENT, LABEL, Batch
-from streams.columns import Columns, Problems, check_event
+from streams.columns import LONGEST_TEXT, Columns, Problems, check_event
 from streams.errors import DeadLetter
 from streams.jsonl import MIXED, JsonLines
 from streams.schema import Event
+from streams.texts import text_columns
 from streams.timestamps import parse
 
 Int64s = npt.NDArray[np.int64]
@@ -99,10 +100,14 @@ class Decoder:
         columns = Columns(event, kind, len(records), received, problems)
         time, integers = _times(values[event.time])
         columns.time(time, integers)
-        columns.text(0, event.id, _texts(values[event.id]))
-        if kind == EVENT:
-            for place, name in enumerate(event.keys, 1):
+        texts = (event.id, *event.keys) if kind == EVENT else (event.id,)
+        checked = text_columns([values[name] for name in texts], LONGEST_TEXT)
+        if checked:
+            columns.checked_texts(*checked)
+        else:
+            for place, name in enumerate(texts):
                 columns.text(place, name, _texts(values[name]))
+        if kind == EVENT:
             for place, number in enumerate(event.numbers):
                 columns.number(place, number, np.array(values[number.name], np.float64))
             for place, category in enumerate(event.categories):

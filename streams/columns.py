@@ -252,8 +252,9 @@ class Columns:
             received=np.full(rows, 0 if received is None else received, np.int64),
             partition=np.zeros(rows, np.int32),
             offset=np.zeros(rows, np.int64),
-            texts=(blank,) * (1 + keys),
+            texts=(),
         )
+        self._texts = [blank] * (1 + keys)
 
     def time(self, time: Int64s, integers: Bools | None) -> None:
         """Microseconds UTC; `integers` marks those written as bare integers, None: none."""
@@ -266,10 +267,13 @@ class Columns:
     def text(self, place: int, name: str, texts: pa.Array) -> None:
         """The id (place 0) or a key (from 1), large_string or int64; a null is a missing field."""
         texts = self._without_nulls(name, texts)
-        texts = check_texts(name, texts, self._problems, self._batch.idents[:, place])
-        held = list(self._batch.texts)
-        held[place] = texts
-        self._batch = replace(self._batch, texts=tuple(held))
+        self._texts[place] = check_texts(name, texts, self._problems, self._batch.idents[:, place])
+
+    def checked_texts(self, texts: list[pa.Array], found: list[Int64s]) -> None:
+        """The id, and what keys there are, with their idents, as `streams.texts` gives them."""
+        self._texts[: len(texts)] = texts
+        for place, each in enumerate(found):
+            self._batch.idents[:, place] = each
 
     def number(self, place: int, number: Number, values: Floats) -> None:
         """A number, NaN where absent."""
@@ -293,11 +297,12 @@ class Columns:
 
     def batch(self) -> tuple[Batch, Int64s]:
         """The rows without problems, and which of the rows put in they are."""
-        rows = np.arange(len(self._batch))
+        batch = replace(self._batch, texts=tuple(self._texts))
+        rows = np.arange(len(batch))
         if not self._problems:
-            return self._batch, rows
+            return batch, rows
         good = np.delete(rows, list(self._problems))
-        return self._batch.take(good), good
+        return batch.take(good), good
 
     def _without_nulls(self, name: str, texts: pa.Array) -> pa.Array:
         if not texts.null_count:

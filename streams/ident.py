@@ -75,7 +75,8 @@ def _murmur(data: Bytes, start: int, stop: int, out: Int64s) -> None:
 
 
 @kernel(f"void({_PLACES}, {_TEXT}, int64[:, ::1])")
-def _idents(offsets: Int64s, data: Bytes, out: Int64s) -> None:
+def write_idents(offsets: Int64s, data: Bytes, out: Int64s) -> None:
+    """The ident of each text, from where it begins in the data to where the next does."""
     for i in range(len(offsets) - 1):
         start = offsets[i]
         stop = offsets[i + 1]
@@ -114,7 +115,7 @@ def idents(texts: pa.Array) -> Int64s:
             if data is not None and data.size
             else np.empty(0, np.uint8)
         )
-        _idents(np.ascontiguousarray(whole), raw, out)
+        write_idents(np.ascontiguousarray(whole), raw, out)
     return out
 
 

@@ -38,6 +38,9 @@ class Taken:
         """(r, 4) runs of one input: input, first offset, last offset, records."""
         if not len(self):
             return np.empty((0, 4), np.int64)
+        first = int(self.inputs[0])
+        if (self.inputs == first).all():
+            return np.array([[first, self.offsets[0], self.offsets[-1], len(self)]], np.int64)
         starts = np.flatnonzero(np.diff(self.inputs, prepend=-1))
         stops = np.append(starts[1:], len(self))
         columns = (self.inputs[starts], self.offsets[starts], self.offsets[stops - 1])

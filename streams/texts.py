@@ -1,0 +1,51 @@
+"""Several columns of short texts at once: one buffer, one pass, for batches of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streams.ident import write_idents
+
+Int64s = npt.NDArray[np.int64]
+_TEXT = pa.large_string()
+
+
+def text_columns(
+    columns: Sequence[list[Any]], longest: int
+) -> tuple[list[pa.Array], list[Int64s]] | None:
+    """Columns of equal length as large_string arrays, and their idents (n, 2).
+
+    None unless every value is a text of 1 to `longest` bytes of UTF-8.
+
+    >>> arrays, idents = text_columns([["7", "x"], ["é", "12"]], 256)
+    >>> [array.to_pylist() for array in arrays], idents[1][1].tolist()
+    ([['7', 'x'], ['é', '12']], [0, 12])
+    """
+    flat = [value for column in columns for value in column]
+    try:
+        text = "".join(flat)
+        data = text.encode()
+    except (TypeError, UnicodeEncodeError):
+        return None
+    if len(data) == len(text):
+        lengths = np.fromiter(map(len, flat), np.int64, len(flat))
+    else:
+        lengths = np.fromiter((len(each.encode()) for each in flat), np.int64, len(flat))
+    if not flat or lengths.min() < 1 or lengths.max() > longest:
+        return None
+    bounds = np.zeros(len(flat) + 1, np.int64)
+    np.cumsum(lengths, out=bounds[1:])
+    idents = np.empty((len(flat), 2), np.int64)
+    write_idents(bounds, np.frombuffer(data, np.uint8), idents)
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    n = len(columns[0])
+    starts = range(0, len(flat), n)
+    return (
+        [pa.Array.from_buffers(_TEXT, n, buffers, 0, start) for start in starts],
+        [idents[start : start + n] for start in starts],
+    )
