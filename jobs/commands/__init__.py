@@ -23,6 +23,7 @@ from jobs.commands.score import score
 from jobs.commands.simulate import simulate
 from jobs.commands.stack import doctor, down, status, up
 from jobs.commands.subscribe import subscribe
+from jobs.commands.topics import topics
 from streams.errors import HeadraceError
 
 INTERRUPTED = 130
@@ -65,6 +66,6 @@ def headrace() -> None:
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
     subscribe, dead_letters,
-    features, bench, up, status, down, doctor,
+    features, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from streams.errors import ConfigError, HeadraceError, InputError, OutputError, StateError
@@ -55,6 +56,9 @@ _TABLE: dict[int, tuple[type[HeadraceError], str]] = {
 
 DECISIVE = frozenset({Error._AUTHENTICATION, Error._SSL, Error.SASL_AUTHENTICATION_FAILED})
 """Of the errors of a connection, those that waiting does not cure."""
+_HOW_LONG = re.compile(r" \(after \d+ms in state .*\)$")
+"""Of librdkafka's texts, what says nothing to the reader."""
+
 GONE = frozenset(
     {
         Error.UNKNOWN_TOPIC_OR_PART,
@@ -79,4 +83,5 @@ HOPELESS = GONE | {
 def translated(error: Any, what: str, otherwise: type[HeadraceError] = InputError) -> HeadraceError:
     """Our error of a KafkaError; `what` says where and what was wanted."""
     kind, advice = _TABLE.get(error.code(), (otherwise, "see what the broker's log says"))
-    return kind(f"{what}, got {error.name()}: {error.str()}; {advice}")
+    reason = _HOW_LONG.sub("", error.str())
+    return kind(f"{what}, got: {reason}; {advice}")
