@@ -55,23 +55,36 @@ def traffic(rng: Random, *, late: bool) -> list[Sent]:
     sent: list[Sent] = []
     for number in range(rng.randint(30, 60)):
         time = BEGAN + number * 7 * MINUTE + rng.randrange(5 * MINUTE) // SECOND * SECOND
-        event: dict[str, Any] = {
-            "id": f"t{number}",
-            "time": time,
-            "customer": rng.choice("aab"),
-            "terminal": rng.choice("xy"),
-            "amount": rng.randint(1, 90_000) / 100,
-        }
-        sent.extend(_event(rng, event, late=late))
-        sent.extend(_labels(rng, event["id"], time))
-        if rng.random() < 0.04:
-            topic = rng.choice((TRANSACTIONS, LABELS))
-            value = rng.choice((*GARBAGE, None))
-            sent.append(Sent(time, topic, value, rng.choice((None, b"a"))))
+        sent.extend(about(rng, number, time, "aab", "xy", late=late))
     if rng.random() < 0.03:  # time leaps: all matures and much is forgotten at once
         time = BEGAN + rng.randint(10, 2000) * HOUR
         sent.append(_label(rng.choice(sent).at, "stranger", time, fraud=True))
     return sorted(sent, key=lambda each: each.at)
+
+
+def about(
+    rng: Random,
+    number: int,
+    time: int,
+    customers: Sequence[str],
+    terminals: Sequence[str],
+    *,
+    late: bool,
+) -> Iterator[Sent]:
+    """One transaction and all that is sent because of it: its labels up to 8 h before it."""
+    event: dict[str, Any] = {
+        "id": f"t{number}",
+        "time": time,
+        "customer": rng.choice(customers),
+        "terminal": rng.choice(terminals),
+        "amount": rng.randint(1, 90_000) / 100,
+    }
+    yield from _event(rng, event, late=late)
+    yield from _labels(rng, event["id"], time)
+    if rng.random() < 0.04:
+        topic = rng.choice((TRANSACTIONS, LABELS))
+        value = rng.choice((*GARBAGE, None))
+        yield Sent(time, topic, value, rng.choice((None, b"a")))
 
 
 def last(sent: Sequence[Sent]) -> Sent:
