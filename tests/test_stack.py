@@ -222,7 +222,7 @@ def test_up_keeps_the_ports_it_was_once_given(stack: Callable[..., str], tmp_pat
     assert address in result.output
 
 
-def test_up_killed_at_any_stage_of_a_start_is_made_good_by_the_next_up_and_by_down(
+def test_up_killed_at_any_stage_of_a_start_is_made_good_by_the_next_and_topics_are_made(
     stack: Callable[..., str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "stack"
@@ -238,8 +238,11 @@ def test_up_killed_at_any_stage_of_a_start_is_made_good_by_the_next_up_and_by_do
         with subprocess.Popen([sys.executable, "-m", "jobs.cli", *words]) as starting:
             wait_for(reached)
             starting.send_signal(signal.SIGKILL)
-    result = CliRunner().invoke(headrace, words)
+    result = CliRunner().invoke(headrace, [*words, "--prefix", "shop."])
     assert result.exit_code == 0, result.output
+    assert "topics made: shop.transactions" in result.output
+    result = CliRunner().invoke(headrace, [*words, "--prefix", "shop."])
+    assert "topics are all there" in result.output
     broker.kill()
     assert "kafka  was down" in stack("down")
 

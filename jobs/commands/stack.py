@@ -37,9 +37,9 @@ PORT = click.IntRange(1, 65_535)
 )  # fmt: skip
 @click.option("--zookeeper-port", type=PORT, help="By default 2181.")
 @click.option(
-    "--prefix", envvar="HEADRACE_PREFIX", default="", help="What the topics' names begin with."
+    "--prefix", help="What the topics' names begin with; by default the setting of that name."
 )
-def up(services: tuple[str, ...], folder: Path, prefix: str, **given: object) -> None:
+def up(services: tuple[str, ...], folder: Path, prefix: str | None, **given: object) -> None:
     """Start Kafka and Redis (or the services named: kafka, redis, flink) on this machine.
 
     They listen on 127.0.0.1 only and stay up until `headrace down`, also when this terminal is
@@ -52,15 +52,20 @@ def up(services: tuple[str, ...], folder: Path, prefix: str, **given: object) ->
       headrace up kafka --kafka-port 19092 --controller-port 19093
       headrace up kafka redis flink --high-availability
     """
+    from jobs.config import Settings
     from jobs.stack.jars import KAFKA_VERSION, jars_folder, missing
+    from jobs.stack.kafka import Kafka
     from jobs.stack.services import DEFAULT, asked
+    from jobs.topics import create_topics
     from streams.ownership import own
 
+    names = services or DEFAULT
+    prefix = Settings.load(flags={"prefix": prefix}).prefix if "kafka" in names else ""
     with own(folder):
-        wanted = [asked(name, folder, _settings(name, given)) for name in services or DEFAULT]
+        wanted = [asked(name, folder, _settings(name, given)) for name in names]
         for service in wanted:
             service.startable()
-        if "kafka" in (services or DEFAULT) and (absent := len(missing())):
+        if "kafka" in names and (absent := len(missing())):
             jars = f"{absent} jars of Apache Kafka {KAFKA_VERSION}"
             click.echo(f"fetching {jars}, once, into {jars_folder()}", err=True)
         for service in wanted:
@@ -68,12 +73,20 @@ def up(services: tuple[str, ...], folder: Path, prefix: str, **given: object) ->
             started = service.start()
             how = f"up in {time.monotonic() - begun:.1f} s" if started else "already up"
             click.echo(f"{service.name:<6} {how} at {service.address}, log {service.log}")
+            if isinstance(service, Kafka):
+                made = create_topics(service.bootstrap, prefix)
+                click.echo(f"topics made: {', '.join(made)}" if made else "topics are all there")
 
 
 @click.command()
 @FOLDER
 def status(folder: Path) -> None:
-    """List the services that were started: state, address, process, log."""
+    """List the services that were started: state, address, process, log.
+
+    \b
+    Example
+      headrace status
+    """
     from jobs.stack.services import known, state
 
     found = list(known(folder))
@@ -91,7 +104,13 @@ def status(folder: Path) -> None:
 @FOLDER
 @click.option("--wipe", is_flag=True, help="Also remove all that they hold.")
 def down(services: tuple[str, ...], folder: Path, wipe: bool) -> None:
-    """Stop what runs, or the services named; what they hold is there at the next `up`."""
+    """Stop what runs, or the services named; what they hold is there at the next `up`.
+
+    \b
+    Examples
+      headrace down
+      headrace down kafka --wipe
+    """
     from jobs.stack.services import known, stop
     from jobs.stack.services import wipe as remove
     from streams.ownership import own
@@ -115,6 +134,10 @@ def doctor(context: click.Context, folder: Path) -> None:
     """Say whether this machine can run the services, and what to do where it cannot.
 
     Exit code 1 if something is wrong; a note is in order unless one wants what it is about.
+
+    \b
+    Example
+      headrace doctor
     """
     from jobs.stack.doctor import Verdict, findings
 
