@@ -27,11 +27,12 @@ from jobs.definition import Pipeline
 from jobs.delivery import Delivery
 from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
 from jobs.monitoring.monitor import Monitor
+from jobs.positions import kept, resumed, topics_of
 from jobs.publishing import Publishing
 from jobs.state import LearningState
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import NEVER, Broker, Input, Run
-from streams.errors import InputError, StateError
+from streams.errors import InputError
 from streams.ident import idents
 from streams.ownership import own
 from streams.predictions import decode_predictions, encode_examples
@@ -83,6 +84,7 @@ class LearnJob:
             Input(outcomes, 0),
             *(Input(predictions, p) for p in range(made[predictions])),
         )
+        self._topic_ids = topics_of(broker, self.inputs)
         self._stack = ExitStack()
         self.folder = settings.state / "learn"
         self._stack.enter_context(own(self.folder))
@@ -119,17 +121,7 @@ class LearnJob:
 
     def _begin(self, bounds: Sequence[tuple[int, int]]) -> None:
         meta = self._state.restore() or {}
-        known = {Input(*at): position for *at, position in meta.get("positions", ())}
-        self._positions = [
-            known.get(at, first) for at, (first, _) in zip(self.inputs, bounds, strict=True)
-        ]
-        for at, position, (first, end) in zip(self.inputs, self._positions, bounds, strict=True):
-            if not first <= position <= end:
-                raise StateError(
-                    f"{at.topic}/{at.partition}: wanted to go on at offset {position}, got a "
-                    f"partition that holds {first} to {end}: what lies between was deleted, or the "
-                    f"topic was made anew; begin with a new state folder in place of {self.folder}"
-                )
+        self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
         lineup = self.learning.lineup
         self.learnt = lineup.learnt
         self._newest = meta.get("newest", [lineup.learnt, 0])
@@ -274,7 +266,7 @@ class LearnJob:
         if not self._delivery.settle(CLOSE_SECONDS if wait else SETTLE_SECONDS):
             return False
         meta = {
-            "positions": [[*at, n] for at, n in zip(self.inputs, self._positions, strict=True)],
+            **kept(self._topic_ids, self.inputs, self._positions),
             "newest": self._newest,
         }
         self._state.commit(meta, wait=wait)

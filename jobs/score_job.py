@@ -28,6 +28,7 @@ from jobs.definition import Pipeline
 from jobs.delivery import Delivery
 from jobs.monitoring.monitor import Monitor
 from jobs.pipeline import Scored
+from jobs.positions import kept, resumed, topics_of
 from jobs.scoring import Scoring
 from jobs.state import ScoringState
 from jobs.takeover import Takeover
@@ -43,7 +44,7 @@ from jobs.versions import Versions
 from operators.admission import COUNTS
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Headers, Input
-from streams.errors import DeadLetter, StateError
+from streams.errors import DeadLetter
 from streams.journal import Entry, Journal
 from streams.merge import Merge, Taken
 from streams.order import Sorter
@@ -95,6 +96,7 @@ class ScoreJob:
         wanted = {settings.topic(name): kind for name, kind in _KINDS.items()}
         made = broker.partitions([*wanted, *self._topics.values(), settings.topic(MODELS)])
         self.inputs = tuple(Input(topic, p) for topic in wanted for p in range(made[topic]))
+        self._topic_ids = topics_of(broker, self.inputs)
         kinds = [wanted[topic] for topic, _ in self.inputs]
         self._stack = ExitStack()
         self.folder = settings.state / "score"
@@ -146,17 +148,7 @@ class ScoreJob:
         """Go on from the newest snapshot and with what the journal promised after it."""
         found = self._state.restore()
         meta, blobs = found or ({}, {})
-        known = {Input(*at): position for *at, position in meta.get("positions", ())}
-        self._positions = [
-            known.get(at, first) for at, (first, _) in zip(self.inputs, bounds, strict=True)
-        ]
-        for at, position, (first, end) in zip(self.inputs, self._positions, bounds, strict=True):
-            if not first <= position <= end:
-                raise StateError(
-                    f"{at.topic}/{at.partition}: wanted to go on at offset {position}, got a "
-                    f"partition that holds {first} to {end}: what lies between was deleted, or the "
-                    f"topic was made anew; begin with a new state folder in place of {self.folder}"
-                )
+        self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
         if found:
             took_over = Takeover.load(self.folder)
             self._from_us = took_over.from_us if took_over else 0
@@ -322,7 +314,7 @@ class ScoreJob:
             return False
         meta = {
             "sequence": self.sequence,
-            "positions": [[*at, n] for at, n in zip(self.inputs, self._positions, strict=True)],
+            **kept(self._topic_ids, self.inputs, self._positions),
             "models": self._versions.positions,
             "taken": dict(self.taken),
             "dead": dict(self.dead),

@@ -126,6 +126,9 @@ class Broker(Protocol):
     def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         """How many partitions each has; InputError naming those that do not exist."""
 
+    def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
+        """The broker's id of each topic: another one than before means that it was made anew."""
+
     def consumer(
         self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
     ) -> Consumer:

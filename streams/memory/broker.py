@@ -35,6 +35,10 @@ class MemoryBroker(Process):
             )
         return {name: len(there[name]) for name in topics}
 
+    def topic_ids(self, topics: Sequence[str]) -> Mapping[str, str]:
+        self.insist("topic ids")
+        return {name: self.cluster.ids[name] for name in topics}
+
     def consumer(
         self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
     ) -> Consumer:

@@ -121,6 +121,8 @@ class Cluster:
         self.faults = faults
         self.topics: dict[str, list[Log]] = {}
         self.max_bytes: dict[str, int] = {}
+        self.ids: dict[str, str] = {}
+        """Of each topic that there is or was, another one each time it is made."""
         self.groups: dict[str, Group] = {}
         self.sessions: dict[str, Session] = {}
         self._adrift: list[tuple[int, deque[Callable[[], None]]]] = []
@@ -138,6 +140,7 @@ class Cluster:
         """Make a topic; one of that name that was there is gone with its records."""
         self.topics[topic] = [Log() for _ in range(partitions)]
         self.max_bytes[topic] = max_bytes
+        self.ids[topic] = str(int(self.ids.get(topic, 0)) + 1)
 
     def delete(self, topic: str) -> None:
         """Remove a topic with its records."""
