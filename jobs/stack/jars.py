@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +27,7 @@ ROOTS = (
 )
 LOCK = Path(__file__).with_name("jars.lock")
 CONNECTIONS = 8
+ABANDONED_S = 3600
 
 
 class Jar(NamedTuple):
@@ -82,6 +85,10 @@ def fetch(jars: Sequence[Jar] = ()) -> None:
 
 def _download(jars: list[Jar], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob("fetching-*"):
+        # Of a process that was killed; a younger one may be at work.
+        if time.time() - left.stat().st_mtime > ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(dir=folder, prefix="fetching-") as scratch:
         maven = _maven(Path(scratch))
 
