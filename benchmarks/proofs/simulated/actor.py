@@ -21,8 +21,8 @@ TOO_LONG = "transaction took too long"
 class Job(Protocol):
     """What is scheduled."""
 
-    def step(self, timeout: float) -> object:
-        """Do a little."""
+    def step(self, timeout: float) -> int:
+        """Do a little; how much."""
 
     def close(self) -> None:
         """End well."""
@@ -48,16 +48,18 @@ class Actor:
         self._process: MemoryBroker | None = None
         self._files: Files | None = None
 
-    def step(self) -> None:
-        """Start if need be, else do a step."""
+    def step(self) -> bool:
+        """Start if need be, else do a step; whether anything was done."""
         if self._job is not None:
-            self._alive(lambda job: job.step(0.0))
-            return
+            done: list[int] = []
+            self._alive(lambda job: done.append(job.step(0.0)))
+            return any(done)
         self.starts += 1
         self._say(f"{self.name} starts")
         self._process = process = MemoryBroker(self._cluster, self.name)
         self._files = Files(process, self._folder, self._faults)
         self._alive(lambda _: self._begin(process))
+        return True
 
     def _begin(self, process: MemoryBroker) -> None:
         self._job = self._make(process)

@@ -34,6 +34,8 @@ ANYWHERE = (
     "leave",
 )
 """Operations that a crash is aimed at: rare ones as often as frequent ones."""
+PATIENCE = 300
+"""Operations after which a crash is aimed elsewhere."""
 ITSELF = ("adrift", "in flight", "marker")
 """What the cluster does without a process."""
 
@@ -51,7 +53,7 @@ class SeededFaults:
         self._away = rng.choice((0.0, 0.0, 0.002, 0.01))
         self._away_until = 0
         self._crashes = rng.choice((0, 1, 2, 4, 8))
-        self._plans: dict[str, tuple[str, int]] = {}
+        self._plans: dict[str, tuple[str, int, int]] = {}
 
     @property
     def crashed(self) -> int:
@@ -79,12 +81,15 @@ class SeededFaults:
         """Crash if this is where this process is to end."""
         if not self.on or self.crashed >= self._crashes:
             return
-        aim, left = self._plans.get(process) or self._aim()
+        aim, left, patience = self._plans.get(process) or self._aim()
         if aim in {"", operation}:
             left -= 1
             if not left:
                 self.strike(process, operation)
-        self._plans[process] = aim, left
+        if patience:
+            self._plans[process] = aim, left, patience - 1
+        else:
+            self._plans.pop(process, None)
 
     def strike(self, process: str, operation: str) -> None:
         """The process ends here."""
@@ -93,11 +98,11 @@ class SeededFaults:
         self._plans.pop(process, None)
         raise Crash
 
-    def _aim(self) -> tuple[str, int]:
-        """An operation, or any, and how many of it are left to the process."""
+    def _aim(self) -> tuple[str, int, int]:
+        """An operation, or any, how many of it are left to the process, and when to aim anew."""
         if self._rng.random() < 0.5:
-            return "", self._rng.randint(1, 400)
-        return self._rng.choice(ANYWHERE), self._rng.choice((1, 1, 2, 3, 5, 8))
+            return "", self._rng.randint(1, PATIENCE), PATIENCE
+        return self._rng.choice(ANYWHERE), self._rng.choice((1, 1, 2, 3, 5, 8)), PATIENCE
 
     def part(self, count: int) -> int:
         """How much of something is done when a process ends in its midst."""

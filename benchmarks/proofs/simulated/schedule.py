@@ -24,7 +24,7 @@ from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
 from streams.topics import LABELS, MODELS, PREDICTIONS, TOPICS, TRANSACTIONS
 
-QUIET = 6
+QUIET = 3
 """Rounds without a fault in which nothing moved: there is nothing left to do."""
 ROUND_SECONDS = 0.1
 MOST_ROUNDS = 1000
@@ -49,7 +49,7 @@ class Schedule:
             order=rng.choice(("arrival", "arrival", "strict")),
             delivery=rng.choice(("at-least-once", "exactly-once")),
             commit_ms=rng.choice((1, 5, 50)),
-            snapshot_seconds=rng.choice((0.005, 0.02, 0.1)),
+            snapshot_seconds=rng.choice((0.02, 0.1, 0.5)),
         )
         strict = self._settings.order == "strict"
         self._filled = rng.random() < (0.6 if strict else 0.2)
@@ -111,7 +111,7 @@ class Schedule:
             self._publish(len(self._left))
         weights = {name: self._rng.randint(2, 12) for name in self._actors} | OTHERS
         names, rates = list(weights), list(weights.values())
-        more = self._rng.randint(0, 80)
+        more = self._rng.randint(0, 50)
         while self._left or more:
             more -= not self._left
             self._clock.sleep(self._rng.choice((0.0, 0.0005, 0.003)))
@@ -122,7 +122,7 @@ class Schedule:
                 getattr(self, f"_{what}")()
 
     def _publish(self, count: int = 0) -> None:
-        for _ in range(min(count or self._rng.randint(1, 12), len(self._left))):
+        for _ in range(min(count or self._rng.randint(1, 20), len(self._left))):
             sent = self._left.pop()
             self._cluster.append(sent.topic, sent.value, sent.key, sent.headers)
 
@@ -146,10 +146,9 @@ class Schedule:
         quiet, before = 0, self._moved()
         for _ in range(MOST_ROUNDS):
             self._clock.sleep(ROUND_SECONDS)
-            for actor in self._actors.values():
-                actor.step()
+            done = [actor.step() for actor in self._actors.values()]
             now = self._moved()
-            quiet, before = quiet + 1 if now == before else 0, now
+            quiet, before = 0 if any(done) or now != before else quiet + 1, now
             if quiet == QUIET:
                 return
         raise BrokenError("the jobs do not come to an end although nothing goes wrong")

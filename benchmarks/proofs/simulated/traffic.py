@@ -16,7 +16,6 @@ from streams.topics import LABELS, TRANSACTIONS
 BEGAN = 1_520_000_000 * SECOND
 """Events are of 2018; the broker's clock is years ahead of them."""
 MINUTE, HOUR = 60 * SECOND, 3600 * SECOND
-LATENESS = 30 * MINUTE
 LAST = "last"
 """The id of the transaction that is published when all is quiet."""
 DELAYS = (5 * MINUTE, HOUR, 5 * HOUR, 7 * HOUR, 60 * HOUR)
@@ -57,8 +56,8 @@ def traffic(rng: Random, *, late: bool) -> list[Sent]:
         time = BEGAN + number * 7 * MINUTE + rng.randrange(5 * MINUTE) // SECOND * SECOND
         sent.extend(about(rng, number, time, "aab", "xy", late=late))
     if rng.random() < 0.03:  # time leaps: all matures and much is forgotten at once
-        time = BEGAN + rng.randint(10, 2000) * HOUR
-        sent.append(_label(rng.choice(sent).at, "stranger", time, fraud=True))
+        at = rng.choice(sent).at
+        sent.append(_label(at, "stranger", at + rng.randint(10, 2000) * HOUR, fraud=True))
     return sorted(sent, key=lambda each: each.at)
 
 
@@ -80,7 +79,7 @@ def about(
         "amount": rng.randint(1, 90_000) / 100,
     }
     yield from _event(rng, event, late=late)
-    yield from _labels(rng, event["id"], time)
+    yield from _labels(rng, event["id"], time, late=late)
     if rng.random() < 0.04:
         topic = rng.choice((TRANSACTIONS, LABELS))
         value = rng.choice((*GARBAGE, None))
@@ -107,10 +106,10 @@ def _event(rng: Random, event: dict[str, Any], *, late: bool) -> Iterator[Sent]:
         yield Sent(again, TRANSACTIONS, orjson.dumps(other), event["customer"].encode())
 
 
-def _labels(rng: Random, ident: str, time: int) -> Iterator[Sent]:
+def _labels(rng: Random, ident: str, time: int, *, late: bool) -> Iterator[Sent]:
     while rng.random() < 0.55:
         fraud, known = rng.random() < 0.4, time + rng.choice(DELAYS) + rng.randrange(HOUR)
-        at = known + rng.choice((0, 0, 0, -8 * HOUR, 3 * HOUR))
+        at = known + rng.choice((0, 0, 0, -8 * HOUR, 3 * HOUR if late else 20 * MINUTE))
         yield _label(at, ident if rng.random() < 0.95 else "stranger", known, fraud=fraud)
 
 
