@@ -58,6 +58,12 @@ class Intake:
             return whole
         return np.ascontiguousarray(whole[:, : len(self.names)])
 
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each entity's records in memory, and of the log of ids on disk."""
+        records = {each.plan.key: each.arena.nbytes for each in self.features.entities}
+        rows = self.index.next_row - self.index.first_row
+        return records | {"ids_on_disk": rows * self.ids.view.strides[0]}
+
     def conflicts(self, rows: Batch, admission: Admission) -> list[DeadLetter]:
         """A dead letter for each id that came again with other content."""
         return [

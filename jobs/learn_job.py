@@ -154,6 +154,7 @@ class LearnJob:
         self._delivery.turn()
         self.monitor.turned()
         self.monitor.output_waiting = self._delivery.waiting
+        self.monitor.snapshots.seen(self.monitor.now_us(), busy=self._state.busy)
         if self._delivery.full:
             self._delivery.turn(timeout)
             return 0
@@ -182,6 +183,8 @@ class LearnJob:
             paused += list(range(1, len(self.inputs)))
         self._consumer.pause(paused)
         for run in self._consumer.poll(BATCH, timeout):
+            gauge = self.monitor.inputs[run.input]
+            gauge.taken, gauge.until_us = gauge.taken + len(run), run.stamps[-1]
             if run.input == 0:
                 self._enqueue(run)
             else:
@@ -269,6 +272,7 @@ class LearnJob:
             **kept(self._topic_ids, self.inputs, self._positions),
             "newest": self._newest,
         }
+        self.monitor.snapshots.begun(self.monitor.now_us())
         self._state.commit(meta, wait=wait)
         self._snapshot_due = self._clock() + self.settings.snapshot_seconds
         return True

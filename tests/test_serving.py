@@ -8,17 +8,27 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.config import Settings
+from jobs.learn_job import LearnJob
+from jobs.ledger import LABELS as LABEL_COUNTS
 from jobs.monitoring.exposition import CONTENT_TYPE, Family, exposition
 from jobs.monitoring.families import families
 from jobs.monitoring.histogram import LATENCY_EDGES, Histogram
 from jobs.monitoring.monitor import BEHIND_SECONDS, STALLED_SECONDS, Monitor
 from jobs.monitoring.serving import Serving
+from jobs.score_job import ScoreJob
 from operators.evaluate import METRICS, Prequential
 from streams.errors import ConfigError
+from streams.memory.broker import MemoryBroker
+from streams.memory.cluster import Clock, Cluster
+from streams.schema import DAY
+from streams.topics import LABELS, TOPICS, TRANSACTIONS
+from tests.batches import HOUR, PIPELINE
 
 DOCS = Path(__file__).parents[1] / "docs" / "monitoring.md"
 NOW_US = 1_800_000_000_000_000
@@ -180,6 +190,40 @@ def test_buckets_are_narrow_from_a_tenth_of_a_millisecond_to_a_hundred_seconds()
     assert (edges[1:] / edges[:-1]).max() < 1.7 and (edges[1:] > edges[:-1]).all()
 
 
+def test_running_jobs_say_where_everything_went(tmp_path: Path) -> None:
+    cluster = Cluster({each.name: each.partitions for each in TOPICS.values()}, clock=Clock(NOW_US))
+    broker, settings = MemoryBroker(cluster), Settings(state=tmp_path)
+    producer = broker.producer()
+    for n in range(40):
+        at = NOW_US - 90 * DAY + n % 30 * HOUR
+        row = {"id": n % 30, "time": at, "customer": 1, "terminal": 2, "amount": 5}
+        producer.send(TRANSACTIONS, [orjson.dumps(row), b"garbage"])
+        said = {"id": n, "time": at + DAY, "fraud": True}
+        producer.send(LABELS, [orjson.dumps(said)])
+    producer.flush(1.0)
+    scoring = ScoreJob(PIPELINE, broker, settings, now_us=lambda: NOW_US, threads=False)
+    learning = LearnJob(PIPELINE, broker, settings, now_us=lambda: NOW_US)
+    for _ in range(50):
+        scoring.step(0.0)
+        learning.step(0.0)
+    scoring.snapshot(wait=True)
+    scoring.step(0.0)
+    score, learn = scraped(scoring.monitor), scraped(learning.monitor)
+    count = {name: score[f'headrace_ledger{{count="{name}"}}'] for name in scoring.ledger()}
+    assert count["events_taken"] == 40 == count["admitted"] + count["duplicates"]
+    assert count["labels_taken"] == 40 == sum(count[name] for name in LABEL_COUNTS)
+    assert score['headrace_dead_letters_total{reason="not JSON"}'] == 40
+    assert score["headrace_ready"] == learn["headrace_ready"] == 1
+    assert score["headrace_latency_seconds_count"] == 120
+    assert score["headrace_snapshots_total"] == 1 and "headrace_snapshot_age_seconds" in score
+    assert score['headrace_state_bytes{part="customer"}'] > 0
+    assert learn['headrace_examples_total{cause="label"}'] == 30
+    assert learn['headrace_input_records_total{topic="predictions",partition="0"}'] == 30
+    assert learn["headrace_model_version"] > 0
+    scoring.close()
+    learning.close()
+
+
 def test_a_loop_that_does_not_turn_is_unhealthy(
     serving: Serving, monitor: Monitor, now: Time
 ) -> None:
@@ -211,6 +255,17 @@ def test_a_job_is_ready_once_nothing_is_waited_for_and_it_has_caught_up(
     now.now_us += 3_600_000_000
     monitor.inputs[1].step(taken=0, behind=1, stamp_us=0, now_us=now.now_us)
     assert monitor.inputs[1].lag_seconds(NOW_US + 1) == pytest.approx(1e-6)
+
+
+def test_a_job_whose_output_nobody_acknowledges_is_not_ready(monitor: Monitor, now: Time) -> None:
+    monitor.done("start")
+    for waiting, ready in ((900, True), (1000, False), (999, True), (999, False), (0, True)):
+        monitor.output_waiting = waiting
+        assert (monitor.not_ready() == []) == ready
+        now.seconds += BEHIND_SECONDS
+    monitor.output_waiting = 5
+    now.seconds += BEHIND_SECONDS
+    assert monitor.not_ready() == ["output: 5 records not acknowledged for 20 s"]
 
 
 def test_metrics_are_answered_in_the_format_of_their_content_type(serving: Serving) -> None:

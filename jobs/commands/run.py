@@ -62,6 +62,7 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
             online = OnlineStore(settings.online, pipeline)
             stack.callback(online.close, 2.0)
         job = ScoreJob(pipeline, settings.broker(), settings, online=online)
+        job.monitor.online = online
         log.info("%s", job.began())
         host, port = settings.metrics_host, settings.metrics_port
         if not learns:

@@ -38,7 +38,7 @@ def _job(monitor: Monitor) -> Iterator[Family]:
     yield Family(
         "headrace_latency_seconds",
         "histogram",
-        "From a transaction's append stamp until its prediction was acknowledged.",
+        "From a record's append stamp until what came of it was handed on.",
         buckets=monitor.latency.cumulative(),
         sum=monitor.latency.seconds,
     )
@@ -89,9 +89,6 @@ def _state(monitor: Monitor) -> Iterator[Family]:
     snapshots = monitor.snapshots
     yield _by("headrace_state_bytes", "gauge", "Size of the state.", "part", monitor.state_bytes())
     yield _one("headrace_snapshots_total", "counter", "Snapshots written.", snapshots.taken)
-    yield _one(
-        "headrace_snapshot_failures_total", "counter", "Snapshots that failed.", snapshots.failed
-    )
     there = bool(snapshots.at_us)
     yield _one(
         "headrace_snapshot_duration_seconds",

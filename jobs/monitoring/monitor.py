@@ -19,7 +19,7 @@ from operators.evaluate import WindowMetrics
 STALLED_SECONDS = 30.0
 """A loop that has not turned for so long is not healthy."""
 BEHIND_SECONDS = 10.0
-"""A job that is so far behind one of its inputs is not ready."""
+"""A job that is so far behind one of its inputs, or whose output is stuck so long, is not ready."""
 Role = Literal["score", "learn"]
 
 
@@ -66,11 +66,22 @@ class SnapshotGauge:
     """Snapshots of the state."""
 
     taken: int = 0
-    failed: int = 0
     seconds: float = 0.0
     """How long the last one took, from the copy to the rename."""
     at_us: int = 0
     """When the last one was there, microseconds UTC; 0 before the first."""
+    _began_us: int = 0
+
+    def begun(self, now_us: int) -> None:
+        """A snapshot is being written from now on."""
+        self._began_us = now_us
+
+    def seen(self, now_us: int, *, busy: bool) -> None:
+        """Whether it is still being written, asked at every step."""
+        if self._began_us and not busy:
+            self.taken += 1
+            self.seconds = (now_us - self._began_us) / 1e6
+            self.at_us, self._began_us = now_us, 0
 
 
 @dataclass(slots=True)
@@ -163,9 +174,7 @@ class Monitor:
         self.now_us = now_us
         self.began = clock()
         self.latency = Histogram()
-        """From a transaction's append stamp until the broker acknowledged its prediction."""
-        self.output_waiting = 0
-        """Records handed to the producer that the broker has not acknowledged."""
+        """From a record's append stamp until what came of it was handed to the producer."""
         self.ledger: Callable[[], Mapping[str, int]] = nothing
         """What came in and where it went, by name; asked for when somebody reads."""
         self.state_bytes: Callable[[], Mapping[str, int]] = nothing
@@ -178,10 +187,23 @@ class Monitor:
         self.online: Online | None = None
         self._waits = {"start": "has not begun"}
         self._turned = -1.0
+        self._output_waiting = 0
+        self._output_moved = clock()
 
     def turned(self) -> None:
         """Say that the loop is alive: at every step, and now and then during a long restore."""
         self._turned = self.clock()
+
+    @property
+    def output_waiting(self) -> int:
+        """Records handed on that the broker has not acknowledged; set at every step."""
+        return self._output_waiting
+
+    @output_waiting.setter
+    def output_waiting(self, records: int) -> None:
+        if not records or records < self._output_waiting:
+            self._output_moved = self.clock()
+        self._output_waiting = records
 
     def wait(self, subject: str, why: str) -> None:
         """Say what the job is not ready for; subjects are `start`, `restore` and `broker`."""
@@ -208,8 +230,11 @@ class Monitor:
         """What it waits for: restore, broker, inputs to catch up with; empty when it is ready."""
         now_us = self.now_us()
         lags = [(each, each.lag_seconds(now_us)) for each in self.inputs]
+        stuck = self.clock() - self._output_moved if self._output_waiting else 0.0
+        output = f"output: {self._output_waiting} records not acknowledged for {stuck:.0f} s"
         return [
             *(f"{subject}: {why}" for subject, why in self._waits.items()),
+            *([output] if stuck >= BEHIND_SECONDS else []),
             *(
                 f"{each.topic}/{each.partition}: {seconds:.0f} s and {each.behind} records behind"
                 for each, seconds in lags
