@@ -189,7 +189,7 @@ class Connection:
             login = "the server wants a login: give one in the URL, or a ?password_file=PATH"
         table: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
             (errors.AuthenticationError, login),
-            (errors.TimeoutError, "no answer in time; is the server up and reachable?"),
+            (errors.TimeoutError, "no answer in time: see whether the server is up"),
             (errors.BusyLoadingError, "the server is still loading what it holds"),
             (errors.OutOfMemoryError, "the server is full: raise its maxmemory"),
             (errors.ReadOnlyError, "this server is a replica: name the primary"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.fraud import pipeline as fraud
+from jobs.online import reading
 from jobs.online.layout import key_name
 from jobs.online.lines import entities
 from jobs.online.store import OnlineStore
@@ -33,6 +35,7 @@ from tests.test_redis import wait_until
 
 redis = pytest.importorskip("redis")
 T = 200 * DAY
+DOCS = Path(__file__).parents[1] / "docs" / "online.md"
 
 
 @contextmanager
@@ -187,6 +190,32 @@ def test_closing_writes_what_waits_and_says_what_it_could_not(own_redis: Redis) 
     assert store.close(timeout=0.3) >= 2000
     assert time.monotonic() - began < 5
     own_redis.resume()
+
+
+def test_the_rights_that_the_docs_name_are_enough(own_redis: Redis) -> None:
+    rights = re.search(r"`ACL SETUSER ([^`]*)`", DOCS.read_text(encoding="utf-8"))
+    assert rights
+    port = own_redis.settings.port
+    with redis.Redis(port=port) as client:
+        client.execute_command("ACL", "SETUSER", *rights[1].split())
+        url = f"redis://headrace:secret@127.0.0.1:{port}"
+        store = OnlineStore(url, replace(PIPELINE, name="p"))
+        store.offer(*scored_of([Row(1, T, customer=5)]))
+        assert store.close(10.0) == 0 and store.up
+        assert client.execute_command("ACL", "LOG") == []
+    assert reading.find(url, "p", "customer", "5").line.id == "1"
+
+
+def test_the_docs_read_a_line_in_python(own_redis: Redis) -> None:
+    code = re.search(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    with storing(own_redis, "fraud") as store:
+        store.offer(*scored_of([Row(1, T, customer=42)]))
+        wait_until(lambda: store.lag == 0)
+    said = code[1].replace('host="cache"', f"port={own_redis.settings.port}")
+    names: dict[str, Any] = {}
+    exec(said.replace("customer_mean_7d", "mean"), names)
+    assert names["line"]["features"]["mean"] == 1
 
 
 def test_an_error_of_the_program_reaches_the_one_who_offers(redis_server: Redis) -> None:

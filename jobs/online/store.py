@@ -10,6 +10,8 @@ process that writes them. Nothing older overwrites, so what is offered twice doe
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from streams.errors import OutputError
 from streams.latest import Latest, Lines
 from streams.redis import Address
 
+log = logging.getLogger("headrace")
 PACE_SECONDS = 0.05
 """Between two rounds of writing; of what comes meanwhile only a key's newest is written."""
 CHUNK = 1024
@@ -64,7 +67,7 @@ class OnlineStore:
         self._gathered = self._retry_at = 0.0
         self._pause = FIRST_PAUSE_SECONDS
         self._in_flight = 0
-        self._since: float | None = None
+        self._gathering_since = self._writing_since = math.inf
         self._crash: BaseException | None = None
         self.trouble = ""
         """What is wrong with the server, one line; empty while writes go through."""
@@ -102,11 +105,14 @@ class OnlineStore:
 
     @property
     def lag(self) -> float:
-        """Seconds since everything offered was written; 0 when it is."""
-        since, first = self._since, next(iter(self._queue), None)
-        if since is None:
-            since = first[2] if first else None
-        return 0.0 if since is None else max(time.monotonic() - since, 0.0)
+        """Seconds that the line which has waited longest does; 0 when all are written."""
+        try:
+            first = self._queue[0][2]
+        except IndexError:
+            first = math.inf
+        waiting = (each.latest.since for each in self._kept)
+        since = min(first, self._gathering_since, self._writing_since, *waiting)
+        return 0.0 if math.isinf(since) else max(time.monotonic() - since, 0.0)
 
     def close(self, timeout: float) -> int:
         """Write what waits, for so many seconds at most; how many lines could not be written."""
@@ -134,8 +140,6 @@ class OnlineStore:
             for kept in self._kept:
                 if not self._write(kept):
                     break
-        sinces = [kept.latest.since for kept in self._kept if len(kept.latest)]
-        self._since = min(sinces, default=None)
 
     def _idle(self) -> None:
         """Between and during calls: keep the queue short, and know when to end."""
@@ -148,9 +152,10 @@ class OnlineStore:
     def _gather(self) -> None:
         """Move what was offered to the lines that wait."""
         self._gathered = time.monotonic()
-        taken = [self._queue.popleft() for _ in range(len(self._queue))]
-        if not taken:
+        if not self._queue:
             return
+        self._gathering_since = self._queue[0][2]
+        taken = [self._queue.popleft() for _ in range(len(self._queue))]
         batches, scored, at = zip(*taken, strict=True)
         starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
         rows = np.concatenate([n + each.rows for n, each in zip(starts, scored, strict=True)])
@@ -178,9 +183,11 @@ class OnlineStore:
                     **columns,
                 )
             )
+        self._gathering_since = math.inf
 
     def _write(self, kept: _Kept) -> bool:
         """Write what waits of one entity; False, the rest of it waiting again, on a failure."""
+        self._writing_since = kept.latest.since
         lines = kept.latest.take()
         if lines is None:
             return True
@@ -198,12 +205,16 @@ class OnlineStore:
             trouble = str(error)
         finally:
             kept.latest.give_back(lines[start:])
-            self._in_flight = 0
+            self._in_flight, self._writing_since = 0, math.inf
         self._note(trouble)
         return not trouble
 
     def _note(self, trouble: str) -> None:
-        """Keep what went wrong, and wait longer each time it does."""
+        """Keep what went wrong, say it when that changes, and wait longer each time it does."""
+        if trouble and trouble != self.trouble:
+            log.warning("%s; scoring goes on, the newest of each key waits", trouble)
+        elif self.trouble and not trouble:
+            log.info("%s: written to again", self.address)
         self.trouble = trouble
         if not trouble:
             self._pause = FIRST_PAUSE_SECONDS
