@@ -24,7 +24,7 @@ class TopicReader:
         self.inputs = [Input(topic, each) for each in partitions or range(count)]
         self._consumer = broker.consumer(self.inputs)
         self.bounds = self._consumer.bounds()
-        """First offset and the offset after the last of each partition, when it was opened."""
+        """First offset and the offset after the last of each partition, when last looked at."""
         self._next = [first for first, _ in self.bounds]
         self.seek(self._next)
 
@@ -64,6 +64,10 @@ class TopicReader:
             return run.offsets[0], run.stamps[0]
         return None
 
+    def look_again(self) -> None:
+        """Let `to_end` go to where the end is now."""
+        self.bounds = self._consumer.bounds()
+
     def take(self, timeout: float = WAIT_S, limit: int = MANY) -> list[Run]:
         """What there is, waiting so long for the first."""
         runs = self._consumer.poll(limit, timeout)
@@ -72,7 +76,7 @@ class TopicReader:
         return runs
 
     def to_end(self, limit: int = MANY) -> Iterator[Run]:
-        """What was there when it was opened, and maybe some of what came since."""
+        """What was there when last looked at, and maybe some of what came since."""
         while not self._ended(heard=False):
             runs = self.take(limit=limit)
             yield from runs

@@ -15,6 +15,7 @@ from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
 from jobs.commands.features import features
 from jobs.commands.inspect import check, state, why
+from jobs.commands.ledger import ledger
 from jobs.commands.pipelines import describe, init
 from jobs.commands.publish import publish
 from jobs.commands.replay import replay
@@ -65,7 +66,7 @@ def headrace() -> None:
 
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
-    subscribe, dead_letters,
+    subscribe, dead_letters, ledger,
     features, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)
