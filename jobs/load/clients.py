@@ -27,13 +27,13 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 def producer(connection: Mapping[str, Any]) -> Any:
     """A producer, its records' fate told only where it is bad."""
-    return open_client(client.Producer, {**connection, **PRODUCER}, _ignored)
+    return open_client(client.Producer, {**connection, **PRODUCER}, ignored)
 
 
 def consumer(connection: Mapping[str, Any]) -> Any:
     """A consumer that joins no group."""
     own = {"group.id": "headrace-load", "enable.partition.eof": False}
-    return open_client(client.Consumer, {**connection, **CONSUMER, **own}, _ignored)
+    return open_client(client.Consumer, {**connection, **CONSUMER, **own}, ignored)
 
 
 def hand_over(producer: Any, topic: str, messages: list[dict[str, Any]]) -> None:
@@ -50,5 +50,5 @@ def hand_over(producer: Any, topic: str, messages: list[dict[str, Any]]) -> None
         producer.poll(ROOM_S)
 
 
-def _ignored(_error: Any) -> None:
+def ignored(_error: Any) -> None:
     """What does not come counts as missing, whatever the reason."""

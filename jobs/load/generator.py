@@ -24,7 +24,7 @@ from streams.kafka.library import Failure, Partition
 
 SOON_S = 0.2
 """From an order to its first event."""
-SETTLE_S = 120.0
+SETTLE_S, LOOK_S = 120.0, 4.0
 """How long a target may take to work off what was there before a run."""
 
 
@@ -101,16 +101,20 @@ class Generator:
         self._open.close()
 
     def settle(self, target: Target) -> None:
-        """Send one event and return when its prediction is there: all before it is done.
+        """Send an event now and then and return when one has its prediction: all before it is done.
 
-        Raises InputError when it does not come.
+        Raises InputError when none comes, or a process of the target has ended.
         """
-        load = Load(rate=1, seconds=1, warm=0, wait=SETTLE_S)
-        if self.run(target, load).latency_ns[0] < 0:
-            raise InputError(
-                f"{target.name}: sent an event to {target.events}, and no prediction came to "
-                f"{target.predictions} within {SETTLE_S:g} s; is its job running?"
-            )
+        load = Load(rate=1, seconds=1, warm=0, wait=LOOK_S)
+        deadline = time.monotonic() + SETTLE_S
+        while self.run(target, load).latency_ns[0] < 0:
+            ended = [name for name, pid in target.processes.items() if not usage(pid).rss_bytes]
+            if ended or time.monotonic() > deadline:
+                why = f"{', '.join(ended)} has ended" if ended else f"for {SETTLE_S:g} s"
+                raise InputError(
+                    f"{target.name}: wanted predictions in {target.predictions} of events sent to "
+                    f"{target.events}, got none: {why}; is its job running?"
+                )
 
     def run(self, target: Target, load: Load) -> Observed:
         """Send the load, wait for its predictions; what was seen of the part that counts."""

@@ -76,4 +76,5 @@ class Subscriber:
                     size += len(value)
                     missing -= not seen[number]
                     seen[number] = 1
+        self._consumer.unassign()
         return Heard(np.array(numbers), np.array(at_ns), size)

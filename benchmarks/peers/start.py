@@ -1,0 +1,61 @@
+"""Starts a peer in an environment of its own, as something to be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.peers.job import Job
+from benchmarks.prove import ROOT
+from jobs.config import Settings
+from jobs.load.clients import connection
+from jobs.load.generator import Target
+from jobs.load.stand import APPENDED, running
+from jobs.load.topics import made
+from jobs.stack.jars import Jar, fetch, jars_folder
+
+CONNECTOR = Jar(
+    "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",
+    "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
+)
+PEERS = {
+    "Quix Streams": "quix_streams",
+    "Quix sliding windows": "quix_windows",
+    "PyFlink": "pyflink_stream",
+    "Flink SQL": "flink_sql",
+    "Faust": "faust_streaming",
+}
+"""By what the tables call them, the module."""
+
+
+@contextmanager
+def peer(
+    name: str, settings: Settings, source: str, processes: Mapping[str, int], **how: bool | int
+) -> Iterator[Target]:
+    """A peer that reads a topic from its beginning; its own topic goes with the context.
+
+    The first start fetches what its environment holds.
+    """
+    module = f"benchmarks.peers.{PEERS[name]}"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-peer-")))
+        fetch([CONNECTOR])
+        (folder / "connector.jar").symlink_to(jars_folder() / CONNECTOR.name)
+        target = f"{source}-{PEERS[name].replace('_', '-')}"
+        stack.enter_context(made(connection(settings), {target: APPENDED}))
+        job = Job(settings.brokers, source, target, str(folder), **how)  # type: ignore[arg-type]
+        command = ["uv", "run", "--no-project", "--quiet", "--python", "3.11"]
+        for package in import_module(module).PACKAGES:
+            command += ["--with", package]
+        command += ["python", "-m", module, job.text()]
+        ours = {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""}
+        process = stack.enter_context(running(folder, PEERS[name], command, ours))
+        yield Target(
+            name=name,
+            events=source,
+            predictions=target,
+            processes={**processes, name: process.pid or 0},
+        )
