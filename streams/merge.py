@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -107,14 +107,18 @@ class Merge:
 
     def take(self, limit: int, unread: Sequence[bool]) -> Taken:
         """At most `limit` records in order; `unread` says which inputs hold more than is here."""
-        bound = None
-        for buffer, more in zip(self._buffers, unread, strict=True):
-            if more:
-                last = buffer.stamps[-1] if buffer.stamps else _NONE
-                bound = last if bound is None else min(bound, last)
+        ranks = self._ranks.tolist()
+        bound = min(
+            (
+                (buffer.stamps[-1] if buffer.stamps else _NONE, rank)
+                for buffer, rank, more in zip(self._buffers, ranks, unread, strict=True)
+                if more
+            ),
+            default=None,
+        )
         counts = [
-            len(each.stamps) if bound is None else bisect_right(each.stamps, bound)
-            for each in self._buffers
+            _until(each.stamps, rank, bound)
+            for each, rank in zip(self._buffers, ranks, strict=True)
         ]
         having = [place for place, count in enumerate(counts) if count]
         if len(having) == 1:
@@ -178,6 +182,13 @@ class Merge:
             [whole.values[row] for row in rows],
             [whole.headers[row] for row in rows],
         )
+
+
+def _until(stamps: list[int], rank: int, bound: tuple[int, int] | None) -> int:
+    """How many records of an input of this rank come no later than a stamp at a rank."""
+    if bound is None:
+        return len(stamps)
+    return (bisect_right if rank <= bound[1] else bisect_left)(stamps, bound[0])
 
 
 def _joined(parts: Sequence[Taken]) -> Taken:

@@ -82,8 +82,9 @@ def test_an_input_known_to_hold_more_is_waited_for_and_one_at_its_end_is_not() -
     merge = filled([[5, 6, 9], []])
     assert len(merge.take(9, [False, True])) == 0
     merge.push(run(1, [6]))
-    assert merge.take(9, [False, True]).values == [b"0/0", b"1/0", b"0/1"]
-    assert merge.take(9, [False, False]).values == [b"0/2"]
+    assert merge.take(9, [False, True]).values == [b"0/0", b"1/0"]
+    merge.push(run(1, [6], first=1))
+    assert merge.take(9, [False, False]).values == [b"1/1", b"0/1", b"0/2"]
 
 
 def test_ranges_that_are_not_all_here_yet_are_waited_for() -> None:
