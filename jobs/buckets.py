@@ -5,7 +5,6 @@ However many rows there are, one bucket at a time fits into memory.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,10 @@ from streams.errors import OutputError
 
 Int64s = npt.NDArray[np.int64]
 BUCKETS = 32
-_BUFFER = 1 << 16
-_ODD = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F)
+SPILLED = 65_536
+"""Rows that wait in memory until they are written."""
+_BITS = np.uint64(64 - 5)
+_ODD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 class Buckets:
@@ -31,30 +32,44 @@ class Buckets:
     def __init__(self, folder: Path, name: str, width: int) -> None:
         self._paths = [folder / f"{name}.{number}" for number in range(BUCKETS)]
         self._width = width
-        self._open = ExitStack()
-        self._files = [
-            self._open.enter_context(path.open("wb", buffering=_BUFFER)) for path in self._paths
-        ]
+        self._waiting: list[Int64s] = []
+        self._rows = 0
 
     def add(self, rows: Int64s) -> None:
         """Add rows. Raises OutputError when the disk is full."""
-        words = rows[:, :2].astype(np.uint64)
-        mixed = words[:, 0] * np.uint64(_ODD[0]) + words[:, 1] * np.uint64(_ODD[1])
-        mixed ^= mixed >> np.uint64(29)
-        number = (mixed * np.uint64(_ODD[0])) >> np.uint64(59)
-        order = np.argsort(number, kind="stable")
-        sorted_rows = np.ascontiguousarray(rows[order], np.int64)
-        bounds = np.searchsorted(number[order], np.arange(BUCKETS + 1, dtype=np.uint64))
-        try:
-            for file, start, stop in zip(self._files, bounds, bounds[1:], strict=False):
-                file.write(sorted_rows[start:stop].data)
-        except OSError as error:
-            raise OutputError(
-                f"{self._paths[0].parent}: wanted room for the ledger's ids, got "
-                f"{error.strerror}; make room or set TMPDIR to another disk, then run again"
-            ) from None
+        self._waiting.append(rows)
+        self._rows += len(rows)
+        if self._rows >= SPILLED:
+            self._spill()
 
     def bucket(self, number: int) -> Int64s:
-        """The rows of a bucket, in the order in which they were added; nothing is added after."""
-        self._open.close()
-        return np.fromfile(self._paths[number], np.int64).reshape(-1, self._width)
+        """The rows of a bucket, in the order in which they were added."""
+        if self._rows:
+            self._spill()
+        path = self._paths[number]
+        rows = np.fromfile(path, np.int64) if path.exists() else np.empty(0, np.int64)
+        return rows.reshape(-1, self._width)
+
+    def _spill(self) -> None:
+        rows = np.concatenate(self._waiting)
+        self._waiting, self._rows = [], 0
+        number = _bucket_of(rows[:, :2].astype(np.uint64))
+        order = np.argsort(number, kind="stable")
+        placed = np.ascontiguousarray(rows[order])
+        bounds = np.searchsorted(number[order], np.arange(BUCKETS + 1, dtype=np.uint64)).tolist()
+        try:
+            for path, start, stop in zip(self._paths, bounds, bounds[1:], strict=False):
+                if stop > start:
+                    with path.open("ab") as file:
+                        file.write(placed[start:stop].data)
+        except OSError as error:
+            raise OutputError(
+                f"{self._paths[0].parent}: wanted room for the ids of the topics, got "
+                f"{error.strerror}; make room, or set TMPDIR to a larger disk, then run again"
+            ) from None
+
+
+def _bucket_of(words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    mixed = words[:, 0] * _ODD[0] + words[:, 1] * _ODD[1]
+    mixed ^= mixed >> np.uint64(29)
+    return np.asarray((mixed * _ODD[0]) >> _BITS)
