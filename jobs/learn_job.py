@@ -102,10 +102,11 @@ class LearnJob:
         self.learnt = 0
         exactly_once = settings.delivery == "exactly-once"
         name = f"{settings.group}-learn"
-        producer = broker.producer(f"{settings.prefix}{name}" if exactly_once else None)
-        self._stack.callback(producer.close)
+        # The group first: to open a producer by its id for transactions fences whoever had it.
         self._consumer = broker.consumer(self.inputs, name, str(self.folder.resolve()))
         self._stack.callback(self._consumer.close)
+        producer = broker.producer(f"{settings.prefix}{name}" if exactly_once else None)
+        self._stack.callback(producer.close)
         self._publishing = Publishing(broker, settings, pipeline.definition, clock)
         self._begin(self._consumer.bounds())
         self._delivery = Delivery(

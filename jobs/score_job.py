@@ -124,10 +124,11 @@ class ScoreJob:
         self.sequence = 0
         self._from_us = 0
         exactly_once = settings.delivery == "exactly-once"
-        producer = broker.producer(f"{settings.prefix}{settings.group}" if exactly_once else None)
-        self._stack.callback(producer.close)
+        # The group first: to open a producer by its id for transactions fences whoever had it.
         self._consumer = broker.consumer(self.inputs, settings.group, str(self.folder.resolve()))
         self._stack.callback(self._consumer.close)
+        producer = broker.producer(f"{settings.prefix}{settings.group}" if exactly_once else None)
+        self._stack.callback(producer.close)
         self._versions = Versions(
             broker, settings, self.scoring, self.folder / "models", threads=threads
         )
