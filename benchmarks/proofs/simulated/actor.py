@@ -48,6 +48,11 @@ class Actor:
         self._process: MemoryBroker | None = None
         self._files: Files | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._job is not None
+
     def step(self) -> bool:
         """Start if need be, else do a step; whether anything was done."""
         if self._job is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
@@ -20,6 +22,7 @@ from jobs.config import Settings
 from jobs.learn_job import LearnJob
 from jobs.score_job import ScoreJob
 from streams import snapshots
+from streams.errors import StateError
 from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
 from streams.topics import LABELS, MODELS, PREDICTIONS, TOPICS, TRANSACTIONS
@@ -28,7 +31,10 @@ QUIET = 3
 """Rounds without a fault in which nothing moved: there is nothing left to do."""
 ROUND_SECONDS = 0.1
 MOST_ROUNDS = 1000
-OTHERS = {"publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "stop": 0.05, "kill": 0.05}
+OTHERS = {
+    "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "stop": 0.05, "kill": 0.05,
+    "rival": 0.03, "forget": 0.02,
+}  # fmt: skip
 """How often each is the next step, that of a job being 2 to 12."""
 
 
@@ -66,6 +72,11 @@ class Schedule:
 
     def _seconds(self) -> float:
         return self._clock() / 1e6
+
+    def _second(self, broker: MemoryBroker) -> ScoreJob:
+        """A second score job of the same group, with a folder of its own."""
+        settings = replace(self._settings, state=self._folder / "rival")
+        return ScoreJob(pipeline, broker, settings, threads=False)
 
     def _score(self, broker: MemoryBroker) -> ScoreJob:
         return ScoreJob(
@@ -140,6 +151,27 @@ class Schedule:
 
     def _kill(self) -> None:
         self._rng.choice(list(self._actors.values())).kill()
+
+    def _rival(self) -> None:
+        """A second score job begins while the first is there: it is refused and does no harm."""
+        if not self._actors["score"].running:
+            return
+        rival = Actor("rival", self._second, self._cluster, self._faults, self._folder, self._say)
+        try:
+            rival.step()
+        except StateError as error:
+            if "wanted it alone" not in str(error):
+                raise
+            self._say(f"a rival is refused: {error}")
+        if rival.running:
+            raise BrokenError("a second score job began in the group of the first")
+        rival.kill()
+
+    def _forget(self) -> None:
+        """The learn job's state is lost: it learns everything again, to the same versions."""
+        self._actors["learn"].kill()
+        self._say("the state of learn is lost")
+        shutil.rmtree(self._folder / "learn", ignore_errors=True)
 
     def _undisturbed(self) -> None:
         """Go on until nothing moves any more."""
