@@ -117,6 +117,7 @@ class LearnJob:
             commit_seconds=settings.commit_ms / 1000,
             clock=clock,
         )
+        self._saved = self._positions.copy()
         self._snapshot_due = clock() + settings.snapshot_seconds
         self.monitor.done("start")
 
@@ -168,7 +169,7 @@ class LearnJob:
         for topic, key, value in self._publishing.due(self.monitor):
             self._delivery.send(topic, [value], [key])
         self._observe()
-        if self._clock() >= self._snapshot_due:
+        if self._positions != self._saved and self._clock() >= self._snapshot_due:
             self.snapshot()
         return learnt
 
@@ -275,6 +276,7 @@ class LearnJob:
         }
         self.monitor.snapshots.begun(self.monitor.now_us())
         self._state.commit(meta, wait=wait)
+        self._saved = self._positions.copy()
         self._snapshot_due = self._clock() + self.settings.snapshot_seconds
         return True
 

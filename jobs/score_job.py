@@ -213,7 +213,8 @@ class ScoreJob:
             self._delivery.turn(timeout)
             return 0
         taken = self._resume(timeout) if self._promised else self._next(timeout)
-        if not self._promised and self._clock() >= self._snapshot_due:
+        news = self.sequence > self._kept[-1][0]
+        if news and not self._promised and self._clock() >= self._snapshot_due:
             self.snapshot()
         return taken
 
@@ -253,11 +254,11 @@ class ScoreJob:
     def _carry(self, taken: Taken, promised: Entry | None) -> None:
         """Carry a batch through, journal it, and only then let what came of it go."""
         ranges = taken.ranges
-        keep_headers(taken, self._headers)
         batch, letters = self._decoder.decode(taken)
         events = int(np.count_nonzero(batch.kind == EVENT))
         self.taken.update(events=events, labels=len(batch) - events)
         batch = self._since_takeover(batch)
+        keep_headers(taken, batch, self._headers)
         if self._sorter:
             batch, _ = self._sorter.push(batch)
         scored, outcomes = self.scoring.process(batch)

@@ -112,11 +112,15 @@ def _texts(column: pa.Array, rows: Int64s) -> list[str]:
 Kept = dict[tuple[int, int], Headers]
 
 
-def keep_headers(taken: Taken, kept: Kept) -> None:
-    """Keep the headers of what was taken, by input and offset, until its prediction leaves."""
-    for place, headers in enumerate(taken.headers):
-        if headers:
-            kept[int(taken.inputs[place]), int(taken.offsets[place])] = headers
+def keep_headers(taken: Taken, batch: Batch, kept: Kept) -> None:
+    """Keep the headers of the good records that were taken until their predictions leave."""
+    if not any(taken.headers):
+        return
+    places = zip(taken.inputs.tolist(), taken.offsets.tolist(), strict=True)
+    given = {at: each for at, each in zip(places, taken.headers, strict=True) if each}
+    for at in zip(batch.partition.tolist(), batch.offset.tolist(), strict=True):
+        if at in given:
+            kept[at] = given[at]
 
 
 def headers_for(batch: Batch, scored: Scored, kept: Kept) -> list[Headers | None] | None:

@@ -118,8 +118,8 @@ def scorer(
             raise BrokenError(f"what scored as version {number} is not what was learnt as that")
         scoring.serve(number, version)
         taken = _taken(left, np.concatenate([each.ranges for each in group]))
-        keep_headers(taken, kept)
         batch, letters = decoder.decode(taken)
+        keep_headers(taken, batch, kept)
         said.batches.append(batch)
         if sorter:
             batch, _ = sorter.push(batch)
