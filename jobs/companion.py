@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+COMMAND = Path(__file__).with_name("cli.py")
 log = logging.getLogger("headrace")
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 END_SECONDS = 5.0
@@ -27,8 +29,8 @@ class Companion:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches it through `close`, once scoring has stopped.
-        return subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", "learn", "--with-parent"],
+        return subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-P", str(COMMAND), "learn", "--with-parent"],
             env=self._environment,
             start_new_session=True,
         )
