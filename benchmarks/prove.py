@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.proofs import invariants, kills, memory, pending
+from benchmarks.proofs import invariants, kills, memory, outages, pending, soak
 from benchmarks.proofs.proof import BrokenError, Proof, Record
 from streams.atomic import write_whole
 
@@ -34,6 +34,8 @@ PROOFS: dict[str, Proof] = {
     "invariants": invariants.INVARIANTS,
     "pending": pending.PENDING,
     "memory": memory.MEMORY,
+    "outages": outages.OUTAGES,
+    "soak": soak.SOAK,
 }
 
 
