@@ -153,11 +153,12 @@ class Cluster:
         key: bytes | None = None,
         headers: Headers | None = None,
         partition: int | None = None,
+        transaction: Transaction | None = None,
     ) -> None:
         """Append a record as somebody's producer would; without a partition, to that of its key."""
         logs = self.logs(topic)
         place = partition_of(key, len(logs)) if partition is None else partition
-        logs[place].append(self.stamp, key, value, headers)
+        logs[place].append(self.stamp, key, value, headers, transaction)
 
     def read(self, topic: str) -> list[Record]:
         """All committed records of a topic, partition after partition."""

@@ -24,6 +24,12 @@ class Transaction:
     positions: list[tuple[object, Callable[[], None]]] = field(default_factory=list)
     """The groups whose positions belong to it, and what commits them."""
 
+    def decide(self, state: int) -> None:
+        """Commit or abort it, everywhere at once."""
+        self.state = state
+        for log in self.logs:
+            log.mark(self)
+
 
 class Record(NamedTuple):
     """One record as a reader gets it."""
@@ -51,8 +57,7 @@ class Log:
     >>> log.append(5000, None, b"two", None)
     >>> log.stable, log.read(0)
     (0, [])
-    >>> transaction.state = COMMITTED
-    >>> log.mark(transaction)
+    >>> transaction.decide(COMMITTED)
     >>> log.stable, log.end, [record.value for record in log.read(0)]
     (3, 2, [b'one', b'two'])
     """

@@ -25,6 +25,7 @@ from streams import snapshots
 from streams.errors import StateError
 from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
+from streams.memory.log import ABORTED, COMMITTED, Transaction
 from streams.topics import LABELS, MODELS, PREDICTIONS, TOPICS, TRANSACTIONS
 
 QUIET = 3
@@ -32,7 +33,8 @@ QUIET = 3
 ROUND_SECONDS = 0.1
 MOST_ROUNDS = 1000
 OTHERS = {
-    "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "stop": 0.05, "kill": 0.05,
+    "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "odd": 0.05,
+    "stop": 0.05, "kill": 0.05,
     "rival": 0.03, "forget": 0.02,
 }  # fmt: skip
 """How often each is the next step, that of a job being 2 to 12."""
@@ -61,6 +63,9 @@ class Schedule:
         self._filled = rng.random() < (0.6 if strict else 0.2)
         self._sent = traffic(rng, late=not strict)
         self._left = self._sent[::-1]
+        self._transactional = 0.0 if self._filled else rng.choice((0.0, 0.0, 0.1))
+        self._undecided: list[Transaction] = []
+        self._aborted: set[Transaction] = set()
         self._entries: dict[int, Entry] = {}
         self._written: set[int] = set()
         around = self._cluster, self._faults, folder, say
@@ -96,7 +101,8 @@ class Schedule:
         with self._watched():
             self._disturbed()
             self._say("no more faults")
-            self._faults.on = False
+            self._faults.on, self._transactional = False, 0.0
+            self._decide(len(self._undecided))
             self._undisturbed()
             if self._rng.random() < 0.5:
                 for actor in self._actors.values():
@@ -135,13 +141,33 @@ class Schedule:
     def _publish(self, count: int = 0) -> None:
         for _ in range(min(count or self._rng.randint(1, 20), len(self._left))):
             sent = self._left.pop()
-            self._cluster.append(sent.topic, sent.value, sent.key, sent.headers)
+            transaction = None
+            if self._rng.random() < self._transactional:
+                transaction = Transaction(self._clock())
+                self._undecided.append(transaction)
+                if self._rng.random() < 0.5:  # what is aborted comes again
+                    self._left.append(sent)
+                    self._aborted.add(transaction)
+            record = sent.value, sent.key, sent.headers
+            self._cluster.append(sent.topic, *record, transaction=transaction)
 
     def _time(self) -> None:
         self._clock.sleep(self._rng.choice((0.01, 0.1, 0.1, 1.0, 70.0)))
 
     def _settle(self) -> None:
         self._cluster.settle()
+        self._decide(self._rng.randint(0, len(self._undecided)))
+
+    def _decide(self, count: int) -> None:
+        """Have publishers end their transactions."""
+        for _ in range(count):
+            transaction = self._undecided.pop(self._rng.randrange(len(self._undecided)))
+            transaction.decide(ABORTED if transaction in self._aborted else COMMITTED)
+
+    def _odd(self) -> None:
+        """Somebody writes to `models` what is no version."""
+        key, value = self._rng.choice(((b"odd", b"{}"), (b"900/manifest", b"{}"), (None, None)))
+        self._cluster.append(MODELS, value, key)
 
     def _compact(self) -> None:
         self._cluster.topics[MODELS][0].compact()
