@@ -103,7 +103,7 @@ def load(settings: Settings, out: Path | None, **options: Any) -> None:
 
     from jobs.load.bench import bench_load
     from jobs.load.generator import Load
-    from jobs.load.report import processes, table, write
+    from jobs.load.report import processes, summary, table, write
 
     if options["swap_versions"] and not options["fresh"]:
         raise click.UsageError("--swap-versions publishes versions of its own: wanted --fresh too")
@@ -124,7 +124,8 @@ def load(settings: Settings, out: Path | None, **options: Any) -> None:
     )
     console = Console(width=None if Console().is_terminal else 130)
     title = f"{plan.rate:,.0f} events/s, {plan.arrivals}, {plan.seconds:g} s"
-    console.print(table(results, title), processes(results))
+    found = summary(results)
+    console.print(table(found, title), processes(found))
     if out:
         for path in write(results, plan, out, title):
             click.echo(f"wrote {path}")

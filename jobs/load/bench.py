@@ -17,8 +17,9 @@ from jobs.load.generator import Generator, Load, Target
 from jobs.load.results import Measured
 from jobs.load.rounds import Series, alternate
 from jobs.load.sender import Supply
-from jobs.load.stand import echo, own_broker, own_jobs
+from jobs.load.stand import echo_topics, job_topics, own_broker, own_echo, own_jobs
 from jobs.load.swapper import Swapper
+from jobs.load.topics import made
 from jobs.load.traffic import Keys
 from jobs.load_pipeline import load_pipeline
 from jobs.simulated import beginning
@@ -88,19 +89,18 @@ def opened(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-bench-")))
         processes: dict[str, int] = {}
         if fresh:
+            settings = replace(settings, state=folder / "state")
             settings, processes = stack.enter_context(own_broker(folder, settings))
+            stack.enter_context(made(connection(settings), job_topics(settings)))
             headrace = stack.enter_context(own_jobs(folder, settings, processes, learns=learns))
         else:
             headrace = deployed(settings)
         generator = stack.enter_context(Generator(supply(settings, headrace.events, traffic)))
         generator.settle(headrace)
-        size = fill(generator, headrace, traffic.history)
-        yield Bench(
-            generator,
-            headrace,
-            stack.enter_context(echo(folder, settings, processes, round(size))),
-            settings,
-        )
+        size = round(fill(generator, headrace, traffic.history))
+        stack.enter_context(made(connection(settings), echo_topics(settings)))
+        echo = stack.enter_context(own_echo(folder, settings, processes, size))
+        yield Bench(generator, headrace, echo, settings)
 
 
 def deployed(settings: Settings) -> Target:

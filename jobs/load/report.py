@@ -24,73 +24,82 @@ from streams.atomic import write_whole
 MB = 1 << 20
 NINES = 5
 """The plot ends at 99.999 %."""
+Summary = Mapping[str, Mapping[str, Any]]
 
 
-def table(results: Mapping[str, Series], title: str) -> Table:
-    """A line for each target: medians of its runs, and what was lost in any of them."""
-    made = Table(title=title, caption="milliseconds from the intended send; median of the runs")
-    made.add_column("")
-    for name in (*PERCENTILES, "events/s", "missing", "duplicates", "late p99", "late max", "runs"):
-        made.add_column(name, justify="right")
+def summary(results: Mapping[str, Series]) -> dict[str, dict[str, Any]]:
+    """By target: medians of the runs, what was lost in any of them, and what processes used."""
+    found = {}
     for name, series in results.items():
-        made.add_row(name, *_latencies(medians(series.runs)), *_rest(series))
-        if series.runs[0].burst_ms is not None:
-            made.add_row("  in bursts", *_latencies(medians(series.runs, burst=True)))
+        runs = series.runs
+        found[name] = {
+            "latency_ms": medians(runs),
+            "events_per_second": statistics.median(run.throughput for run in runs),
+            "missing": sum(run.missing for run in runs),
+            "duplicates": sum(run.duplicates for run in runs),
+            "late_ms": {
+                which: statistics.median(run.late_ms[which] for run in runs)
+                for which in ("p99", "max")
+            },
+            "runs": len(runs),
+            "late_runs": series.late,
+            "repeated_runs": series.repeated,
+            "bytes": statistics.median(run.bytes for run in runs),
+            "processes": {
+                process: {
+                    what: statistics.median(run.processes[process][what] for run in runs)
+                    for what in ("cpu", "rss")
+                }
+                for process in runs[0].processes
+            },
+        }
+        if runs[0].burst_ms is not None:
+            found[name]["burst_ms"] = medians(runs, burst=True)
+    return found
+
+
+def table(found: Summary, title: str) -> Table:
+    """A line for each target."""
+    made = Table(
+        title=title,
+        caption="milliseconds from the intended send, median of the runs; "
+        "`late` is the sender's own lateness, at most, in the median run",
+    )
+    made.add_column("")
+    for name in (*PERCENTILES, "events/s", "missing", "twice", "late", "runs", "repeated"):
+        made.add_column(name, justify="right")
+    for name, row in found.items():
+        kept = f" ({row['late_runs']} late)" if row["late_runs"] else ""
+        made.add_row(
+            name,
+            *_milliseconds(row["latency_ms"]),
+            f"{row['events_per_second']:,.0f}",
+            f"{row['missing']:,}",
+            f"{row['duplicates']:,}",
+            f"{row['late_ms']['max']:.1f}",
+            f"{row['runs']}{kept}",
+            str(row["repeated_runs"]),
+        )
+        if "burst_ms" in row:
+            made.add_row("  in bursts", *_milliseconds(row["burst_ms"]))
     return made
 
 
-def _latencies(found: Mapping[str, float]) -> list[str]:
+def _milliseconds(found: Mapping[str, float]) -> list[str]:
     return [f"{found[name]:.2f}" for name in PERCENTILES]
 
 
-def _rest(series: Series) -> list[str]:
-    runs = series.runs
-    late = [statistics.median(run.late_ms[name] for run in runs) for name in ("p99", "max")]
-    again = f" (+{series.repeated} late)" if series.repeated else ""
-    kept = f", {series.late} late" if series.late else ""
-    return [
-        f"{statistics.median(run.throughput for run in runs):,.0f}",
-        f"{sum(run.missing for run in runs):,}",
-        f"{sum(run.duplicates for run in runs):,}",
-        *(f"{each:.1f}" for each in late),
-        f"{len(runs)}{kept}{again}",
-    ]
-
-
-def processes(results: Mapping[str, Series]) -> Table:
-    """CPU and memory of each process, median over the runs of each target."""
-    made = Table(title="CPU (per cent of one core) and memory held")
+def processes(found: Summary) -> Table:
+    """CPU and memory of each process, medians over the runs of each target."""
+    made = Table(title="CPU, per cent of one core, and memory held")
     made.add_column("while measuring")
     made.add_column("process")
     for name in ("CPU", "MB"):
         made.add_column(name, justify="right")
-    for target, series in results.items():
-        for name in series.runs[0].processes:
-            used = [run.processes[name] for run in series.runs]
-            cpu = statistics.median(each["cpu"] for each in used)
-            rss = statistics.median(each["rss"] for each in used)
-            made.add_row(target, name, f"{cpu:.0%}", f"{rss / MB:,.0f}")
+    for target, row in found.items():
+        for name, used in row["processes"].items():
+            made.add_row(target, name, f"{used['cpu']:.0%}", f"{used['rss'] / MB:,.0f}")
     return made
-
-
-def summary(results: Mapping[str, Series]) -> dict[str, Any]:
-    """The medians by target, as JSON takes them: what a report quotes."""
-    return {
-        name: {
-            "latency_ms": medians(series.runs),
-            "events_per_second": statistics.median(run.throughput for run in series.runs),
-            "missing": sum(run.missing for run in series.runs),
-            "duplicates": sum(run.duplicates for run in series.runs),
-            "runs": len(series.runs),
-            "repeated_late": series.repeated,
-        }
-        | (
-            {"burst_ms": medians(series.runs, burst=True)}
-            if series.runs[0].burst_ms is not None
-            else {}
-        )
-        for name, series in results.items()
-    }
 
 
 def plot(results: Mapping[str, Series], title: str) -> str:

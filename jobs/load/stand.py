@@ -17,7 +17,6 @@ from jobs.config import Settings
 from jobs.load.clients import connection
 from jobs.load.echo import Errand
 from jobs.load.generator import Target
-from jobs.load.topics import made
 from jobs.stack.kafka import Kafka, KafkaSettings
 from jobs.stack.ports import HOST, free_port
 from jobs.stack.process import Process
@@ -29,6 +28,7 @@ START_S = 180.0
 STOP_S = 10.0
 LOOK_S = 0.05
 JOBS = {"score": "run", "learn": "learn"}
+ECHO_IN, ECHO_OUT = "load-echo-in", "load-echo-out"
 APPENDED = {"message.timestamp.type": "LogAppendTime"}
 
 
@@ -43,16 +43,19 @@ def own_broker(folder: Path, settings: Settings) -> Iterator[tuple[Settings, dic
         kafka.kill()
 
 
+def job_topics(settings: Settings) -> dict[str, Mapping[str, str]]:
+    """The topics of a deployment, by their full names, with the broker's settings of each."""
+    return {settings.topic(topic.name): topic.settings for topic in TOPICS.values()}
+
+
 @contextmanager
 def own_jobs(
     folder: Path, settings: Settings, processes: Mapping[str, int], *, learns: bool = True
 ) -> Iterator[Target]:
-    """The score job and the learn job, ready, with state and topics that go with them."""
-    topics = {settings.topic(topic.name): topic.settings for topic in TOPICS.values()}
+    """The score job and, if it `learns`, the learn job, ready; their topics are there."""
     started = dict(processes)
     with ExitStack() as stack:
-        stack.enter_context(made(connection(settings), topics))
-        for name in ("score", "learn") if learns else ("score",):
+        for name in ("learn", "score") if learns else ("score",):
             own = replace(settings, metrics_port=free_port())
             command = [sys.executable, "-m", "jobs.cli", JOBS[name]]
             process = stack.enter_context(running(folder, name, command, own.environment()))
@@ -67,12 +70,17 @@ def own_jobs(
         )
 
 
+def echo_topics(settings: Settings) -> dict[str, Mapping[str, str]]:
+    """What the echo reads and what it writes."""
+    return {settings.topic(ECHO_IN): APPENDED, settings.topic(ECHO_OUT): APPENDED}
+
+
 @contextmanager
-def echo(
+def own_echo(
     folder: Path, settings: Settings, processes: Mapping[str, int], size: int
 ) -> Iterator[Target]:
-    """The floor, with topics of its own, emitting records of this size."""
-    source, target = settings.topic("load-echo-in"), settings.topic("load-echo-out")
+    """The floor, emitting records of this size; its topics are there."""
+    source, target = settings.topic(ECHO_IN), settings.topic(ECHO_OUT)
     errand = Errand(
         connection=connection(settings),
         source=source,
@@ -81,11 +89,7 @@ def echo(
         commit_ms=settings.commit_ms,
     )
     command = [sys.executable, "-m", "jobs.load.echo", msgspec.json.encode(errand).decode()]
-    topics = {source: APPENDED, target: APPENDED}
-    with (
-        made(connection(settings), topics),
-        running(folder, "echo", command, {}) as process,
-    ):
+    with running(folder, "echo", command, {}) as process:
         yield Target(
             name="echo",
             events=source,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from jobs.load.clients import ignored
+from jobs.load.clients import consumer, ignored
 from streams.errors import InputError
-from streams.kafka.library import Failure, admin, open_client
+from streams.kafka.failures import translated
+from streams.kafka.library import Failure, Partition, admin, open_client
 
 ANSWER_S, LOOK_S = 30.0, 0.02
 
@@ -25,20 +26,29 @@ def made(connection: Mapping[str, Any], topics: Mapping[str, Mapping[str, str]])
         admin.NewTopic(name, 1, 1, config=dict(settings)) for name, settings in topics.items()
     ]
     _await(asked.create_topics(wanted), "made")
-    _await_known(asked, set(topics))
+    _await_led(connection, topics)
     try:
         yield
     finally:
         _await(asked.delete_topics(list(topics)), "removed")
 
 
-def _await_known(asked: Any, topics: set[str]) -> None:
-    """Return when the broker tells its clients of the topics."""
+def _await_led(connection: Mapping[str, Any], topics: Iterable[str]) -> None:
+    """Return when the partition of each topic has a leader that answers."""
+    asking = consumer(connection)
     deadline = time.monotonic() + ANSWER_S
-    while unknown := topics - asked.list_topics(timeout=ANSWER_S).topics.keys():
-        if time.monotonic() > deadline:
-            raise InputError(f"wanted the topics {', '.join(unknown)}, which were made, got none")
-        time.sleep(LOOK_S)
+    try:
+        for topic in topics:
+            while True:
+                try:
+                    asking.get_watermark_offsets(Partition(topic, 0), timeout=ANSWER_S)
+                    break
+                except Failure as failure:
+                    if time.monotonic() > deadline:
+                        raise translated(failure.args[0], f"{topic}: wanted a leader") from failure
+                    time.sleep(LOOK_S)
+    finally:
+        asking.close()
 
 
 def _await(futures: Mapping[str, Any], done: str) -> None:
