@@ -25,7 +25,7 @@ GROWTH_MB = 3.0
 reached, and a soak of twenty minutes ends about there."""
 
 
-def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:
+def steps(count: int, done: Sequence[Record], _: Path) -> Iterator[Record]:
     """All minutes are one step: a soak that was cut off begins anew."""
     if done:
         return
@@ -70,7 +70,8 @@ def _check(minutes: Sequence[Record]) -> None:
 
 
 def _median(minutes: Sequence[Record], name: str, job: str = "") -> float:
-    return statistics.median(each[name][job] if job else each[name] for each in minutes)
+    values = [float(each[name][job] if job else each[name]) for each in minutes]
+    return statistics.median(values)
 
 
 def figures(records: Sequence[Record]) -> Record:
