@@ -1,0 +1,88 @@
+"""The jobs and their broker, a real Kafka, killed by SIGKILL at random moments under load."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count as numbers
+from pathlib import Path
+from statistics import median
+
+from benchmarks.proofs.deployed.round import Kills, Round, Scenario
+from benchmarks.proofs.proof import Proof, Record
+
+SCENARIOS = {
+    "at least once": Scenario("at-least-once"),
+    "exactly once": Scenario("exactly-once"),
+}
+STRICT = {
+    "at least once, strict order, topics filled before": Scenario(
+        "at-least-once", "strict", filled=200_000, within=8.0
+    ),
+    "exactly once, strict order, topics filled before": Scenario(
+        "exactly-once", "strict", filled=200_000, within=8.0
+    ),
+}
+ROUNDS = [*SCENARIOS, *SCENARIOS, *STRICT, *SCENARIOS, *SCENARIOS]
+"""The scenarios of ten rounds: again and again."""
+OF_A_ROUND = Kills(score=6, broker=2, learn=2)
+COUNTED = ("score_kills", "broker_kills", "learn_kills", "starts", "gave_up")
+COMPARED = ("transactions", "predictions", "repeats", "letters", "versions", "batches")
+
+
+def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:
+    """Rounds until the score job has been killed so often; a round's seed is its number."""
+    left = count - sum(each["score_kills"] for each in done)
+    for seed in numbers(len(done)):
+        if left <= 0:
+            return
+        name = ROUNDS[seed % len(ROUNDS)]
+        record = play(name, Kills(min(left, OF_A_ROUND.score), 2, 2), seed, folder / "round")
+        left -= record["score_kills"]
+        yield record
+
+
+def play(name: str, kills: Kills, seed: int, folder: Path) -> Record:
+    """One round, in a new folder that is gone when it holds."""
+    folder.mkdir()
+    found = Round((SCENARIOS | STRICT)[name], kills, seed, folder).play()
+    shutil.rmtree(folder)
+    return {"scenario": name, **found}
+
+
+def figures(records: Sequence[Record]) -> Record:
+    """All rounds together."""
+    total = Counter[str]()
+    kills = Counter[str]()
+    for each in records:
+        total.update({name: each[name] for name in (*COUNTED, *COMPARED)})
+        kills[each["scenario"]] += each["score_kills"]
+    seconds = [each for record in records for each in record["restart_seconds"]]
+    away = [each for record in records for each in record["restart_seconds_away"]]
+    return {
+        "count": total.pop("score_kills"),
+        "rounds": len(records),
+        "kills": dict(kills),
+        **total,
+        "first_new_prediction_seconds": _spread(seconds),
+        "first_new_prediction_seconds_while_the_broker_was_away": _spread(away),
+    }
+
+
+def _spread(seconds: Sequence[float]) -> Record:
+    if not seconds:
+        return {"restarts": 0}
+    return {"restarts": len(seconds), "median": median(seconds), "max": max(seconds)}
+
+
+KAFKA_KILLS = Proof(
+    "score job, learn job and broker killed by SIGKILL at random moments under load: a consumer of "
+    "committed records sees every transaction's prediction, once under exactly-once, again with "
+    "equal bytes at most otherwise; all topics and versions are those of an undisturbed run over "
+    "the order that was taken, of the sorted stream under strict order; the ledger is exact",
+    60,
+    "kills of the score job",
+    steps,
+    figures,
+)
