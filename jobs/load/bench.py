@@ -70,10 +70,7 @@ def bench_load(
     with opened(settings, traffic, fresh=fresh, learns=not swap_seconds) as ready:
         targets = [ready.headrace, ready.echo]
         if swap_seconds:
-            swapper = Swapper(load_pipeline(ready.settings.pipeline), ready.settings)
-            swapping = partial(swapper.every, swap_seconds)
-            name = f"a swap every {swap_seconds:g} s"
-            targets.insert(1, replace(ready.headrace, name=name, meanwhile=swapping))
+            targets.insert(1, swapping(ready, swap_seconds))
         return alternate(ready.generator, targets, load, runs, told)
 
 
@@ -101,6 +98,13 @@ def opened(
         stack.enter_context(made(connection(settings), echo_topics(settings)))
         echo = stack.enter_context(own_echo(folder, settings, processes, size))
         yield Bench(generator, headrace, echo, settings)
+
+
+def swapping(ready: Bench, seconds: float) -> Target:
+    """The same deployment, given a new version of its model so often in each run."""
+    swapper = Swapper(load_pipeline(ready.settings.pipeline), ready.settings)
+    name = f"a swap every {seconds:g} s"
+    return replace(ready.headrace, name=name, meanwhile=partial(swapper.every, seconds))
 
 
 def deployed(settings: Settings) -> Target:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
@@ -41,6 +42,8 @@ class Target:
     """Process ids by what they are called in the results."""
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext
     """Opened for the time of each run."""
+    metric: Callable[[str], float] = lambda _: math.nan
+    """Asks the score job for one of its metrics, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -54,9 +57,10 @@ def own_jobs(
 ) -> Iterator[Target]:
     """The score job and, if it `learns`, the learn job, ready; their topics are there."""
     started = dict(processes)
+    port = free_port()
     with ExitStack() as stack:
         for name in ("learn", "score") if learns else ("score",):
-            own = replace(settings, metrics_port=free_port())
+            own = replace(settings, metrics_port=port if name == "score" else free_port())
             command = [sys.executable, "-m", "jobs.cli", JOBS[name]]
             process = stack.enter_context(running(folder, name, command, own.environment()))
             _await_ready(process, own.metrics_port)
@@ -67,6 +71,7 @@ def own_jobs(
             labels=settings.topic(LABELS) if learns else "",
             predictions=settings.topic(PREDICTIONS),
             processes=started,
+            metric=partial(_metric, port),
         )
 
 
@@ -120,11 +125,20 @@ def _await_ready(process: Process, port: int) -> None:
 
 
 def _ready(port: int) -> bool:
-    asked = HTTPConnection(HOST, port, timeout=5)
     try:
-        asked.request("GET", "/readyz")
-        return asked.getresponse().status == 200
+        return _asked(port, "/readyz")[0] == 200
     except OSError:
         return False
-    finally:
-        asked.close()
+
+
+def _metric(port: int, name: str) -> float:
+    """The metric of this name without labels, or the sum over its labels; nan without any."""
+    found = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", _asked(port, "/metrics")[1], re.MULTILINE)
+    return sum(map(float, found)) if found else math.nan
+
+
+def _asked(port: int, path: str) -> tuple[int, str]:
+    with closing(HTTPConnection(HOST, port, timeout=5)) as asked:
+        asked.request("GET", path)
+        answer = asked.getresponse()
+        return answer.status, answer.read().decode()
