@@ -21,7 +21,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.proofs import invariants, kills, memory, outages, pending, soak
+from benchmarks.proofs import invariants, kafka_kills, kills, memory, outages, pending, soak
 from benchmarks.proofs.proof import BrokenError, Proof, Record
 from streams.atomic import write_whole
 
@@ -31,6 +31,7 @@ PROOFS: dict[str, Proof] = {
     "kills": kills.KILLS,
     "operations": kills.OPERATIONS,
     "strict": kills.STRICT_KILLS,
+    "kafka": kafka_kills.KAFKA_KILLS,
     "invariants": invariants.INVARIANTS,
     "pending": pending.PENDING,
     "memory": memory.MEMORY,
