@@ -44,6 +44,7 @@ def publish(broker: Broker, topics: Topics, records: Iterable[Records], pace: Pa
                 producer,
                 topics,
                 pace,
+                in_order=not paced,
                 ended=lambda: interrupt.asked,
                 watch=lambda sent: line.say(lambda: said(sent, rate(sent), paced=paced)),
             )

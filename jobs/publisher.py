@@ -1,4 +1,9 @@
-"""Sends records to a broker, each when it is due, and says how that goes."""
+"""Sends records to a broker, each when it is due, and says how that goes.
+
+Events and labels are two topics, which a job merges by the stamps that the broker gives them. Paced
+records get stamps in their order. Without a pace they would all get the same ones, so once there
+are labels nothing is sent until what lies `SPAN_US` of its time before it is there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +19,7 @@ from streams.broker import Producer
 
 MOST_WAITING = 100_000
 """Records that the broker has not acknowledged; with more, sending waits, and is late."""
+SPAN_US = 3_600_000_000
 TICK_S = 0.0005
 """The shortest sleep: what is due within it goes together."""
 NAP_S = 0.05
@@ -43,7 +49,10 @@ class Sent(NamedTuple):
 
 
 class Publisher:
-    """Hands over records at a pace. `ended` asks it to stop; `watch` is told now and then."""
+    """Hands over records at a pace. `ended` asks it to stop; `watch` is told now and then.
+
+    `in_order`: wait for the broker as is said above.
+    """
 
     def __init__(
         self,
@@ -51,6 +60,7 @@ class Publisher:
         topics: Topics,
         pace: Pace,
         *,
+        in_order: bool,
         ended: Callable[[], bool],
         watch: Callable[[Sent], None],
         clock: Callable[[], float] = time.monotonic,
@@ -60,12 +70,15 @@ class Publisher:
         self._ended, self._watch = ended, watch
         self._clock, self._sleep = clock, sleep
         self._began: float | None = None
+        self._in_order, self._labels = in_order, False
+        self._until_us = 0
         self.sent = Sent()
 
     def run(self, records: Iterable[Records]) -> Sent:
         """Send them all, or those until the end is asked for; nothing is flushed."""
         for each in records:
             due = self._pace.due(each)
+            self._labels |= bool(each.label.any())
             if self._began is None:
                 self._began = self._clock()
             if not self._send(each, due, self._began):
@@ -83,9 +96,14 @@ class Publisher:
             fallen = int(np.searchsorted(due, now, side="right"))
             if self._producer.waiting >= MOST_WAITING:
                 self._producer.poll(NAP_S)
+            elif self._in_order and int(records.time[done]) >= self._until_us:
+                if not self._labels or self._producer.flush(NAP_S):
+                    self._until_us = int(records.time[done]) + SPAN_US
             elif fallen <= done:
                 self._sleep(min(max(float(due[done]) - now, TICK_S), NAP_S))
             else:
+                if self._in_order:
+                    fallen = int(np.searchsorted(records.time, self._until_us))
                 self._hand_over(records, done, fallen)
                 self._note(records, done, fallen, now, float(due[done]))
                 done = fallen

@@ -18,7 +18,7 @@ from jobs.load.schedule import Arrivals
 from jobs.outgoing import Records, from_files
 from jobs.pace import AtOnce, ByRate, ByTime, Pace
 from jobs.publish import publish
-from jobs.publisher import MOST_WAITING, Publisher, Sent, Topics
+from jobs.publisher import MOST_WAITING, SPAN_US, Publisher, Sent, Topics
 from jobs.simulate import simulate
 from jobs.simulated import APART, Beginning, beginning, simulated, world
 from streams.batch import EVENT, LABEL
@@ -215,6 +215,7 @@ class Slow:
 
     def __init__(self, per_second: float) -> None:
         self.now, self.waiting, self.sent = 0.0, 0, list[tuple[float, int]]()
+        self.flushes = 0
         self._per_second = per_second
 
     def clock(self) -> float:
@@ -237,12 +238,18 @@ class Slow:
     def poll(self, timeout: float = 0.0) -> None:
         self.sleep(timeout)
 
+    def flush(self, timeout: float) -> bool:
+        self.flushes += 1
+        self.waiting = 0
+        return True
 
-def run(slow: Slow, records: list[Records], pace: Pace) -> Sent:
+
+def run(slow: Slow, records: list[Records], pace: Pace, *, in_order: bool = False) -> Sent:
     publisher = Publisher(
         slow,  # type: ignore[arg-type]
         TOPICS,
         pace,
+        in_order=in_order,
         ended=lambda: slow.now > 1000,
         watch=lambda _: None,
         clock=slow.clock,
@@ -278,6 +285,24 @@ def test_a_slow_broker_makes_records_late_and_bounds_what_waits() -> None:
     sent = run(slow, records, ByTime(1))
     assert sent.events == count and sent.late > 1
     assert most <= MOST_WAITING + size
+
+
+def test_without_a_pace_what_is_hours_apart_waits_for_what_was_before() -> None:
+    slow, sent = Slow(1e9), list[int]()
+    begun = slow.send
+
+    def send(topic: str, values: list[bytes], keys: object = None) -> None:
+        begun(topic, values)
+        sent.extend(slow.flushes for _ in values)
+
+    slow.send = send  # type: ignore[method-assign, assignment]
+    records = joined(traffic(Beginning(0, 0), days=9.0, per_day=100.0))
+    assert records.label.any()
+    run(slow, [records], AtOnce(), in_order=True)
+    assert len(sent) == len(records.time) and sent == sorted(sent)
+    for flushes in set(sent):
+        together = [time for time, each in zip(records.time, sent, strict=True) if each == flushes]
+        assert max(together) - min(together) < SPAN_US
 
 
 def test_a_missing_topic_is_refused_before_anything_is_sent(hostile: Path) -> None:
