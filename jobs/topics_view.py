@@ -21,7 +21,7 @@ def table(found: Sequence[Found]) -> Iterator[RenderableType]:
     shown = Table(box=None, pad_edge=False, header_style="bright_black")
     for name in COLUMNS[:-1]:
         shown.add_column(name, justify="right" if name == "partitions" else "left", no_wrap=True)
-    shown.add_column(COLUMNS[-1], min_width=12)
+    shown.add_column(COLUMNS[-1], min_width=12, overflow="fold")
     for each in found:
         if each.partitions:
             cells = [f"{each.partitions}", _kept(each), _stamped(each)]

@@ -21,8 +21,10 @@ COORDINATING = frozenset(
         Error.NOT_COORDINATOR,
         Error.COORDINATOR_NOT_AVAILABLE,
         Error.COORDINATOR_LOAD_IN_PROGRESS,
+        Error._TIMED_OUT,
     }
 )
+COORDINATE_S = 45.0
 
 
 class Heard:
@@ -80,6 +82,14 @@ class Cluster:
             self._admin = opened
         return self._admin
 
+    def answers(self, timeout: float) -> bool:
+        """Whether the cluster does so within that many seconds."""
+        try:
+            self.admin.list_topics(timeout=timeout)
+        except Failure:
+            return False
+        return True
+
     def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         """How many partitions each topic has; InputError naming those that do not exist."""
         known = self._topics(self.admin)
@@ -111,7 +121,7 @@ class Cluster:
         Asked again while the broker is still finding out who coordinates a group, as it does for
         seconds after its first start.
         """
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + COORDINATE_S
         while True:
             try:
                 return request().result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from itertools import groupby
 from typing import Any
 
@@ -11,12 +12,20 @@ from streams.broker import NEVER, Input, Run
 from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
 from streams.kafka.failures import HOPELESS, translated
-from streams.kafka.library import Error, Failure, Message, Partition, client, open_client
+from streams.kafka.library import (
+    Error,
+    Failure,
+    Message,
+    Partition,
+    client,
+    in_background,
+    open_client,
+)
 from streams.kafka.membership import Membership
 from streams.kafka.settings import CONSUMER
 from streams.kafka.watch import Watch
 
-JOIN_S = 30.0
+JOIN_S = 60.0
 NO_GROUP = "headrace-none"
 """librdkafka wants a name even of who joins no group."""
 SLICE_S = 0.05
@@ -55,6 +64,7 @@ class KafkaConsumer:
         self._heard = Heard()
         settings = {**cluster.settings, **CONSUMER, "on_commit": self._on_commit}
         settings |= membership.settings if membership else {"group.id": self._group}
+        self._left = False
         self._client = open_client(client.Consumer, settings, self._heard)
         if membership:
             self._join(membership)
@@ -134,6 +144,8 @@ class KafkaConsumer:
             self._client.pause([Partition(*self.inputs[place]) for place in added])
 
     def commit(self, positions: Sequence[int]) -> None:
+        if self._membership is None:
+            raise ValueError("a consumer without a group has no positions to commit")
         self._wanted = list(positions)
         if not self._committing:
             self._send_commit()
@@ -158,13 +170,21 @@ class KafkaConsumer:
 
     def close(self) -> None:
         deadline = time.monotonic() + CLOSE_S
-        while self._wanted is not None and not self._heard.fatal and time.monotonic() < deadline:
+        while self._wanted is not None and self._failed is None and time.monotonic() < deadline:
             if not self._committing:
                 self._send_commit()
             self._client.poll(0.01)
-        self._client.close()
-        if self._membership and not self._heard.fatal:
-            self._membership.leave()
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            member = self._client.memberid() if self._joined else None
+            # With a commit under way it waits for the broker, however long.
+            closing = in_background(self._client.close)
+            wait([closing], CLOSE_S)
+            if self._membership and member and closing.done():
+                self._membership.leave(member)
 
     def _join(self, membership: Membership) -> None:
         membership.want_free()
@@ -174,8 +194,9 @@ class KafkaConsumer:
         )
         deadline = time.monotonic() + JOIN_S
         while not self._sole:
-            self.poll(1, 0.05)
+            self.poll(1, SLICE_S)
             if time.monotonic() > deadline:
+                self._leave()
                 raise StateError(
                     f"{self._cluster.bootstrap}: wanted to join group {membership.group}, but its "
                     f"coordinator let nobody in for {JOIN_S:.0f} s; see the broker's log"
@@ -184,7 +205,12 @@ class KafkaConsumer:
     def _settle(self) -> None:
         """Find out whether the group is ours; until it is known, nothing is read."""
         if self._membership and self._joined:
-            self._sole = self._membership.is_sole(lost=self._lost)
+            try:
+                self._sole = self._membership.is_sole(lost=self._lost)
+            except StateError as refused:
+                self._failed = refused
+                self._leave()
+                return
             if self._sole:
                 self._lost = False
                 self._assign()

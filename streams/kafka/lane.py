@@ -9,8 +9,10 @@ has them counted one by one.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from streams.broker import Headers
@@ -78,20 +80,24 @@ class Lane:
 
     def poll(self, timeout: float) -> None:
         """Hear what has become of records, waiting up to `timeout` or SLICE_S for it."""
-        self._client.poll(min(timeout, SLICE_S))
+        # A producer that is of no use any more says so by raising, and to `_heard`.
+        with suppress(Failure):
+            self._client.poll(min(timeout, SLICE_S))
         self.raise_if_failed()
         self._watch.look()
 
     def flush(self, timeout: float) -> bool:
         """Whether everything arrived within `timeout` seconds."""
-        left = self._client.flush(timeout)
-        self.raise_if_failed()
-        return not left
+        deadline = time.monotonic() + timeout
+        while len(self._client) and time.monotonic() < deadline:
+            self.poll(SLICE_S)
+        return not len(self._client)
 
     def close(self) -> None:
         """Let go of what has not arrived."""
         self._client.purge()
-        self._client.close()
+        # Its own `close` would wait for the broker, however long.
+        del self._client
 
     def raise_if_failed(self) -> None:
         """Raise what a record that can never arrive failed of."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from threading import Thread
 from typing import Any
 
 from streams.errors import ConfigError
@@ -43,4 +45,31 @@ def open_client(
     raise ConfigError(f"Kafka: wanted settings that work, got: {reason}; change that setting")
 
 
-__all__ = ["LOG", "Error", "Failure", "Message", "Partition", "admin", "client", "open_client"]
+def in_background(call: Callable[[], Any]) -> Future[Any]:
+    """Make a call that waits for the broker whatever it is told, in a thread that nobody joins.
+
+    An error of librdkafka's is the future's.
+    """
+    done = Future[Any]()
+
+    def run() -> None:
+        try:
+            done.set_result(call())
+        except Failure as failure:
+            done.set_exception(failure)
+
+    Thread(target=run, name="kafka", daemon=True).start()
+    return done
+
+
+__all__ = [
+    "LOG",
+    "Error",
+    "Failure",
+    "Message",
+    "Partition",
+    "admin",
+    "client",
+    "in_background",
+    "open_client",
+]

@@ -24,6 +24,7 @@ from streams.kafka.settings import SESSION_MS
 
 PATIENCE_S = 5.0
 """How long a running owner waits for an elder that has come back to go again."""
+REACH_S = 1.0
 LEAVE_MS = 1500
 _LAST = "~"
 
@@ -66,8 +67,8 @@ class Membership:
     def is_sole(self, *, lost: bool) -> bool:
         """Whether the group is ours, now that we have joined; False is to be asked again.
 
-        `lost`: whether the coordinator had given us up in between. Raises StateError, the group
-        left, if it is another's.
+        `lost`: whether the coordinator had given us up in between. Raises StateError if it is
+        another's.
         """
         members = self._members()
         others = self._others(members)
@@ -80,16 +81,18 @@ class Membership:
             now = time.monotonic()
             self._contested_since = self._contested_since or now
             if lost or not self._was_sole or now > self._contested_since + PATIENCE_S:
-                self.leave()
                 raise self._refused(first)
             return False
         return True
 
-    def leave(self) -> None:
-        """Leave the group, so that an owner of another name need not wait for the session to end.
+    def leave(self, member: str) -> None:
+        """Take a member out, so that an owner of another name need not wait for its session's end.
 
-        librdkafka does not let a static member leave, so the other client is asked to.
+        librdkafka lets no static member leave, so the other client is asked to. `member` is the
+        coordinator's name for it: one that was taken over in the meantime is left in peace.
         """
+        if not self._cluster.answers(REACH_S):
+            return
         try:
             from kafka import KafkaAdminClient  # noqa: PLC0415 - an optional extra
             from kafka.admin import MemberToRemove  # noqa: PLC0415
@@ -104,15 +107,15 @@ class Membership:
                 bootstrap_timeout_ms=LEAVE_MS,
                 **self._cluster.security.kafka_python(),
             )
-            member = MemberToRemove(group_instance_id=self._instance)
-            asked.remove_group_members(self.group, [member])
+            removed = MemberToRemove(member_id=member, group_instance_id=self._instance)
+            asked.remove_group_members(self.group, [removed])
             asked.close()
 
     def _members(self) -> list[_Member]:
-        asked = self._cluster.admin
+        group = self.group
         found = self._cluster.result(
-            lambda: asked.describe_consumer_groups([self.group], request_timeout=ANSWER_S)[
-                self.group
+            lambda: self._cluster.admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[
+                group
             ]
         )
         return [_member(each) for each in found.members]

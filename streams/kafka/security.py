@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from streams.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Security:
@@ -39,37 +41,31 @@ class Security:
         return ("SASL_" if self.user else "") + ("SSL" if tls else "PLAINTEXT")
 
     def librdkafka(self) -> dict[str, str]:
-        """The settings of a librdkafka client."""
-        files = {
-            "ssl.ca.location": self.ca,
-            "ssl.certificate.location": self.certificate,
-            "ssl.key.location": self.key,
-        }
+        """The settings of a librdkafka client. ConfigError for a file that is not there."""
+        files = self._files("ssl.ca.location", "ssl.certificate.location", "ssl.key.location")
         login = {
             "sasl.mechanism": self.mechanism,
             "sasl.username": self.user,
             "sasl.password": self.password,
         }
-        return {
-            "security.protocol": self.protocol,
-            **{name: str(path) for name, path in files.items() if path is not None},
-            **(login if self.user else {}),
-        }
+        return {"security.protocol": self.protocol, **files, **(login if self.user else {})}
 
     def kafka_python(self) -> dict[str, str]:
-        """The arguments of a kafka-python client."""
-        files = {
-            "ssl_cafile": self.ca,
-            "ssl_certfile": self.certificate,
-            "ssl_keyfile": self.key,
-        }
+        """The arguments of a kafka-python client. ConfigError for a file that is not there."""
+        files = self._files("ssl_cafile", "ssl_certfile", "ssl_keyfile")
         login = {
             "sasl_mechanism": self.mechanism,
             "sasl_plain_username": self.user,
             "sasl_plain_password": self.password,
         }
-        return {
-            "security_protocol": self.protocol,
-            **{name: str(path) for name, path in files.items() if path is not None},
-            **(login if self.user else {}),
-        }
+        return {"security_protocol": self.protocol, **files, **(login if self.user else {})}
+
+    def _files(self, *names: str) -> dict[str, str]:
+        paths = zip(names, (self.ca, self.certificate, self.key), strict=True)
+        given = {name: path for name, path in paths if path is not None}
+        for path in given.values():
+            if not path.is_file():
+                raise ConfigError(
+                    f"{path}: wanted a PEM file for TLS, found no file; name one that is there"
+                )
+        return {name: str(path) for name, path in given.items()}

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from threading import Thread
+from functools import partial
 from typing import Any
 
 from streams.broker import Consumer, Headers
@@ -16,11 +16,11 @@ from streams.kafka.cluster import Cluster, Heard
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.failures import translated
 from streams.kafka.lane import SLICE_S, hand_over
-from streams.kafka.library import Failure, client, open_client
+from streams.kafka.library import Failure, client, in_background, open_client
 from streams.kafka.settings import PRODUCER, QUEUE, TRANSACTION_MS
 from streams.kafka.watch import Watch
 
-FENCE_S = 30.0
+FENCE_S = 60.0
 """How long the coordinator may take to end what the producer before us left open."""
 ABORT_S = 1.5
 LOOK_S = 0.5
@@ -42,7 +42,7 @@ class TransactionalProducer:
         self._watches: dict[str, Watch] = {}
         self._sent = self._committed = 0
         self._open = False
-        self._committing: Future[None] | None = None
+        self._committing: Future[Any] | None = None
         settings = {
             **cluster.settings,
             **PRODUCER,
@@ -81,16 +81,18 @@ class TransactionalProducer:
         self._sent += len(values)
 
     def poll(self, timeout: float = 0.0) -> None:
-        self._client.poll(min(timeout, SLICE_S))
+        self._hear(timeout)
         self._raise_if_failed()
         self._look()
 
     def flush(self, timeout: float) -> bool:
-        left = self._client.flush(timeout)
-        self._raise_if_failed()
-        return not left
+        deadline = time.monotonic() + timeout
+        while len(self._client) and time.monotonic() < deadline:
+            self.poll(SLICE_S)
+        return not len(self._client)
 
     def begin(self) -> None:
+        self._raise_if_failed()
         try:
             self._client.begin_transaction()
         except Failure as failure:
@@ -108,7 +110,9 @@ class TransactionalProducer:
             member = consumer.member(timeout)
             if member is None:
                 return False
-            self._committing = self._begin_commit(consumer.places(positions), member)
+            self._committing = in_background(
+                partial(self._commit, consumer.places(positions), member)
+            )
         while not self._committing.done() and time.monotonic() < deadline:
             wait([self._committing], min(LOOK_S, deadline - time.monotonic()))
             self._look()
@@ -128,21 +132,7 @@ class TransactionalProducer:
         self._abort()
         with suppress(Failure):
             self._client.purge()
-            self._client.close()
-
-    def _begin_commit(self, places: list[Any], member: Any) -> Future[None]:
-        """Commit in a thread: while the broker is away librdkafka waits whatever it is told."""
-        done = Future[None]()
-
-        def run() -> None:
-            try:
-                self._commit(places, member)
-                done.set_result(None)
-            except Failure as failure:
-                done.set_exception(failure)
-
-        Thread(target=run, name="commit", daemon=True).start()
-        return done
+        del self._client
 
     def _commit(self, places: list[Any], member: Any) -> None:
         steps = [
@@ -179,13 +169,19 @@ class TransactionalProducer:
             with suppress(Failure):
                 self._client.abort_transaction(ABORT_S)
 
+    def _hear(self, timeout: float) -> None:
+        # A producer that is of no use any more says so by raising, and to `_heard`.
+        with suppress(Failure):
+            self._client.poll(min(timeout, SLICE_S))
+
     def _on_failure(self, error: Any, message: Any) -> None:
         if self._failed is None:
             what = f"{self._what} a record handed over to {message.topic()}"
             self._failed = translated(error, what, OutputError)
 
     def _fail(self, error: Any, what: str) -> None:
-        """Abort, and raise the first thing that went wrong."""
+        """Abort, and raise the first thing that went wrong: it may be a record's, still unheard."""
+        self._hear(0)
         self._failed = self._failed or translated(error, f"{self._what} {what}", OutputError)
         self._raise_if_failed()
 

@@ -27,6 +27,7 @@ class Watch:
     def __init__(self, cluster: Cluster, topics: Sequence[str], kind: type[HeadraceError]) -> None:
         self._cluster, self._kind = cluster, kind
         self.known = cluster.described(topics)
+        self._wrong: HeadraceError | None = None
         self._asked: dict[str, Any] = {}
         self._due = time.monotonic() + EVERY_S
 
@@ -37,26 +38,29 @@ class Watch:
             return
         self._due = now + EVERY_S
         for topic in [topic for topic, answer in self._asked.items() if answer.done()]:
-            self._compare(topic, self._asked.pop(topic))
+            self._wrong = self._wrong or self._difference(topic, self._asked.pop(topic))
+        if self._wrong:
+            raise self._wrong
         if not self._asked:
             self._asked = self._cluster.ask(list(self.known))
 
-    def _compare(self, topic: str, answer: Any) -> None:
+    def _difference(self, topic: str, answer: Any) -> HeadraceError | None:
         failed = answer.exception()
         if failed is None:
             found, known = description(answer.result()), self.known[topic]
             if found.id != known.id:
-                raise self._kind(
+                return self._kind(
                     f"{topic}: wanted the topic that was there, got another of its name: it was "
                     "made anew; begin with a new state folder and a new group"
                 )
             if found.partitions != known.partitions:
-                raise self._kind(
+                return self._kind(
                     f"{topic}: wanted its {known.partitions} partitions, got {found.partitions}; "
                     "start again so that all of them are used"
                 )
         elif isinstance(failed, Failure) and failed.args[0].code() in GONE:
-            raise self._kind(
+            return self._kind(
                 f"{topic}: wanted the topic that was there, but it was deleted; make it with "
                 "`headrace topics create` and begin with a new state folder and a new group"
             )
+        return None
