@@ -1,16 +1,29 @@
-"""The jobs and their broker, a real Kafka, killed by SIGKILL at random moments under load."""
+"""The jobs and their broker, a real Kafka, killed by SIGKILL at random moments under load.
+
+    python -m benchmarks.proofs.kafka_kills --delivery exactly-once --seed 7 --kills 6 2 2
+
+plays one round and prints what it found. A seed decides what is published and when something is
+to be killed; what the machine is doing then is another matter.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count as numbers
 from pathlib import Path
 from statistics import median
 
+import click
+
 from benchmarks.proofs.deployed.round import Kills, Round, Scenario
 from benchmarks.proofs.proof import Proof, Record
+from jobs.config import Delivery
 
 SCENARIOS = {
     "at least once": Scenario("at-least-once"),
@@ -38,17 +51,18 @@ def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:
         if left <= 0:
             return
         name = ROUNDS[seed % len(ROUNDS)]
-        record = play(name, Kills(min(left, OF_A_ROUND.score), 2, 2), seed, folder / "round")
+        kills = replace(OF_A_ROUND, score=min(left, OF_A_ROUND.score))
+        record = play((SCENARIOS | STRICT)[name], kills, seed, folder / "round")
         left -= record["score_kills"]
-        yield record
+        yield {"scenario": name, **record}
 
 
-def play(name: str, kills: Kills, seed: int, folder: Path) -> Record:
+def play(scenario: Scenario, kills: Kills, seed: int, folder: Path) -> Record:
     """One round, in a new folder that is gone when it holds."""
     folder.mkdir()
-    found = Round((SCENARIOS | STRICT)[name], kills, seed, folder).play()
+    found = Round(scenario, kills, seed, folder).play()
     shutil.rmtree(folder)
-    return {"scenario": name, **found}
+    return found
 
 
 def figures(records: Sequence[Record]) -> Record:
@@ -86,3 +100,22 @@ KAFKA_KILLS = Proof(
     steps,
     figures,
 )
+
+
+@click.command()
+@click.option("--delivery", type=click.Choice(["at-least-once", "exactly-once"]), required=True)
+@click.option("--seed", type=int, required=True)
+@click.option("--kills", type=int, nargs=3, required=True, help="Of score job, broker, learn job.")
+@click.option("--rate", type=float, default=1500.0, help="Transactions a second.")
+@click.option("--within", type=float, default=3.0, help="Seconds that a process lives at most.")
+def main(
+    delivery: Delivery, seed: int, kills: tuple[int, int, int], rate: float, within: float
+) -> None:
+    """Play one round and print what it found."""
+    with tempfile.TemporaryDirectory() as name:
+        scenario = Scenario(delivery, rate=rate, within=within)
+        print(json.dumps(play(scenario, Kills(*kills), seed, Path(name) / "round")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
