@@ -134,7 +134,7 @@ class Generator:
         after = _usage_at(ends, pids)
         sent, heard = self._sender.answer(), self._subscriber.answer()
         counted = due >= int(load.warm * SECOND_NS)
-        latency, duplicates = _latencies(due + begin, heard)
+        latency, duplicates = latencies(due + begin, heard)
         return Observed(
             due[counted],
             sent.late_ns[counted],
@@ -168,7 +168,7 @@ def _usage_at(moment_ns: int, pids: Mapping[str, int]) -> dict[str, Usage]:
     return {name: usage(pid) for name, pid in pids.items()}
 
 
-def _latencies(due: Int64s, heard: Heard) -> tuple[Int64s, int]:
+def latencies(due: Int64s, heard: Heard) -> tuple[Int64s, int]:
     """From when each event was due to its first prediction, -1 without one; and the repeats."""
     numbers, first = np.unique(heard.numbers, return_index=True)
     latency = np.full(len(due), -1, np.int64)

@@ -45,7 +45,7 @@ class Worker(Generic[Order, Answer]):
         """What came of the order handed to it."""
         try:
             answer: Answer | HeadraceError = self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self._process.join(END_S)
             raise ServiceError(
                 f"a process of the load generator ended with status {self._process.exitcode}; "
