@@ -149,9 +149,9 @@ class Journal:
     def _write(self, file: int, record: bytes) -> None:
         start = os.fstat(file).st_size
         try:
-            written = os.write(file, record)
-            if written < len(record):
-                os.write(file, record[written:])
+            rest = memoryview(record)
+            while rest:  # a disk that is nearly full takes a part
+                rest = rest[os.write(file, rest) :]
             if self._fsync:
                 os.fdatasync(file)
         except OSError:
