@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +12,12 @@ from typing import Any, Protocol
 
 from benchmarks.proofs.simulated.faults import SeededFaults
 from benchmarks.proofs.simulated.files import Files, running
-from streams.errors import StateError
+from streams.errors import OutputError, StateError
 from streams.memory import Cluster, Crash, MemoryBroker
 
 Say = Callable[[str], None]
-TOO_LONG = "transaction took too long"
-"""Of an error after which a process is to be started again."""
+KNOWN = ("transaction took too long", os.strerror(errno.ENOSPC))
+"""Of errors after which a process is to be started again."""
 
 
 class Job(Protocol):
@@ -91,8 +93,8 @@ class Actor:
                 act(self._job)
         except Crash as crash:
             self._end(crash)
-        except StateError as error:
-            if TOO_LONG not in str(error):
+        except (StateError, OutputError) as error:
+            if not any(known in str(error) for known in KNOWN):
                 raise
             self._say(f"{self.name} gives up: {error}")
             self._end(error)
@@ -103,8 +105,9 @@ class Actor:
         assert self._files is not None
         self._process.crash()
         with running(self._files):
-            if error is not None:
+            while error is not None:
                 traceback.clear_frames(error.__traceback__)
+                error = error.__context__
             self._job = None
             gc.collect()
         self._files.close_all()

@@ -49,6 +49,8 @@ class SeededFaults:
         self._rng = rng
         self._clock = clock
         self._say = say
+        self._filling = rng.choice((0.0, 0.0, 0.0, 0.01))
+        self._full_until = 0
         self._slow = rng.choice((0.0, 0.1, 0.5))
         self._away = rng.choice((0.0, 0.0, 0.002, 0.01))
         self._away_until = 0
@@ -103,6 +105,17 @@ class SeededFaults:
         if self._rng.random() < 0.5:
             return "", self._rng.randint(1, PATIENCE), PATIENCE
         return self._rng.choice(ANYWHERE), self._rng.choice((1, 1, 2, 3, 5, 8)), PATIENCE
+
+    @property
+    def full(self) -> bool:
+        """Whether the disk is full now."""
+        if not self.on:
+            return False
+        if self._clock() >= self._full_until and self._rng.random() < self._filling:
+            lasting = self._rng.randint(1, 200)
+            self._say(f"the disk is full for {lasting} ms")
+            self._full_until = self._clock() + lasting * 1000
+        return self._clock() < self._full_until
 
     def part(self, count: int) -> int:
         """How much of something is done when a process ends in its midst."""

@@ -6,12 +6,14 @@ be cut short, by a wrapper. A process that has ended does nothing more on its wa
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks.proofs.simulated.faults import SeededFaults
 from streams.memory import Crash, MemoryBroker
@@ -19,7 +21,8 @@ from streams.memory import Crash, MemoryBroker
 SEEN = frozenset(
     {"open", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 )
-_WRITE, _CLOSE, _OPEN = os.write, os.close, os.open
+PLAIN = {name: getattr(os, name) for name in ("write", "open", "close", "posix_fallocate")}
+_WRITE, _CLOSE, _OPEN, _ALLOCATE = os.write, os.close, os.open, os.posix_fallocate
 
 
 class Files:
@@ -39,13 +42,25 @@ class Files:
             self._reach(event)
 
     def write(self, file: int, content: bytes | memoryview) -> int:
-        """`os.write`, cut short where the process ends."""
+        """`os.write`, cut short where the process ends, or the disk is full."""
+        if self._process.dead:
+            raise Crash
         try:
             self._reach("write")
         except Crash:
             _WRITE(file, content[: self._faults.part(len(content))])
             raise
-        return _WRITE(file, content)
+        if not self._faults.full:
+            return _WRITE(file, content)
+        if not (fits := self._faults.part(len(content) - 1)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return _WRITE(file, content[:fits])
+
+    def posix_fallocate(self, file: int, start: int, count: int) -> None:
+        """`os.posix_fallocate`."""
+        if self._faults.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _ALLOCATE(file, start, count)
 
     def open(self, *arguments: Any, **named: Any) -> int:
         """`os.open`, noted."""
@@ -74,27 +89,45 @@ class Files:
             raise
 
 
-_running: Files | None = None
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in SEEN and _running is not None:
-        _running.audit(event, arguments)
-
-
-_watch: list[Callable[[], None]] = [lambda: sys.addaudithook(_audit)]
+_running: list[Files] = []
+"""Whose turn it is; nobody's between two steps."""
 
 
 @contextmanager
 def running(files: Files) -> Iterator[None]:
     """What happens inside is done by this process."""
-    global _running  # noqa: PLW0603  a hook cannot be taken away again
-    while _watch:
-        _watch.pop()()
-    _running = files
-    os.write, os.open, os.close = files.write, files.open, files.close  # type: ignore[assignment]
+    _running.append(files)
     try:
         yield
     finally:
-        os.write, os.open, os.close = _WRITE, _OPEN, _CLOSE
-        _running = None
+        _running.pop()
+
+
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+    if _running and event in SEEN:
+        _running[-1].audit(event, arguments)
+
+
+_audited: list[bool] = []
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Let file operations be those of whoever is running."""
+    if not _audited:  # a hook can never be taken away again
+        sys.addaudithook(_audit)
+        _audited.append(True)
+    with ExitStack() as stack:
+        for name, plain in PLAIN.items():
+            stack.enter_context(patch.object(os, name, _of_running(name, plain)))
+        yield
+
+
+def _of_running(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation as who is running does it, or as it is."""
+
+    def do(*arguments: Any, **named: Any) -> Any:
+        own = getattr(_running[-1], name) if _running else plain
+        return own(*arguments, **named)
+
+    return do

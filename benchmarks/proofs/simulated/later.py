@@ -37,6 +37,9 @@ class Task:
                 self._outcome = work()
             except Exception as error:  # noqa: BLE001  it is raised where the result is asked for
                 self._error = error
+                each: BaseException | None = error
+                while each is not None:  # the frames would keep alive what has ended
+                    each = each.with_traceback(None).__context__
 
 
 class Later:

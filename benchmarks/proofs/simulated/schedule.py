@@ -14,6 +14,7 @@ from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated.actor import Actor, Say
 from benchmarks.proofs.simulated.checks import check
 from benchmarks.proofs.simulated.faults import SeededFaults
+from benchmarks.proofs.simulated.files import watched
 from benchmarks.proofs.simulated.later import Later
 from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import last, traffic
@@ -229,6 +230,7 @@ class Schedule:
             self._written.add(entry.sequence)
 
         with (
+            watched(),
             patch.object(snapshots, "ThreadPoolExecutor", lambda *_: Later(self._faults)),
             patch.object(Journal, "append", noted),
             patch.object(publishing, "CHUNK_BYTES", 600),
