@@ -15,15 +15,14 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS, Intake
+from jobs.lineup import judge_of, lineup_of
 from models.base import Version
 from operators.admission import Admission, Examples
-from operators.evaluate import Prequential, WindowMetrics
+from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
-from operators.lineup import Lineup
 from streams.batch import Batch
 from streams.errors import DeadLetter
 from streams.rows import MappedRows
-from streams.schema import duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -78,25 +77,14 @@ class Flow(Intake):
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
         super().__init__(pipeline, folder)
-        event = pipeline.event
-        self.lineup = Lineup(
-            pipeline.models,
-            self.names,
-            every=pipeline.every,
-            every_us=duration_us(pipeline.every_time),
-        )
+        self.lineup = lineup_of(pipeline, self.names)
+        self.evaluation = judge_of(pipeline)
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
-        self.evaluation = Prequential(
-            self.lineup.names,
-            {name: each.values for name, each in pipeline.slices.items()},
-            maturity_us=event.label.maturity_us,
-            budget=pipeline.alert_budget,
-            k=pipeline.top_k,
-        )
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
-        self._card = KEY_WORDS + 1 if event.keys else 1  # without keys each event is its own card
+        # Without keys each event is its own card.
+        self._card = KEY_WORDS + 1 if pipeline.event.keys else 1
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
@@ -120,8 +108,14 @@ class Flow(Intake):
         features = self.featurize(rows, admission, here)
         log = self._room(admission.row[here])
         log[:, : len(self.names)] = features
-        scores, version, review, champions = self._score_and_learn(admission, here, features)
+        learnt = admission.examples.row
+        ids, logged = self.ids.take(learnt), self.log.take(learnt)
+        scores, version, review, champions = self._score_and_learn(
+            admission, here, features, np.ascontiguousarray(logged[:, : len(self.names)]), ids[:, 1]
+        )
         log[:, len(self.names) :] = scores
+        fresh = learnt >= self.index.next_row - len(here)
+        logged[fresh, len(self.names) :] = scores[learnt[fresh] - self.index.next_row]
         self.counts += admission.counts
         return Scored(
             rows=here + start,
@@ -132,7 +126,7 @@ class Flow(Intake):
             late=admission.late[here],
             features=features,
             letters=self.conflicts(rows, admission),
-            windows=self._judge(admission.examples),
+            windows=self._judge(admission.examples, ids, logged),
             champions=champions,
         )
 
@@ -144,12 +138,13 @@ class Flow(Intake):
         return self.log.view[at[0] : at[-1] + 1]
 
     def _score_and_learn(
-        self, admission: Admission, here: Int64s, features: Floats
+        self, admission: Admission, here: Int64s, features: Floats, x: Floats, idents: Int64s
     ) -> tuple[Floats, Int64s, Bools, dict[int, Version]]:
-        """Scores, versions and decisions; between two versions, what has become known is learnt."""
+        """Scores, versions and decisions; between two versions, what has become known is learnt.
+
+        `x` and `idents` are the features and ids of the examples.
+        """
         lineup, examples = self.lineup, admission.examples
-        x = self.log.take(examples.row, slice(len(self.names)))
-        idents = self.ids.take(examples.row)[:, 1]
         scores = np.empty((len(here), len(lineup.names)))
         version, review = np.empty(len(here), np.int64), np.empty(len(here), np.bool_)
         full = range(lineup.room, len(examples) + 1, lineup.every)
@@ -167,18 +162,19 @@ class Flow(Intake):
             n, e = stop, known
         return scores, version, review, champions
 
-    def _judge(self, examples: Examples) -> list[WindowMetrics]:
-        """Judge the scores whose labels have become known, each by the first that did."""
+    def _judge(self, examples: Examples, ids: Int64s, logged: Floats) -> list[WindowMetrics]:
+        """Judge the scores whose labels have become known, each by the first that did.
+
+        `ids` and `logged` are the examples' rows of the two logs.
+        """
         first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
-        row = examples.row[first]
-        ids, logged = self.ids.take(row), self.log.take(row)
         return self.evaluation.observe(
-            ids[:, 2],
+            ids[first, 2],
             examples.known_us[first],
-            logged[:, len(self.names) :],
+            logged[first, len(self.names) :],
             examples.y[first],
-            ids[:, self._card],
-            logged[:, self._slices].astype(np.int64) if self._slices else None,
+            ids[first, self._card],
+            logged[first][:, self._slices].astype(np.int64) if self._slices else None,
         )
 
     def _joined(self, parts: list[Scored]) -> Scored:

@@ -45,7 +45,7 @@ from operators.idtable import (
     shift_for,
     slots_for,
 )
-from operators.labels import held, slots_of, table_of
+from operators.labels import ADMITTED, held, slots_of, table_of
 from streams.batch import LABEL, Batch
 from streams.errors import ConfigError, StateError
 
@@ -63,7 +63,9 @@ _SAVED = {
 }
 _REBUILT_AT_ONCE = 1 << 16
 _ADMITTED_AT_ONCE = 1 << 11
-"""Rows after which mapped ids are let go: a label maps those of its event's block, 64 KB."""
+_LOOKED_UP = 1 << 7
+"""Labels and duplicates after which mapped ids are let go, asked every so many rows: each maps the
+ids of its event's block, 64 KB."""
 _LEAST_QUEUE = 64
 _LEAST_ROOM = 1024
 _NO_LABELS = np.zeros((0, 3), np.int64)
@@ -152,7 +154,7 @@ class Index:
         longs, shorts = np.empty((4, rows), np.int64), np.empty((3, rows), np.uint8)
         learnt, marks = np.empty((3, most), np.int64), np.empty((2, most), np.uint8)
         counts = np.zeros(len(COUNTS), np.int64)
-        stop, e = start, 0
+        stop, e, released = start, 0, 0
         while stop < len(batch):
             end = min(stop + _ADMITTED_AT_ONCE, len(batch))
             stop, e = admit(
@@ -184,8 +186,10 @@ class Index:
             )
             if stop < end or e == budget:
                 break
-            if stop < len(batch):
+            looked_up = stop - start - int(counts[ADMITTED])
+            if stop < len(batch) and looked_up - released >= _LOOKED_UP:
                 self._ids.release()
+                released = looked_up
         m = stop - start
         if m < rows:
             keys, longs, shorts = keys[:m], longs[:, :m], shorts[:, :m]

@@ -123,10 +123,12 @@ class MappedRows:
     def take(self, rows: npt.NDArray[np.int64], columns: slice = _ALL) -> npt.NDArray[Any]:
         """Copy rows (n,), or some of their columns; however scattered they are, few stay mapped."""
         out = np.empty((len(rows), len(range(self._width)[columns])), self._dtype)
-        for start in range(0, len(rows), _TAKEN_AT_ONCE):
+        near = len(rows) and int(np.ptp(rows)) * self._row_bytes < _TAKEN_AT_ONCE * _PIECE
+        step = len(rows) if near else _TAKEN_AT_ONCE
+        for start in range(0, len(rows), step):
             if start:
                 self.release()
-            at = slice(start, start + _TAKEN_AT_ONCE)
+            at = slice(start, start + step)
             out[at] = self.view[rows[at], columns]
         return out
 
