@@ -15,7 +15,7 @@ from jobs.stack.kafka import Kafka as Server
 from jobs.stack.ports import free_port
 from streams.broker import NEVER, Input
 from streams.errors import HeadraceError, InputError, OutputError, StateError
-from streams.kafka import Kafka, settings
+from streams.kafka import Kafka, cluster, settings
 from streams.kafka.consumer import KafkaConsumer
 from streams.timestamps import time_text
 from tests.kafka_clients import (
@@ -324,7 +324,9 @@ def test_who_was_taken_over_is_told_and_commits_nothing(kafka_broker: Server) ->
     second.commit([7])
     with suppress(StateError):
         first.commit([3])
-    assert "taken over" in fails(first)
+    assert f"group {group}: wanted to stay in it, but another process took over as me" in fails(
+        first
+    )
     first.close()
     until(lambda: second.poll(1, 0.1) or second.committed() == [7])
     second.close()
@@ -435,8 +437,7 @@ def test_an_outage_longer_than_the_session_ends_with_reading_on(
     fill(own_kafka, name, many(10))
     read(consumer, 10)
     own_kafka.kill()
-    lost = monotonic() + 9
-    until(lambda: consumer.poll(1, 0.1) or monotonic() > lost)
+    until(lambda: consumer.poll(1, 0.1) or consumer._lost)
     own_kafka.start()
     fill(own_kafka, name, many(10, "more"))
     assert values(read(consumer, 10)) == many(10, "more")
@@ -463,11 +464,15 @@ def test_closing_does_not_wait_for_a_broker_that_is_away(own_kafka: Server, quie
     assert monotonic() - begun < 15
 
 
-def test_a_broker_that_does_not_answer_is_named_within_seconds(quiet: None) -> None:
+def test_a_broker_that_does_not_answer_is_named_after_a_while(
+    quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cluster.ANSWER_S == 10
+    monkeypatch.setattr(cluster, "ANSWER_S", 1.0)
     bootstrap, begun = f"127.0.0.1:{free_port()}", monotonic()
     with pytest.raises(InputError, match=f"{bootstrap}: .*Connection refused; check") as raised:
         Kafka(bootstrap).partitions(["transactions"])
-    assert monotonic() - begun < 15
+    assert monotonic() - begun < 10
     assert "\n" not in str(raised.value)
 
 

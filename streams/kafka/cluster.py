@@ -115,13 +115,13 @@ class Cluster:
         )
         return futures
 
-    def result(self, request: Callable[[], Any]) -> Any:
+    def result(self, request: Callable[[], Any], patience: float = COORDINATE_S) -> Any:
         """What an admin request came to; its failure as our error.
 
-        Asked again while the broker is still finding out who coordinates a group, as it does for
-        seconds after its first start.
+        Asked again, for `patience` seconds, while the broker is still finding out who coordinates
+        a group, as it does for seconds after its first start.
         """
-        deadline = time.monotonic() + COORDINATE_S
+        deadline = time.monotonic() + patience
         while True:
             try:
                 return request().result()
@@ -139,10 +139,15 @@ class Cluster:
                 return topics
             except Failure as failure:
                 asked.poll(0)
-                reason = self._heard.connection or failure.args[0]
-                if reason.code() in DECISIVE or time.monotonic() > deadline:
-                    raise translated(
-                        reason, f"{self.bootstrap}: wanted a Kafka broker that answers"
+                reason, what = self._heard.connection, f"{self.bootstrap}: wanted a Kafka broker"
+                if reason is not None and reason.code() in DECISIVE:
+                    raise translated(reason, what) from failure
+                if time.monotonic() > deadline:
+                    if reason is not None:
+                        raise translated(reason, what) from failure
+                    raise InputError(
+                        f"{what}, got no answer within {ANSWER_S:.0f} s; check the address, and "
+                        "whether the broker wants TLS or a login"
                     ) from failure
 
 

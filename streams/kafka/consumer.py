@@ -11,7 +11,7 @@ from typing import Any
 from streams.broker import NEVER, Input, Run
 from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
-from streams.kafka.failures import HOPELESS, translated
+from streams.kafka.failures import DISPLACED, HOPELESS, translated
 from streams.kafka.library import (
     Error,
     Failure,
@@ -29,6 +29,8 @@ JOIN_S = 60.0
 NO_GROUP = "headrace-none"
 """librdkafka wants a name even of who joins no group."""
 SLICE_S = 0.05
+RETRY_S = 0.1
+"""How long after a commit that failed it is tried again."""
 CLOSE_S = 1.5
 """How long `close` waits for a commit to be acknowledged."""
 
@@ -60,6 +62,7 @@ class KafkaConsumer:
         self._wanted: list[int] | None = None
         self._sent: list[int] | None = None
         self._committing = self._commit_due = False
+        self._commit_at = 0.0
         self._failed: HeadraceError | None = None
         self._heard = Heard()
         settings = {**cluster.settings, **CONSUMER, "on_commit": self._on_commit}
@@ -110,7 +113,7 @@ class KafkaConsumer:
                 if limit > 1:
                     messages += self._client.consume(limit - 1, 0)
         runs = self._runs(messages) if messages else []
-        if self._commit_due:
+        if self._commit_due and time.monotonic() >= self._commit_at:
             self._send_commit()
         if not self._sole:
             self._settle()
@@ -120,9 +123,9 @@ class KafkaConsumer:
 
     def ends(self) -> list[int]:
         ends = []
-        for place, each in enumerate(self.inputs):
+        for place, each in enumerate(self._partitions):
             if not self._at_end[place]:
-                _, high = self._client.get_watermark_offsets(Partition(*each), cached=True)
+                _, high = self._client.get_watermark_offsets(each, cached=True)
                 self._high[place] = max(self._high[place], high)
             ends.append(
                 self._next[place]
@@ -249,8 +252,8 @@ class KafkaConsumer:
         errors = [error, *(each.error for each in partitions)]
         failed = next((each for each in errors if each is not None), None)
         if failed is not None:
-            # Unless it is noted as hopeless, the next commit, or `close`, tries it again.
             self._note(failed, "committed")
+            self._commit_due, self._commit_at = True, time.monotonic() + RETRY_S
         elif self._wanted is self._sent:
             self._wanted = None
         else:
@@ -258,14 +261,15 @@ class KafkaConsumer:
 
     def _note(self, error: Any, done: str, where: str = "") -> None:
         """Keep an error to be raised, if it is none that librdkafka recovers from by itself."""
-        if error.code() in HOPELESS and self._failed is None:
+        if self._failed is None and self._membership and error.code() in DISPLACED:
+            self._failed = self._membership.displaced()
+        elif self._failed is None and error.code() in HOPELESS:
             what = where or f"{self._cluster.bootstrap}, group {self._group}"
             self._failed = translated(error, f"{what}: wanted records read and positions {done}")
 
     def _raise_if_failed(self) -> None:
-        if self._heard.fatal is not None and self._failed is None:
-            what = f"{self._cluster.bootstrap}, group {self._group}: wanted to go on reading"
-            self._failed = translated(self._heard.fatal, what)
+        if self._heard.fatal is not None:
+            self._note(self._heard.fatal, "kept")
         if self._failed is not None:
             raise self._failed
 
@@ -291,14 +295,18 @@ class KafkaConsumer:
 
     def _split(self, messages: list[Any]) -> Iterator[tuple[int, list[Any]]]:
         """Cut messages where the input changes."""
+        if not messages:
+            return
         if len(self.inputs) == 1:
-            if messages:
-                yield 0, messages
+            yield 0, messages
             return
         places = list(map(self._place_of.__getitem__, map(self._key_of, messages)))
+        if places.count(places[0]) == len(places):
+            yield places[0], messages
+            return
         start = 0
         for place, group in groupby(places):
-            stop = start + sum(1 for _ in group)
+            stop = start + len(list(group))
             yield place, messages[start:stop]
             start = stop
 

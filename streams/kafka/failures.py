@@ -42,8 +42,6 @@ _TABLE: dict[int, tuple[type[HeadraceError], str]] = {
     Error.GROUP_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
     Error.CLUSTER_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
     Error.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (ConfigError, _RIGHTS),
-    # The only fatal error that a consumer's records are mixed with.
-    Error._FATAL: (StateError, _TAKEN),
     Error._FENCED: (StateError, _TAKEN),
     Error.FENCED_INSTANCE_ID: (StateError, _TAKEN),
     Error.PRODUCER_FENCED: (StateError, _TAKEN),
@@ -68,14 +66,13 @@ GONE = frozenset(
     }
 )
 """What is said of a topic that does not exist."""
+DISPLACED = frozenset({Error._FATAL, Error._FENCED, Error.FENCED_INSTANCE_ID})
+"""What a member of a group is told whose place another took."""
 HOPELESS = GONE | {
     Error._AUTO_OFFSET_RESET,
     Error.OFFSET_OUT_OF_RANGE,
     Error.TOPIC_AUTHORIZATION_FAILED,
     Error.GROUP_AUTHORIZATION_FAILED,
-    Error.FENCED_INSTANCE_ID,
-    Error._FATAL,
-    Error._FENCED,
 }
 """Of the errors of reading, those that librdkafka does not recover from by itself."""
 

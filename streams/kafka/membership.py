@@ -18,13 +18,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from streams.errors import StateError
-from streams.kafka.cluster import ANSWER_S, Cluster
+from streams.errors import InputError, StateError
+from streams.kafka.cluster import COORDINATE_S, Cluster
 from streams.kafka.settings import SESSION_MS
 
 PATIENCE_S = 5.0
 """How long a running owner waits for an elder that has come back to go again."""
-REACH_S = 1.0
+REACH_S = 2.0
+"""How long the broker may take to answer a question about the group."""
 LEAVE_MS = 1500
 _LAST = "~"
 
@@ -43,6 +44,7 @@ class Membership:
         self.group = group
         owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self._cluster = cluster
+        self._owner = owner
         self._instance = f"headrace-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
         name = cluster.settings["client.id"]
         begun = datetime.now(UTC).isoformat(timespec="microseconds")
@@ -61,7 +63,7 @@ class Membership:
 
     def want_free(self) -> None:
         """Raise StateError if a member of another name is in the group."""
-        for other in self._others(self._members()):
+        for other in self._others(self._members(COORDINATE_S)):
             raise self._refused(other)
 
     def is_sole(self, *, lost: bool) -> bool:
@@ -70,7 +72,10 @@ class Membership:
         `lost`: whether the coordinator had given us up in between. Raises StateError if it is
         another's.
         """
-        members = self._members()
+        try:
+            members = self._members(0.0)
+        except InputError:  # The broker is away.
+            return False
         others = self._others(members)
         if not others:
             self._was_sole, self._contested_since = True, None
@@ -111,17 +116,23 @@ class Membership:
             asked.remove_group_members(self.group, [removed])
             asked.close()
 
-    def _members(self) -> list[_Member]:
-        group = self.group
+    def _members(self, patience: float) -> list[_Member]:
+        asked, group = self._cluster.admin, self.group
         found = self._cluster.result(
-            lambda: self._cluster.admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[
-                group
-            ]
+            lambda: asked.describe_consumer_groups([group], request_timeout=REACH_S)[group],
+            patience,
         )
         return [_member(each) for each in found.members]
 
     def _others(self, members: list[_Member]) -> list[_Member]:
         return [each for each in members if each.instance != self._instance]
+
+    def displaced(self) -> StateError:
+        """What to raise when the coordinator has given our place to another of our name."""
+        return StateError(
+            f"group {self.group}: wanted to stay in it, but another process took over as "
+            f"{self._owner}; stop one of the two, or give them state folders of their own"
+        )
 
     def _refused(self, other: _Member) -> StateError:
         return StateError(

@@ -50,6 +50,8 @@ class TransactionalProducer:
             "transaction.timeout.ms": TRANSACTION_MS,
             "on_delivery": self._on_failure,
             "delivery.report.only.error": True,
+            # The coordinator takes some ms to end a transaction; the next waits for no longer.
+            "retry.backoff.ms": 3,
         }
         self._client = open_client(client.Producer, settings, self._heard)
         self._fence()
