@@ -1,0 +1,147 @@
+"""The README's lines about Kafka, run as they stand there.
+
+The stack's folder, its ports and the jobs' state are the test's own, by the environment. The speed
+is higher than the README's, so that a week passes within seconds; `make prove` takes the README's.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from jobs.stack.ports import free_port
+
+ROOT = Path(__file__).parents[1]
+SECTION = re.search(
+    r"^## On Kafka\n(.*?)^## ",
+    (ROOT / "README.md").read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+assert SECTION
+SHOWN, OWN = re.findall(r"^```sh\n(.*?)^```", SECTION[1], re.DOTALL | re.MULTILINE)
+(PROGRAM,) = re.findall(r"^```python\n(.*?)^```", SECTION[1], re.DOTALL | re.MULTILINE)
+ADDRESS, SPEED = "127.0.0.1:9092", "10000x"
+PATIENCE_S = 120.0
+
+
+class Terminal:
+    """Where a user types: an environment, a folder, the project's programs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {
+            "--kafka-port": free_port(),
+            "--controller-port": free_port(),
+            "--redis-port": free_port(),
+        }
+        self.address = f"127.0.0.1:{self.ports['--kafka-port']}"
+        self.environment = os.environ | {
+            "HEADRACE_STACK_FOLDER": str(folder / "stack"),
+            "HEADRACE_BROKERS": self.address,
+        }
+        self._numbers = iter(range(100))
+
+    def command(self, line: str) -> list[str]:
+        words = line.partition("#")[0].split()
+        assert words[:2] == ["uv", "run"]
+        return [str(Path(sys.executable).parent / words[2]), *words[3:]]
+
+    def call(self, line: str, *more: str) -> str:
+        command = [*self.command(line), *more]
+        done = subprocess.run(
+            command,
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    @contextmanager
+    def running(self, command: list[str]) -> Iterator[Path]:
+        """A command that goes on until Ctrl-C; what it writes to."""
+        log = self.folder / f"{next(self._numbers)}.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                command, env=self.environment, cwd=self.folder, stdout=out, stderr=out
+            )
+        try:
+            yield log
+            assert process.poll() is None, log.read_text()
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A terminal whose stack has been up before, on ports of its own; they are kept."""
+    terminal = Terminal(tmp_path)
+    ports = [word for option, port in terminal.ports.items() for word in (option, str(port))]
+    terminal.call("uv run headrace up kafka redis", *ports)
+    terminal.call("uv run headrace down")
+    try:
+        yield terminal
+    finally:
+        terminal.call("uv run headrace down --wipe")
+
+
+def predictions(log: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in log.read_bytes().split(b"\n")[:-1] if line[:1] == b"{"]
+
+
+def learns(found: list[dict[str, Any]]) -> bool:
+    """Whether scores differ, and the version rises."""
+    learnt = [each for each in found if each["model_version"] > 0]
+    versions = {each["model_version"] for each in learnt}
+    return len(versions) >= 3 and len({each["score"] for each in learnt}) >= 100
+
+
+@pytest.mark.parametrize("speed", ["60000x", pytest.param(SPEED, marks=pytest.mark.prove)])
+def test_the_readme_shows_a_model_that_learns(terminal: Terminal, speed: str) -> None:
+    up, run, publish, subscribe = SHOWN.splitlines()
+    assert "up in" in terminal.call(up)
+    with (
+        terminal.running(terminal.command(run)) as jobs,
+        terminal.running(terminal.command(publish.replace(SPEED, speed))) as sent,
+        terminal.running(terminal.command(subscribe)) as seen,
+    ):
+        began = time.monotonic()
+        while not learns(predictions(seen)):
+            said = [log.read_text()[-2000:] for log in (jobs, sent)]
+            assert time.monotonic() - began < PATIENCE_S, said
+            time.sleep(0.2)
+    found = predictions(seen)
+    versions = [each["model_version"] for each in found]
+    assert versions == sorted(versions) and len({each["score"] for each in found}) > 100
+
+
+def test_the_readme_needs_only_kafka_python_of_a_user(terminal: Terminal) -> None:
+    terminal.call("uv run headrace up kafka redis")
+    export, create, run = OWN.splitlines()
+    assert export.startswith("export ")
+    terminal.environment |= dict(word.split("=") for word in export.split()[1:])
+    assert "made mine.transactions" in terminal.call(create)
+    program = terminal.folder / "example.py"
+    program.write_text(PROGRAM.replace(ADDRESS, terminal.address), encoding="utf-8")
+    with (
+        terminal.running(terminal.command(run)) as jobs,
+        terminal.running([sys.executable, "-u", str(program)]) as seen,
+    ):
+        began = time.monotonic()
+        while "'decision': 'approve'" not in seen.read_text():
+            said = [log.read_text()[-2000:] for log in (jobs, seen)]
+            assert time.monotonic() - began < PATIENCE_S, said
+            time.sleep(0.1)
+    assert "{'id': '1'," in seen.read_text()
