@@ -22,6 +22,7 @@ from rich.table import Table
 
 from benchmarks.catching_up import Rate, differing, fill, rate
 from benchmarks.peers.start import PEERS, peer
+from benchmarks.profiles import shares
 from benchmarks.prove import ROOT
 from jobs.config import Settings
 from jobs.load.bench import Traffic, supply
@@ -29,12 +30,15 @@ from jobs.load.clients import connection
 from jobs.load.generator import Target
 from jobs.load.stand import echo_topics, job_topics, own_broker, own_echo, own_jobs
 from jobs.load.topics import made
+from jobs.load_pipeline import load_pipeline
+from jobs.score_job import ScoreJob
 from streams.topics import LABELS, TRANSACTIONS
 
 RUNS = 3
 SECONDS = 8.0
 """After so long a contender that has not worked all off is stopped."""
 COMPARED = 30_000
+WARM, PROFILED = 20_000, 200_000
 REDUCED = str(ROOT / "benchmarks" / "windows_pipeline.py")
 
 
@@ -80,7 +84,35 @@ def run() -> dict[str, Any]:
                 rates[name].append(measured)
                 size = round(measured.bytes)
                 print(f"{name}: {measured.events_per_s:,.0f} events/s", flush=True)
-    return {name: _row(rates[name], wrong.get(name)) for name in CONTENDERS}
+        spent = {
+            name: _shares(replace(settings, prefix=f"{slug}.", state=folder / slug, pipeline=path))
+            for name, slug, path in (
+                ("reduced", "profile-a", REDUCED),
+                ("whole", "profile-b", "fraud"),
+            )
+        }
+    rows = {name: _row(rates[name], wrong.get(name)) for name in CONTENDERS}
+    return {"contenders": rows, "shares": spent}
+
+
+def _shares(settings: Settings) -> dict[str, float]:
+    """Where the score job's time goes while it catches up, in this process."""
+    source = settings.topic(TRANSACTIONS)
+    with made(connection(settings), job_topics(settings)):
+        labels = settings.topic(LABELS)
+        fill(supply(settings, source, Traffic()), source, PROFILED, labels)
+        job = ScoreJob(load_pipeline(settings.pipeline), settings.broker(), settings)
+        try:
+            while job.taken["events"] < WARM:
+                job.step(0.1)
+
+            def work() -> None:
+                while job.taken["events"] < PROFILED:
+                    job.step(0.1)
+
+            return shares(work)
+        finally:
+            job.close()
 
 
 @contextmanager
@@ -120,15 +152,16 @@ def _row(rates: list[Rate], wrong: tuple[int, int] | None) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Print the result of `run`."""
+    rows = result["contenders"]
     found = Table(title="Catching up on a filled topic, one partition")
     for heading in ("", "events/s", "range", "bytes", "× echo", "not exact", "CPU"):
         found.add_column(heading, justify="left" if heading in {"", "CPU"} else "right")
-    rates = {name: row["events_per_s"] for name, row in result.items()}
+    rates = {name: row["events_per_s"] for name, row in rows.items()}
     floors = {
         "headrace, whole": "echo of that length",
         "echo of that length": "echo of that length",
     }
-    for name, row in result.items():
+    for name, row in rows.items():
         floor = rates[floors.get(name, "echo of its length")]
         found.add_row(
             name,
@@ -141,6 +174,9 @@ def show(result: dict[str, Any]) -> None:
         )
     console = Console(width=140)
     console.print(found)
+    for name, spent in result["shares"].items():
+        told = ", ".join(f"{what} {share:.0%}" for what, share in spent.items())
+        console.print(f"the score job, {name}: {told}", highlight=False)
     best = max((name for name in rates if name in PEERS), key=rates.__getitem__)
     times = rates["headrace, reduced"] / rates[best]
     console.print(f"the reduced job is {times:.1f} times as fast as the best peer, {best}")

@@ -14,13 +14,11 @@ have matured.
 
 from __future__ import annotations
 
-import cProfile
 import os
-import pstats
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.profiles import shares
 from benchmarks.rivals.river_loop import COLUMNS, loop
 from benchmarks.transactions import MATURITY, Transactions
 from jobs.definition import Pipeline
@@ -42,7 +41,6 @@ from streams.sources import FileSource
 RUNS = 5
 SLICE = 400_000
 BATCH = 65_536
-SHOWN = 14
 inputs_only = Pipeline(
     name="published inputs",
     event=transaction,
@@ -111,18 +109,6 @@ def average_precision(predictions: Path, of: Transactions) -> float:
     return metrics.average_precision(np.ascontiguousarray(scores[matured]), label)
 
 
-def shares(pipeline: Pipeline, read: Path, out: Path) -> dict[str, float]:
-    """Where a run's time goes, by cProfile: shares of the functions that take most themselves."""
-    profile = cProfile.Profile()
-    profile.runcall(ours, pipeline, read, out)
-    taken: Counter[str] = Counter()
-    for (file, _, name), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
-        path = Path(file)
-        taken[name if file == "~" else f"{path.parent.name}/{path.name} {name}"] += own
-    whole = sum(taken.values())
-    return {name: own / whole for name, own in taken.most_common(SHOWN)}
-
-
 def run() -> dict[str, Any]:
     """Rates, ratios and average precisions, and where the time goes."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -159,8 +145,8 @@ def run() -> dict[str, Any]:
                 "River, scaler | logistic": river.row()
                 | {"average_precision": average_precision(river.predictions, part)},
             },
-            "shares": shares(inputs_only, whole, next(outs)),
-            "shares_full": shares(full, whole, next(outs)),
+            "shares": shares(partial(ours, inputs_only, whole, next(outs))),
+            "shares_full": shares(partial(ours, full, whole, next(outs))),
         }
     for row in result["loops"].values():
         row["over_river"] = row["events_per_s"] / river.row()["events_per_s"]

@@ -22,8 +22,8 @@ from jobs.report.style import STYLE
 from streams.atomic import write_whole
 
 MB = 1 << 20
-NINES = 5
-"""The plot ends at 99.999 %."""
+NINES, STEPS = 5, 16
+"""The plot ends at 99.999 %; it has so many points for each nine."""
 Summary = Mapping[str, Mapping[str, Any]]
 
 
@@ -65,7 +65,7 @@ def table(found: Summary, title: str) -> Table:
         caption="milliseconds from the intended send, median of the runs; "
         "`late` is the sender's own lateness, at most, in the median run",
     )
-    made.add_column("")
+    made.add_column("", no_wrap=True)
     for name in (*PERCENTILES, "events/s", "missing", "twice", "late", "runs", "repeated"):
         made.add_column(name, justify="right")
     for name, row in found.items():
@@ -118,10 +118,12 @@ def plot(results: Mapping[str, Series], title: str) -> str:
 
 
 def _points(series: Series) -> Points:
+    """As far as there are events beyond a percentile."""
     histogram = merged(series.runs)
+    reach = min(math.log10(max(histogram.get_total_count(), 2)), NINES)
     found = []
-    for step in range(1, 8 * NINES + 1):
-        nines = step / 8
+    for step in range(1, int(STEPS * reach) + 1):
+        nines = step / STEPS
         value = histogram.get_value_at_percentile(100 * (1 - 10**-nines)) / 1000
         found.append((nines, math.log10(max(value, 1e-3))))
     return found
