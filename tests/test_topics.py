@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from click.testing import CliRunner, Result
 from jobs.commands import headrace
 from jobs.stack.kafka import Kafka as Server
 from jobs.topics import create_topics, describe_topics
-from streams.topics import TOPICS
+from streams.topics import DAY_MS, TOPICS
 from tests.kafka_clients import remake
 from tests.kafka_server import unique
 
@@ -130,3 +131,13 @@ def test_the_table_shows_every_topic_and_what_is_missing(kafka_broker: Server, p
             for line in shown.stdout.splitlines()
         )
     assert "last of key" in shown.stdout
+
+
+def test_the_page_lists_the_topics_as_they_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "topics.md").read_text("utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert [row[0].strip("`") for row in rows] == list(TOPICS)
+    for (_, _, key, partitions, kept), topic in zip(rows, TOPICS.values(), strict=True):
+        assert (key, partitions.endswith("1")) == (topic.key.partition(":")[0], True)
+        days = f"{topic.retention_ms // DAY_MS} days"
+        assert kept == ("the last record of a key" if topic.compacted else days)
