@@ -84,9 +84,7 @@ def kept(name: str, measured: dict[str, Any]) -> dict[str, Any]:
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": machine() | ({} if name in WHOLE else {"pinned to": "one core"}),
-        "versions": {
-            package: version(package) for package in PACKAGES + CLIENTS * (name in WHOLE)
-        },
+        "versions": {package: version(package) for package in PACKAGES + CLIENTS * (name in WHOLE)},
         **measured,
     }
 
