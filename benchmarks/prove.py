@@ -21,7 +21,16 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.proofs import invariants, kafka_kills, kills, memory, outages, pending, soak
+from benchmarks.proofs import (
+    invariants,
+    kafka_kills,
+    kills,
+    memory,
+    outages,
+    pending,
+    schedules,
+    soak,
+)
 from benchmarks.proofs.proof import BrokenError, Proof, Record
 from streams.atomic import write_whole
 
@@ -32,6 +41,7 @@ PROOFS: dict[str, Proof] = {
     "operations": kills.OPERATIONS,
     "strict": kills.STRICT_KILLS,
     "kafka": kafka_kills.KAFKA_KILLS,
+    "schedules": schedules.SCHEDULES,
     "invariants": invariants.INVARIANTS,
     "pending": pending.PENDING,
     "memory": memory.MEMORY,

@@ -16,6 +16,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -54,12 +55,23 @@ def room() -> Path:
     return MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
 
 
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Let the collector, which runs at every crash, pass over all that was there before."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def several(seeds: Sequence[int]) -> Record:
     """Play schedules one after the other; what they found, added up."""
     began = time.process_time()
     total: Counter[str] = Counter()
     struck: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory(dir=room()) as name:
+    with tempfile.TemporaryDirectory(dir=room()) as name, frozen():
         for seed in seeds:
             found = play(seed, Path(name) / "schedule")
             struck.update(found.pop("struck"))
@@ -78,15 +90,11 @@ def steps(count: int, done: Sequence[Record], _: Path) -> Iterator[Record]:
     """So many schedules a step, in as many processes as there are cores for."""
     first = sum(each["schedules"] for each in done)
     cuts = [range(at, min(at + AT_ONCE, count)) for at in range(first, count, AT_ONCE)]
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"), initializer=ready) as pool:
+    pool = ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn"))
+    try:
         yield from pool.map(several, cuts)
-
-
-def ready() -> None:
-    """Load every kernel, and let the collector look at nothing that was loaded."""
-    several([0])
-    gc.collect()
-    gc.freeze()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def figures(records: Sequence[Record]) -> Record:

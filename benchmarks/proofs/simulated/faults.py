@@ -46,6 +46,8 @@ class SeededFaults:
     def __init__(self, rng: Random, clock: Clock, say: Callable[[str], None]) -> None:
         self.on = True
         self.struck: Counter[str] = Counter()
+        self.outages = 0
+        self.full_disks = 0
         self._rng = rng
         self._clock = clock
         self._say = say
@@ -73,6 +75,7 @@ class SeededFaults:
         if self._rng.random() < self._away:
             lasting = self._rng.randint(1, 50)
             self._say(f"the broker is away for {lasting} ms")
+            self.outages += 1
             self._away_until = self._clock() + lasting * 1000
             return 0
         if self._rng.random() < self._slow:
@@ -114,6 +117,7 @@ class SeededFaults:
         if self._clock() >= self._full_until and self._rng.random() < self._filling:
             lasting = self._rng.randint(1, 200)
             self._say(f"the disk is full for {lasting} ms")
+            self.full_disks += 1
             self._full_until = self._clock() + lasting * 1000
         return self._clock() < self._full_until
 

@@ -120,6 +120,8 @@ class Schedule:
         return found | {
             "transactions": len(self._cluster.read(TRANSACTIONS)),
             "starts": sum(actor.starts for actor in self._actors.values()),
+            "outages": self._faults.outages,
+            "full_disks": self._faults.full_disks,
             "struck": dict(self._faults.struck),
         }
 
