@@ -1,5 +1,6 @@
 """Publishing: what is sent, to which topic, with which key, when."""
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -10,9 +11,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click import BadParameter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.commands.values import SPEED
 from jobs.fraud import transaction
 from jobs.load.schedule import Arrivals
 from jobs.outgoing import Records, from_files
@@ -358,3 +361,16 @@ def test_simulated_time_ends_today() -> None:
     assert all((part.time < NOW).all() for part in traffic(begun, days=None))
     with pytest.raises(ConfigError, match="--prefix"):
         traffic(Beginning(0, NOW))
+
+
+@pytest.mark.parametrize(
+    ("text", "speed"), [("10000x", 10_000.0), ("0.5", 0.5), ("1e3x", 1000.0), ("max", math.inf)]
+)
+def test_a_speed_is_a_factor_or_as_fast_as_can_be(text: str, speed: float) -> None:
+    assert SPEED.convert(text, None, None) == speed
+
+
+@pytest.mark.parametrize("text", ["fast", "0", "-1x", "nan", "maxx", ""])
+def test_what_is_no_speed_is_wrong_usage(text: str) -> None:
+    with pytest.raises(BadParameter, match="10000x, or max"):
+        SPEED.convert(text, None, None)

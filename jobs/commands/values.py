@@ -65,9 +65,8 @@ class Speed(click.ParamType):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        text = str(value).removesuffix("x")
         try:
-            speed = math.inf if text == "max" else float(text)
+            speed = math.inf if value == "max" else float(str(value).removesuffix("x"))
         except ValueError:
             speed = math.nan
         if not speed > 0:
