@@ -1,9 +1,9 @@
 """One owner a group: who is in it, and who goes when there are two.
 
-An owner is a *static* member of its group, named after its state folder. So the coordinator knows
-that the group is owned; a successor with the same name takes a dead process's place at once, which
-is sound because only one process can hold the folder's lock; and commits of whoever was displaced
-are refused. A member of another name is refused before it joins. Two that join at the same time
+An owner is a *static* member of its group, named after its host and state folder. So the
+coordinator knows that the group is owned; a successor with the same name takes a dead process's
+place at once, which is sound because only one process can hold the folder's lock; and commits of
+whoever was displaced are refused. A member of another name is refused before it joins. Two that join at the same time
 find each other afterwards: the one that the coordinator shows as begun first stays.
 """
 
@@ -42,7 +42,7 @@ class Membership:
 
     def __init__(self, cluster: Cluster, group: str, owner: str) -> None:
         self.group = group
-        owner = owner or f"{socket.gethostname()}:{os.getpid()}"
+        owner = f"{socket.gethostname()}:{owner or os.getpid()}"
         self._cluster = cluster
         self._owner = owner
         self._instance = f"headrace-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
