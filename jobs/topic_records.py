@@ -15,6 +15,7 @@ from streams.broker import Headers, Input
 from streams.codec import Decoder, encode_predictions
 from streams.errors import DeadLetter
 from streams.merge import Taken
+from streams.regular import RegularLines
 from streams.schema import Event
 from streams.sinks import encode_dead_letter
 
@@ -32,6 +33,7 @@ class TopicDecoder:
     def __init__(self, event: Event, inputs: Sequence[Input], kinds: Sequence[int]) -> None:
         self._inputs = inputs
         self._kinds = np.array(kinds, np.uint8)
+        self._regular = RegularLines(event, {})
         self._decoders = {kind: Decoder(event, kind) for kind in (EVENT, LABEL)}
         # The first array of texts has pyarrow import pandas, where that is installed: not later.
         pa.array(["now"], pa.large_string())
@@ -39,6 +41,11 @@ class TopicDecoder:
     def decode(self, taken: Taken) -> tuple[Batch, list[DeadLetter]]:
         """The good records in order, their input's place as partition, and the others."""
         kinds = self._kinds[taken.inputs]
+        found = self._regular.read([value or b"" for value in taken.values], kinds, taken.stamps)
+        if found is not None and len(found[1]) == len(taken):
+            batch, _ = found
+            batch.partition[:], batch.offset[:] = taken.inputs, taken.offsets
+            return batch, []
         parts: list[Batch] = []
         letters: list[DeadLetter] = []
         for kind, decoder in self._decoders.items():

@@ -14,6 +14,7 @@ from streams.batch import EVENT, LABEL, Batch
 from streams.columns import LONGEST_TEXT, Columns, Problems, check_event
 from streams.errors import DeadLetter
 from streams.jsonl import MIXED, JsonLines
+from streams.regular import RegularLines
 from streams.schema import Event
 from streams.texts import text_columns
 from streams.timestamps import parse
@@ -46,6 +47,7 @@ class Decoder:
         self._event = event
         self._topic = topic
         self._lines = JsonLines(event, kind, names or {})
+        self._regular = RegularLines(event, names or {})
 
     def decode(
         self,
@@ -59,8 +61,34 @@ class Decoder:
         `received` is when they were taken (microseconds UTC, of all or of each; None: each at its
         own time), `offsets` their places in the partition (by default 0, 1, …).
         """
-        taken = None if received is None else np.broadcast_to(received, len(lines))
-        offsets = np.arange(len(lines), dtype=np.int64) if offsets is None else offsets
+        n = len(lines)
+        taken = None if received is None else np.full(n, received, np.int64)
+        offsets = np.arange(n) if offsets is None else offsets
+        found = self._regular.read(lines, self._lines.kinds(lines), taken)
+        if found is None:
+            batch, places, letters = self._decode(lines, taken, partition, offsets)
+        else:
+            batch, places = found
+            letters = []
+            if len(places) < n:
+                rest = np.delete(np.arange(n), places)
+                others, there, letters = self._decode(
+                    [lines[row] for row in rest.tolist()],
+                    None if taken is None else taken[rest],
+                    partition,
+                    offsets[rest],
+                )
+                places = np.append(places, rest[there])
+                batch = Batch.concat([batch, others]).take(np.argsort(places))
+                places.sort()
+        batch.partition[:] = partition
+        batch.offset[:] = offsets[places]
+        return batch, letters
+
+    def _decode(
+        self, lines: Sequence[bytes], taken: Int64s | None, partition: int, offsets: Int64s
+    ) -> tuple[Batch, Int64s, list[DeadLetter]]:
+        """The same for lines of any shape, without partition and offset; and where they are."""
         kinds, records, problems = self._lines.read(lines)
         parts: list[Batch] = []
         places: list[Int64s] = []
@@ -73,24 +101,27 @@ class Decoder:
                     kind, chosen, None if taken is None else taken[rows], noted
                 )
                 problems |= {int(rows[row]): why for row, why in noted.items()}
-                part.partition[:] = partition
-                part.offset[:] = offsets[rows[good]]
                 parts.append(part)
                 places.append(rows[good])
-        batch = Batch.concat(parts)
+        batch, where = Batch.concat(parts), np.concatenate(places)
         if len(parts) > 1:
-            batch = batch.take(np.argsort(np.concatenate(places)))
-        return batch, [
-            DeadLetter(
-                *problems[row],
-                topic=self._topic,
-                partition=partition,
-                offset=int(offsets[row]),
-                time_us=0 if taken is None else int(taken[row]),
-                raw=bytes(lines[row][: self._event.max_bytes]),
-            )
-            for row in sorted(problems)
-        ]
+            batch = batch.take(np.argsort(where))
+            where.sort()
+        return (
+            batch,
+            where,
+            [
+                DeadLetter(
+                    *problems[row],
+                    topic=self._topic,
+                    partition=partition,
+                    offset=int(offsets[row]),
+                    time_us=0 if taken is None else int(taken[row]),
+                    raw=bytes(lines[row][: self._event.max_bytes]),
+                )
+                for row in sorted(problems)
+            ],
+        )
 
     def _batch(
         self, kind: int, records: Sequence[Any], received: Int64s | None, problems: Problems

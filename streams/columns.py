@@ -39,10 +39,12 @@ LONGEST_TEXT = 256
 LARGEST_UNITS = 2**49
 """Numbers stay below this many units, so that a double still tells one unit from the next."""
 
-_TOLERANCE = 1e-6
+TOLERANCE = 1e-6
+"""Part of a unit that a number may be off."""
+"""How far from a whole number of units a number may be."""
 _DECIMAL_IDENTS = 10**18
 _SHOWN = 40
-_RECENT_SECONDS = 1_000_000_000
+RECENT_SECONDS = 1_000_000_000
 """2001-09-09 in seconds: an integer from here to 2200, in s or ms, is not microseconds."""
 
 
@@ -145,7 +147,7 @@ def _check_unit(field: str, time: Int64s, integers: Bools, problems: Problems) -
     for unit, per_second in (("seconds", 1), ("milliseconds", 1000)):
         like = (
             integers
-            & (time >= _RECENT_SECONDS * per_second)
+            & (time >= RECENT_SECONDS * per_second)
             & (time < LATEST // SECOND * per_second)
         )
         detail = partial(_unit_detail, field, unit, time)
@@ -167,7 +169,7 @@ def check_numbers(number: Number, values: Floats, problems: Problems) -> Int64s:
         scaled = values * unit
         units = np.rint(scaled)
         within = (units >= low) & (units <= high)
-        exact = np.abs(scaled - units) <= _TOLERANCE + np.abs(scaled) * 2.0**-51
+        exact = np.abs(scaled - units) <= TOLERANCE + np.abs(scaled) * 2.0**-51
     if not (within & exact).all():
         absent = np.isnan(values)
         _explain_numbers(number, values, within | absent, exact | absent, problems)

@@ -87,12 +87,16 @@ class JsonLines:
             for place, name in enumerate(self._types[kind])
         }
 
-    def read(self, lines: Sequence[bytes]) -> tuple[Kinds, list[Any], dict[int, Why]]:
-        """The kind of each line, its record (None if unread) and why the unread ones are."""
-        kinds = np.full(len(lines), EVENT if self._kind == MIXED else self._kind, np.uint8)
+    def kinds(self, lines: Sequence[bytes]) -> Kinds:
+        """What each line should be, EVENT or LABEL, by a glance."""
         if self._kind == MIXED:
             hint = self._hint
-            kinds[[hint in line for line in lines]] = LABEL
+            return np.array([LABEL if hint in line else EVENT for line in lines], np.uint8)
+        return np.full(len(lines), self._kind, np.uint8)
+
+    def read(self, lines: Sequence[bytes]) -> tuple[Kinds, list[Any], dict[int, Why]]:
+        """The kind of each line, its record (None if unread) and why the unread ones are."""
+        kinds = self.kinds(lines)
         records: list[Any] = [None] * len(lines)
         doubtful: list[int] = []
         for kind in (EVENT, LABEL):

@@ -43,7 +43,8 @@ def _days(year, month, day):  # type: ignore[no-untyped-def]
 
 
 @kernel(f"int64({_READ_ONLY_BYTES}, int64, int64)")
-def _parse_one(text, start, stop):  # type: ignore[no-untyped-def]
+def parse_one(text, start, stop):  # type: ignore[no-untyped-def]
+    """Microseconds UTC of the text in text[start:stop], `NOT_A_TIME` where it is no timestamp."""
     if stop - start < 19:
         return NOT_A_TIME
     separator = text[start + 10]
@@ -99,7 +100,7 @@ def _parse_one(text, start, stop):  # type: ignore[no-untyped-def]
 @kernel(f"void({_READ_ONLY_INT64S}, {_READ_ONLY_BYTES}, int64[::1])")
 def _parse_many(offsets, text, out):  # type: ignore[no-untyped-def]
     for i in range(len(out)):
-        out[i] = _parse_one(text, offsets[i], offsets[i + 1])
+        out[i] = parse_one(text, offsets[i], offsets[i + 1])
 
 
 def parse(texts: pa.LargeStringArray) -> npt.NDArray[np.int64]:
