@@ -3,8 +3,9 @@
 An owner is a *static* member of its group, named after its host and state folder. So the
 coordinator knows that the group is owned; a successor with the same name takes a dead process's
 place at once, which is sound because only one process can hold the folder's lock; and commits of
-whoever was displaced are refused. A member of another name is refused before it joins. Two that join at the same time
-find each other afterwards: the one that the coordinator shows as begun first stays.
+whoever was displaced are refused. A member of another name is refused before it joins. Two that
+join at the same time find each other afterwards: the one that the coordinator shows as begun first
+stays.
 """
 
 from __future__ import annotations
