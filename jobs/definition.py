@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from operators.features import Feature
+from operators.plan import Plan, compile_plan
 from operators.ring import LAYOUT
 from streams.schema import Event, duration_us
 
@@ -66,6 +67,11 @@ class Pipeline:
         if self.retention:
             return duration_us(self.retention)
         return self.event.label.maturity_us + 7 * duration_us("1d")
+
+    def plan(self) -> Plan:
+        """How its features are computed; ConfigError where one cannot be."""
+        lateness_us = duration_us(self.lateness)
+        return compile_plan(self.event, self.features, lateness_us=lateness_us, cap=self.cap)
 
     @property
     def definition(self) -> str:

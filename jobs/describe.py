@@ -13,18 +13,13 @@ from models.base import Model
 from models.bins import Edges, automatic_edges
 from models.linear import Linear
 from operators import ring
-from operators.plan import Plan, compile_plan
+from operators.plan import Plan
 from streams.schema import Event, Number, duration_text, duration_us
 
 
 def describe(pipeline: Pipeline) -> Group:
     """Event, features, bytes a key, models, in this order."""
-    plan = compile_plan(
-        pipeline.event,
-        pipeline.features,
-        lateness_us=duration_us(pipeline.lateness),
-        cap=pipeline.cap,
-    )
+    plan = pipeline.plan()
     return Group(
         _heading(pipeline),
         _event(pipeline.event),

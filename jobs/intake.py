@@ -12,7 +12,6 @@ from operators.admission import COUNTS, Admission
 from operators.featurize import Features
 from operators.index import Index
 from operators.labels import CONFLICTING
-from operators.plan import compile_plan
 from streams.batch import Batch
 from streams.errors import DeadLetter, Reason
 from streams.rows import MappedRows
@@ -30,13 +29,16 @@ class Intake:
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
         event = pipeline.event
         self.pipeline = pipeline
-        lateness_us = duration_us(pipeline.lateness)
-        plan = compile_plan(event, pipeline.features, lateness_us=lateness_us, cap=pipeline.cap)
+        plan = pipeline.plan()
         self.names = plan.names
         self.features = Features(plan, event.keys)
         self.ids = MappedRows(folder / "ids.rows", KEY_WORDS + 2 * len(event.keys))
         self.index = Index(
-            len(event.keys), event.label.maturity_us, pipeline.retention_us, lateness_us, self.ids
+            len(event.keys),
+            event.label.maturity_us,
+            pipeline.retention_us,
+            duration_us(pipeline.lateness),
+            self.ids,
         )
         self.counts = np.zeros(len(COUNTS), np.int64)
 

@@ -12,9 +12,7 @@ from types import ModuleType
 
 from jobs import fraud
 from jobs.definition import Pipeline
-from operators.plan import compile_plan
 from streams.errors import ConfigError
-from streams.schema import duration_us
 
 SHIPPED = {"fraud": fraud.pipeline}
 
@@ -79,10 +77,7 @@ def _explain(path: Path, error: Exception) -> str:
 def _check(path: Path, pipeline: Pipeline) -> None:
     """Find now what would else be found when the run begins."""
     try:
-        lateness_us = duration_us(pipeline.lateness)
-        plan = compile_plan(
-            pipeline.event, pipeline.features, lateness_us=lateness_us, cap=pipeline.cap
-        )
+        plan = pipeline.plan()
         for model in pipeline.models.values():
             model.bind(plan.names)
     except (ConfigError, ValueError, AttributeError, TypeError) as error:

@@ -15,15 +15,14 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS, Intake
+from jobs.lineup import judge_of, lineup_of
 from models.base import Version
 from operators.admission import Admission, Examples
-from operators.evaluate import Prequential, WindowMetrics
+from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
-from operators.lineup import Lineup
 from streams.batch import Batch
 from streams.errors import DeadLetter
 from streams.rows import MappedRows
-from streams.schema import duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -78,25 +77,14 @@ class Flow(Intake):
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
         super().__init__(pipeline, folder)
-        event = pipeline.event
-        self.lineup = Lineup(
-            pipeline.models,
-            self.names,
-            every=pipeline.every,
-            every_us=duration_us(pipeline.every_time),
-        )
+        self.lineup = lineup_of(pipeline, self.names)
+        self.evaluation = judge_of(pipeline)
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
-        self.evaluation = Prequential(
-            self.lineup.names,
-            {name: each.values for name, each in pipeline.slices.items()},
-            maturity_us=event.label.maturity_us,
-            budget=pipeline.alert_budget,
-            k=pipeline.top_k,
-        )
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
-        self._card = KEY_WORDS + 1 if event.keys else 1  # without keys each event is its own card
+        # Without keys each event is its own card.
+        self._card = KEY_WORDS + 1 if pipeline.event.keys else 1
 
     def process(self, batch: Batch) -> Scored:
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""

@@ -28,7 +28,6 @@ from operators.admission import Admission
 from operators.features import Feature
 from operators.idtable import ArrayRows
 from operators.index import FOREVER, Index
-from operators.plan import compile_plan
 from operators.reference import Happened, History, Reference
 from streams.batch import Batch
 from streams.errors import InputError
@@ -122,7 +121,7 @@ class _Check:
 
     def __init__(self, folder: Path, pipeline: Pipeline, keys: int) -> None:
         event, lateness = pipeline.event, duration_us(pipeline.lateness)
-        plan = compile_plan(event, pipeline.features, lateness_us=lateness, cap=pipeline.cap)
+        plan = pipeline.plan()
         self._folder, self._pipeline = folder, pipeline
         self._reference = Reference(event)
         self._index = Index(
