@@ -9,26 +9,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 
 from jobs.definition import Pipeline
-from jobs.pipeline import Flow, Scored
+from jobs.pipeline import Flow
 from jobs.state import FlowState
-from streams.batch import Batch, as_text
-from streams.codec import Decoder, encode_predictions
+from jobs.topic_records import prediction_records
+from streams.closing import Closing
+from streams.codec import Decoder
 from streams.errors import StateError
 from streams.ownership import own
 from streams.sinks import encode_dead_letter
 
 READ_BYTES = 1 << 20
-REASONS = 3
 TOPIC = "stdin"
 
 
-class Shell:
+class Shell(Closing):
     """A flow that is fed lines: `answer` gives the predictions and the dead letters as lines.
 
     With `state` it begins with what that folder's newest snapshot holds. The folder is this
@@ -57,31 +56,11 @@ class Shell:
         batch, letters = self._decoder.decode(kept, received_us, offsets=places + first)
         scored = self._flow.process(batch)
         letters += [replace(letter, topic=TOPIC) for letter in scored.letters]
-        return self._predictions(batch, scored), [encode_dead_letter(each) for each in letters]
+        _, predictions = prediction_records(batch, scored, self._flow.names)
+        return predictions, [encode_dead_letter(each) for each in letters]
 
-    def _predictions(self, batch: Batch, scored: Scored) -> list[bytes]:
-        names = self._flow.names
-        tops = scored.reasons(np.arange(len(scored)), REASONS)
-        return encode_predictions(
-            as_text(batch.texts[0]).take(scored.rows).to_pylist(),
-            batch.time[scored.rows],
-            np.ascontiguousarray(scored.scores[:, 0]),
-            np.where(scored.review, "review", "approve").tolist(),
-            [[names[place] for place in row if place >= 0] for row in tops.tolist()],
-            scored.version,
-            scored.features,
-            scored.number,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the state that is read."""
         self._stack.close()
 
 

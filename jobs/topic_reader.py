@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
 
 from streams.broker import Broker, Input, Run
+from streams.closing import Closing
 
 MANY = 10_000
 WAIT_S = 0.25
 
 
-class TopicReader:
+class TopicReader(Closing):
     """Stands at the topic's beginning. `partitions` alone are read if they are named.
 
     Raises InputError if the topic does not exist.
@@ -92,14 +91,3 @@ class TopicReader:
     def close(self) -> None:
         """Let go of the broker."""
         self._consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

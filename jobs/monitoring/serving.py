@@ -6,12 +6,12 @@ import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from jobs.monitoring.exposition import CONTENT_TYPE, exposition
 from jobs.monitoring.families import families
 from jobs.monitoring.monitor import Monitor
+from streams.closing import Closing
 from streams.errors import ConfigError
 
 HOST, PORT = "127.0.0.1", 9464
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 5.0
 """A client that sends nothing for so long is hung up on."""
 
 
-class Serving:
+class Serving(Closing):
     r"""Answers for a monitor until it is closed; `port` is where, chosen freely if it was 0.
 
     >>> from urllib.request import urlopen
@@ -52,17 +52,6 @@ class Serving:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Server(ThreadingHTTPServer):
