@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -24,29 +25,23 @@ import pyarrow as pa
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.delivery import Delivery
 from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
-from jobs.monitoring.monitor import Monitor
-from jobs.positions import kept, resumed, topics_of
 from jobs.publishing import Publishing
 from jobs.state import LearningState
+from jobs.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import NEVER, Broker, Input, Run
 from streams.errors import InputError
 from streams.ident import idents
-from streams.ownership import own
 from streams.predictions import decode_predictions, encode_examples
 from streams.records import Outcomes
 from streams.topics import EXAMPLES, OUTCOMES, PREDICTIONS
 
-BATCH = 4096
 MOST_HELD = 200_000
 """Predictions that may be held beyond what the outcomes read so far speak of."""
-MOST_QUEUED = 2_000
-"""Messages of outcomes that may wait for their predictions."""
+MOST_QUEUED = 200_000
+"""Outcomes, or messages of them, that may wait for their predictions; with more, none are read."""
 LEARN_AT_ONCE = 64
-SETTLE_SECONDS = 0.2
-CLOSE_SECONDS = 1.5
 CAUSES = {
     BY_LABEL: "label",
     BY_MATURITY: "maturity",
@@ -55,12 +50,13 @@ CAUSES = {
 }
 
 
-class LearnJob:
+class LearnJob(TopicJob):
     """One learn job. It owns the folder `settings.state / "learn"` and the group `…-learn`.
 
-    `clock` says in seconds what is due when, `now_us` what time of day it is; neither reaches a
-    version. Raises InputError or StateError when it cannot begin.
+    The rest is said of `TopicJob`.
     """
+
+    _state: LearningState
 
     def __init__(
         self,
@@ -71,7 +67,6 @@ class LearnJob:
         clock: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
-        self.settings, self.pipeline, self._clock = settings, pipeline, clock
         outcomes, predictions = settings.topic(OUTCOMES), settings.topic(PREDICTIONS)
         self._examples = settings.topic(EXAMPLES)
         made = broker.partitions([outcomes, predictions, self._examples])
@@ -80,57 +75,49 @@ class LearnJob:
                 f"{outcomes}: wanted one partition, since outcomes have one order, got "
                 f"{made[outcomes]}; delete it and run headrace topics create"
             )
-        self.inputs = (
-            Input(outcomes, 0),
-            *(Input(predictions, p) for p in range(made[predictions])),
-        )
-        self._topic_ids = topics_of(broker, self.inputs)
-        self._stack = ExitStack()
-        self.folder = settings.state / "learn"
-        self._stack.enter_context(own(self.folder))
-        self.learning = Learning(pipeline, self.folder)
-        self._state = LearningState(self.learning, self.folder / "snapshots")
-        self._queue: deque[tuple[int, Outcomes]] = deque()
-        self.monitor = Monitor(
+        inputs = [Input(outcomes, 0), *(Input(predictions, p) for p in range(made[predictions]))]
+        super().__init__(
             "learn",
-            pipeline=pipeline.name,
-            definition=pipeline.definition,
-            inputs=self.inputs,
+            pipeline,
+            broker,
+            settings,
+            inputs,
+            f"{settings.group}-learn",
             clock=clock,
             now_us=now_us,
         )
-        self.learnt = 0
-        exactly_once = settings.delivery == "exactly-once"
-        name = f"{settings.group}-learn"
-        # The group first: to open a producer by its id for transactions fences whoever had it.
-        self._consumer = broker.consumer(self.inputs, name, str(self.folder.resolve()))
-        self._stack.callback(self._consumer.close)
-        producer = broker.producer(f"{settings.prefix}{name}" if exactly_once else None)
-        self._stack.callback(producer.close)
-        self._publishing = Publishing(broker, settings, pipeline.definition, clock)
-        self._begin(self._consumer.bounds())
-        self._delivery = Delivery(
-            self._consumer,
-            producer,
-            self._consumer.committed(),
-            exactly_once=exactly_once,
-            commit_seconds=settings.commit_ms / 1000,
-            clock=clock,
-        )
-        self._saved = self._positions.copy()
-        self._snapshot_due = clock() + settings.snapshot_seconds
-        self.monitor.done("start")
 
-    def _begin(self, bounds: Sequence[tuple[int, int]]) -> None:
+    def _begin(self, broker: Broker, stack: ExitStack) -> Mapping[str, Any]:
+        settings, folder = self.settings, self.folder
+        self.learning = Learning(self.pipeline, folder)
+        self._state = LearningState(self.learning, folder / "snapshots", fsync=settings.fsync)
+        stack.callback(self._state.close)
+        self.monitor.state_bytes = self.learning.sizes
+        self._queue: deque[tuple[int, Outcomes]] = deque()
+        self._queued = self._first = self._touched = 0
+        self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
         meta = self._state.restore() or {}
-        self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
         lineup = self.learning.lineup
-        self.learnt = lineup.learnt
         self._newest = meta.get("newest", [lineup.learnt, 0])
         if lineup.sequence:  # it may not have been published before the end came
             version = lineup.sequence, lineup.champion, self._newest[0]
             self._publishing.offer([version], self._newest[1])
-        self._consumer.seek(self._positions)
+        return meta
+
+    def _commit(self, meta: dict[str, Any], *, wait: bool) -> None:
+        self._state.commit(meta | {"newest": self._newest}, wait=wait)
+
+    def _needs(self) -> tuple[int, ...]:
+        """The first of the predictions held."""
+        return (self._first,)
+
+    def _forget(self, *needed: int) -> None:
+        self.learning.forget(*needed)
+
+    @property
+    def learnt(self) -> int:
+        """Examples learnt since the beginning."""
+        return self.learning.lineup.learnt
 
     def began(self) -> str:
         """How it begins, in a line."""
@@ -142,36 +129,27 @@ class LearnJob:
 
     def said(self) -> str:
         """Where it stands, in a line."""
-        behind = sum(gauge.behind for gauge in self.monitor.inputs)
         gauge = self.monitor.learning
         judged = gauge.windows.get("champion") if gauge else None
         quality = f", AUC {judged.auc:.3f} AP {judged.average_precision:.3f}" if judged else ""
         return (
-            f"{self.learnt:,} examples learnt, {behind:,} records behind, version "
+            f"{self.learnt:,} examples learnt, {self.behind:,} records behind, version "
             f"{self._publishing.last} published{quality}"
         )
 
-    def step(self, timeout: float) -> int:
-        """One turn: how many examples were learnt; waits up to `timeout` for records."""
-        self._delivery.turn()
-        self.monitor.turned()
-        self.monitor.output_waiting = self._delivery.waiting
-        self.monitor.snapshots.seen(self.monitor.now_us(), busy=self._state.busy)
-        if self._delivery.full:
-            self._delivery.turn(timeout)
-            return 0
+    def _turn(self, timeout: float) -> int:
         self._read(0.0 if self._ready else timeout)
-        learnt = 0
+        before = self.learnt
         for _ in range(LEARN_AT_ONCE):
             if not self._ready:
                 break
-            learnt += self._learn(*self._queue.popleft())
+            self._learn(*self._queue.popleft())
         for topic, key, value in self._publishing.due(self.monitor):
             self._delivery.send(topic, [value], [key])
-        self._observe()
-        if self._positions != self._saved and self._clock() >= self._snapshot_due:
-            self.snapshot()
-        return learnt
+        if self._touched >= RELEASE_ROWS:
+            self._touched = 0
+            self.learning.release()
+        return self.learnt - before
 
     @property
     def _ready(self) -> bool:
@@ -179,14 +157,13 @@ class LearnJob:
         return bool(self._queue) and self._queue[0][1].next <= self.learning.held
 
     def _read(self, timeout: float) -> None:
-        paused = [0] if len(self._queue) > MOST_QUEUED else []
+        paused = [0] if self._queued > MOST_QUEUED else []
         reach = self._queue[-1][1].next if self._queue else self.learning.scored
         if self.learning.held - reach > MOST_HELD:
             paused += list(range(1, len(self.inputs)))
         self._consumer.pause(paused)
         for run in self._consumer.poll(BATCH, timeout):
-            gauge = self.monitor.inputs[run.input]
-            gauge.taken, gauge.until_us = gauge.taken + len(run), run.stamps[-1]
+            self.monitor.inputs[run.input].took(len(run), run.stamps[-1])
             if run.input == 0:
                 self._enqueue(run)
             else:
@@ -204,6 +181,7 @@ class LearnJob:
                     f"({error}); only the score job may write there"
                 ) from error
             self._queue.append((offset, outcomes))
+            self._queued += 1 + len(outcomes.numbers)
 
     def _hold(self, run: Run) -> None:
         topic, partition = self.inputs[run.input]
@@ -222,10 +200,13 @@ class LearnJob:
                 features=features,
             )
         )
+        self._touched += len(records)
 
-    def _learn(self, offset: int, outcomes: Outcomes) -> int:
-        outcomes = self.learning.news(outcomes)
+    def _learn(self, offset: int, told: Outcomes) -> None:
+        self._queued -= 1 + len(told.numbers)
+        outcomes = self.learning.news(told)
         learnt = self.learning.learn(outcomes)
+        self._first = outcomes.first
         self._positions[0] = offset + 1
         elsewhere = [NEVER] * (len(self.inputs) - 1)  # predictions are read ahead of what is made
         if self._delivery.is_new([offset + 1, *elsewhere]) and outcomes.numbers:
@@ -238,14 +219,12 @@ class LearnJob:
         if gauge:
             gauge.examples.update(CAUSES[cause] for cause in outcomes.causes)
             gauge.closed(learnt.windows)
-        self.learnt += len(outcomes.numbers)
-        return len(outcomes.numbers)
+        self._touched += len(outcomes.numbers)
 
     def _encoded(self, outcomes: Outcomes) -> tuple[list[bytes], list[bytes]]:
         """Values and keys of the examples of these outcomes."""
-        rows = np.array(outcomes.numbers, np.int64)
-        words, width = self.learning.words.view[rows], len(self.learning.names)
-        log = self.learning.log.view[rows]
+        rows, width = np.array(outcomes.numbers, np.int64), len(self.learning.names)
+        words, log = self.learning.words.take(rows), self.learning.log.take(rows)
         values = encode_examples(
             rows,
             words[:, TIME],
@@ -257,38 +236,6 @@ class LearnJob:
             log[:, :width],
         )
         return values, [str(number).encode() for number in outcomes.numbers]
-
-    def _observe(self) -> None:
-        now = self.monitor.now_us()
-        ends = self._consumer.ends()
-        for gauge, end, position in zip(self.monitor.inputs, ends, self._positions, strict=True):
-            gauge.step(0, max(end - position, 0), 0, now)
-
-    def snapshot(self, *, wait: bool = False) -> bool:
-        """Commit what is sent, then the state; False if the broker or the disk is not done yet."""
-        if self._state.busy and not wait:
-            return False
-        if not self._delivery.settle(CLOSE_SECONDS if wait else SETTLE_SECONDS):
-            return False
-        meta = {
-            **kept(self._topic_ids, self.inputs, self._positions),
-            "newest": self._newest,
-        }
-        self.monitor.snapshots.begun(self.monitor.now_us())
-        self._state.commit(meta, wait=wait)
-        self._saved = self._positions.copy()
-        self._snapshot_due = self._clock() + self.settings.snapshot_seconds
-        return True
-
-    def close(self) -> None:
-        """Publish and commit everything, and let go of folder and group, for whoever goes on."""
-        try:
-            for topic, key, value in self._publishing.due(self.monitor, at_once=True):
-                self._delivery.send(topic, [value], [key])
-            self.snapshot(wait=True)
-            self._state.close()
-        finally:
-            self._stack.close()
 
 
 def _low(texts: list[str]) -> npt.NDArray[np.int64]:

@@ -17,15 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.definition import Pipeline
+from jobs.lineup import judge_of, lineup_of
 from models.base import Version
-from operators.evaluate import Prequential, WindowMetrics
+from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
-from operators.lineup import Lineup
-from operators.plan import compile_plan
 from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
-from streams.schema import duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -63,33 +61,20 @@ class Learning:
     """Lineup, evaluation and the predictions that wait for their labels, which lie in `folder`."""
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
-        event = pipeline.event
         self.pipeline = pipeline
-        lateness_us = duration_us(pipeline.lateness)
-        plan = compile_plan(event, pipeline.features, lateness_us=lateness_us, cap=pipeline.cap)
-        self.names = plan.names
-        self.lineup = Lineup(
-            pipeline.models,
-            plan.names,
-            every=pipeline.every,
-            every_us=duration_us(pipeline.every_time),
-        )
-        self.evaluation = Prequential(
-            self.lineup.names,
-            {name: each.values for name, each in pipeline.slices.items()},
-            maturity_us=event.label.maturity_us,
-            budget=pipeline.alert_budget,
-            k=pipeline.top_k,
-        )
-        self._slices = [plan.names.index(each.feature) for each in pipeline.slices.values()]
+        self.names = pipeline.plan().names
+        self.lineup = lineup_of(pipeline, self.names)
+        self.evaluation = judge_of(pipeline)
+        self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         self.words = MappedRows(folder / "held.rows", 4)
-        width = len(plan.names) + len(self.lineup.names)
+        width = len(self.names) + len(self.lineup.names)
         self.log = MappedRows(folder / "logged.rows", width, np.float64)
         self.held = 0
         """Every prediction numbered below this is held."""
         self.scored = 0
         """How many of them the challengers have scored."""
         self._beyond: set[int] = set()
+        self._forgotten = 0
 
     @property
     def beyond(self) -> list[int]:
@@ -162,8 +147,8 @@ class Learning:
         self._challenge(outcomes.next)
         row = np.array(outcomes.numbers, np.int64)
         y = np.array(outcomes.values, np.int8)
-        x = np.ascontiguousarray(self.log.view[row, : len(self.names)])
-        idents = np.ascontiguousarray(self.words.view[row, IDENT])
+        x = self.log.take(row, slice(len(self.names)))
+        idents = self.words.take(row, slice(IDENT, IDENT + 1)).ravel()
         start = 0
         while start < len(row):
             stop = min(start + lineup.room, len(row))
@@ -193,12 +178,31 @@ class Learning:
         """Judge the scores whose labels have become known, each by the first that did."""
         cause = np.array(outcomes.causes, np.uint8)
         first = (cause == BY_LABEL) | (cause == BY_MATURITY)
-        row = row[first]
+        words, logged = self.words.take(row[first]), self.log.take(row[first])
         return self.evaluation.observe(
-            self.words.view[row, TIME],
+            words[:, TIME],
             np.array(outcomes.known, np.int64)[first],
-            self.log.view[row, len(self.names) :],
+            logged[:, len(self.names) :],
             y[first],
-            self.words.view[row, CARD],
-            self.log.view[row][:, self._slices].astype(np.int64) if self._slices else None,
+            words[:, CARD],
+            logged[:, self._slices].astype(np.int64) if self._slices else None,
         )
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes on disk of the predictions that are held."""
+        rows = self.held - self._forgotten
+        return {
+            "held_on_disk": rows * self.words.view.strides[0],
+            "logged_on_disk": rows * self.log.view.strides[0],
+        }
+
+    def forget(self, before: int) -> None:
+        """Give back the disk of predictions numbered below this; no outcome may speak of them."""
+        self._forgotten = max(self._forgotten, before)
+        for rows in (self.words, self.log):
+            rows.forget(before)
+
+    def release(self) -> None:
+        """Let go of the memory that reading scattered predictions has mapped."""
+        for rows in (self.words, self.log):
+            rows.release()

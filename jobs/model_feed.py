@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class ModelFeed:
         self._consumer, self._registry, self._seal = consumer, registry, seal
         self._definition, self._names = definition, names
         self._chunks: dict[int, dict[int, bytes]] = {}
-        self._letters: list[DeadLetter] = []
+        self._letters: deque[DeadLetter] = deque()
         self.offered: Offer | None = None
         self.seek([first for first, _ in consumer.bounds()])
 
@@ -82,8 +83,7 @@ class ModelFeed:
 
     def letters(self) -> list[DeadLetter]:
         """What was refused since the last call."""
-        letters, self._letters = self._letters, []
-        return letters
+        return [self._letters.popleft() for _ in range(len(self._letters))]
 
     def _take(self, key: str, value: bytes | None, where: str) -> None:
         number, _, part = key.partition("/")

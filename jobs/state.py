@@ -5,6 +5,7 @@ Key records, labels, models, metrics, position. Both halves read what a whole fl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from models.registry import Registry
 from operators.evaluate import Prequential
 from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
 from operators.lineup import LEARNT, Lineup
+from streams.rows import MappedRows
 from streams.snapshots import Snapshots, State
 
 KEPT_VERSIONS = 8
@@ -27,11 +29,17 @@ Meta = dict[str, Any]
 Blobs = dict[str, bytes]
 
 
-class _Kept:
-    """Snapshots of something in a folder, and small values and byte strings beside it."""
+class KeptState:
+    """Snapshots of something in a folder, and small values and byte strings beside it.
 
-    def __init__(self, folder: Path, definition: str) -> None:
-        self._snapshots = Snapshots(folder, definition)
+    With `fsync` they outlive the machine, and so do the rows on disk that they speak of.
+    """
+
+    def __init__(
+        self, folder: Path, definition: str, rows: Sequence[MappedRows], *, fsync: bool
+    ) -> None:
+        self._snapshots = Snapshots(folder, definition, fsync=fsync)
+        self._rows = rows if fsync else ()
 
     @property
     def busy(self) -> bool:
@@ -42,6 +50,8 @@ class _Kept:
         self, arrays: Arrays, meta: Meta, blobs: Blobs, deltas: Arrays, *, wait: bool
     ) -> None:
         """Another thread writes it. OutputError if this one (with `wait`) or the last failed."""
+        for rows in self._rows:
+            rows.flush()
         arrays = arrays | {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
         done = self._snapshots.commit_async(arrays, meta, deltas)
         if wait:
@@ -52,7 +62,7 @@ class _Kept:
         self._snapshots.close()
 
 
-class FlowState(_Kept):
+class FlowState(KeptState):
     """Snapshots of a flow in `folder`, with what the host adds.
 
     Beside the folder, `models` keeps the last of the champion's versions, each with its manifest.
@@ -60,7 +70,7 @@ class FlowState(_Kept):
     """
 
     def __init__(self, flow: Flow, folder: Path) -> None:
-        super().__init__(folder, flow.pipeline.definition)
+        super().__init__(folder, flow.pipeline.definition, (), fsync=False)
         self._flow = flow
         self._registry = Registry(folder.parent / "models")
 
@@ -97,11 +107,11 @@ class FlowState(_Kept):
         return state.meta, _blobs(state)
 
 
-class ScoringState(_Kept):
+class ScoringState(KeptState):
     """Snapshots of the scoring half; what a whole flow left in its place is read too."""
 
-    def __init__(self, scoring: Scoring, folder: Path) -> None:
-        super().__init__(folder, scoring.pipeline.definition)
+    def __init__(self, scoring: Scoring, folder: Path, *, fsync: bool) -> None:
+        super().__init__(folder, scoring.pipeline.definition, (scoring.ids,), fsync=fsync)
         self._scoring = scoring
 
     def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
@@ -127,11 +137,12 @@ class ScoringState(_Kept):
         return state.meta, _blobs(state)
 
 
-class LearningState(_Kept):
+class LearningState(KeptState):
     """Snapshots of the learning half; what a whole flow left in its place is read too."""
 
-    def __init__(self, learning: Learning, folder: Path) -> None:
-        super().__init__(folder, learning.pipeline.definition)
+    def __init__(self, learning: Learning, folder: Path, *, fsync: bool) -> None:
+        rows = learning.words, learning.log
+        super().__init__(folder, learning.pipeline.definition, rows, fsync=fsync)
         self._learning = learning
 
     def commit(self, meta: Meta, *, wait: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -15,7 +16,7 @@ from jobs.scoring import Scoring
 from models.manifest import Seal, content_hash
 from models.registry import Registry
 from streams.broker import Broker, Input
-from streams.errors import DeadLetter, HeadraceError, StateError
+from streams.errors import DeadLetter, StateError
 from streams.topics import MODELS
 
 FEED_SECONDS = 0.1
@@ -38,16 +39,18 @@ class Versions:
         self._registry = Registry(folder, key)
         topic = settings.topic(MODELS)
         inputs = [Input(topic, p) for p in range(broker.partitions([topic])[topic])]
-        definition = scoring.pipeline.definition
-        self._feed = ModelFeed(
-            broker.consumer(inputs), self._registry, Seal(key), definition, scoring.names
-        )
+        consumer = broker.consumer(inputs)
+        with ExitStack() as stack:
+            stack.callback(consumer.close)
+            definition = scoring.pipeline.definition
+            self._feed = ModelFeed(consumer, self._registry, Seal(key), definition, scoring.names)
+            stack.pop_all()
         self.positions = self._feed.positions.copy()
         """How far the topic was read when the version in force was offered."""
         self._prior = scoring.version, bytes.fromhex(content_hash(scoring.version))
         self.in_force = 0, self._prior[1]
         """Number and content hash of the version that scores."""
-        self._failed: HeadraceError | None = None
+        self._failed: Exception | None = None
         self._stop = Flag()
         self._thread = Thread(target=self._run, name="models", daemon=True) if threads else None
 
@@ -57,8 +60,7 @@ class Versions:
             self._feed.seek(positions)
             self.positions = self._feed.positions.copy()
         if version:
-            manifest = self._registry.manifest(version)
-            self.serve(version, bytes.fromhex(manifest.content))
+            self.serve(version, bytes.fromhex(self._registry.manifest(version).content))
 
     def serve(self, version: int, digest: bytes) -> None:
         """Score with the version of this number and content from the registry, as once before."""
@@ -113,7 +115,7 @@ class Versions:
         try:
             while not self._stop.is_set():
                 self._feed.poll(FEED_SECONDS)
-        except HeadraceError as error:
+        except Exception as error:  # noqa: BLE001 - the job's own thread raises it
             self._failed = error
 
     def close(self) -> None:

@@ -131,7 +131,8 @@ def test_every_metric_the_docs_ask_a_question_of_exists(monitor: Monitor) -> Non
 
 def test_what_the_job_writes_down_is_what_is_scraped(monitor: Monitor, now: Time) -> None:
     filled(monitor)
-    monitor.inputs[0].step(taken=40, behind=7, stamp_us=NOW_US - 2_500_000, now_us=NOW_US)
+    monitor.inputs[0].took(40, NOW_US - 2_500_000)
+    monitor.inputs[0].stands(7, NOW_US)
     monitor.latency.add_since([NOW_US - 4000, NOW_US - 90_000], NOW_US)
     monitor.model.version = 17
     now.now_us += 1_000_000
@@ -248,12 +249,14 @@ def test_a_job_is_ready_once_nothing_is_waited_for_and_it_has_caught_up(
     monitor.done("start")
     monitor.done("broker")
     behind_us = NOW_US - int(BEHIND_SECONDS * 1e6)
-    monitor.inputs[1].step(taken=1, behind=9, stamp_us=behind_us, now_us=NOW_US)
+    monitor.inputs[1].took(1, behind_us)
+    monitor.inputs[1].stands(9, NOW_US)
     assert asked(serving, "/readyz")[2] == "labels/1: 10 s and 9 records behind\n"
-    monitor.inputs[1].step(taken=9, behind=0, stamp_us=NOW_US, now_us=NOW_US)
+    monitor.inputs[1].took(9, NOW_US)
+    monitor.inputs[1].stands(0, NOW_US)
     assert asked(serving, "/readyz")[::2] == (200, "ready\n")
     now.now_us += 3_600_000_000
-    monitor.inputs[1].step(taken=0, behind=1, stamp_us=0, now_us=now.now_us)
+    monitor.inputs[1].stands(1, now.now_us)
     assert monitor.inputs[1].lag_seconds(NOW_US + 1) == pytest.approx(1e-6)
 
 

@@ -38,7 +38,7 @@ def _job(monitor: Monitor) -> Iterator[Family]:
     yield Family(
         "headrace_latency_seconds",
         "histogram",
-        "From a record's append stamp until what came of it was handed on.",
+        "From a record's append stamp until the broker had what came of it.",
         buckets=monitor.latency.cumulative(),
         sum=monitor.latency.seconds,
     )

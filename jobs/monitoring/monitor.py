@@ -33,7 +33,8 @@ class InputGauge:
     """One partition that is read.
 
     >>> gauge = InputGauge("labels", 0, until_us=5_000_000)
-    >>> gauge.step(taken=2, behind=7, stamp_us=4_000_000, now_us=5_000_000)
+    >>> gauge.took(2, stamp_us=4_000_000)
+    >>> gauge.stands(behind=7, now_us=5_000_000)
     >>> gauge.lag_seconds(6_000_000)
     2.0
     """
@@ -47,14 +48,16 @@ class InputGauge:
     behind: int = 0
     """Records that are there and were not taken yet."""
 
-    def step(self, taken: int, behind: int, stamp_us: int, now_us: int) -> None:
-        """Say where a step left it: `stamp_us` is when the newest record taken was appended."""
-        self.taken += taken
+    def took(self, records: int, stamp_us: int) -> None:
+        """Say that records were taken, the last of them appended at this moment."""
+        self.taken += records
+        self.until_us = stamp_us
+
+    def stands(self, behind: int, now_us: int) -> None:
+        """Say at every step how many records are there that were not taken."""
         self.behind = behind
         if behind <= 0:
             self.until_us = now_us
-        elif taken:
-            self.until_us = stamp_us
 
     def lag_seconds(self, now_us: int) -> float:
         """How long ago what is read next was appended, at most; 0 where nothing is left to read."""
@@ -174,7 +177,7 @@ class Monitor:
         self.now_us = now_us
         self.began = clock()
         self.latency = Histogram()
-        """From a record's append stamp until what came of it was handed to the producer."""
+        """From a record's append stamp until the broker had what came of it, for all to read."""
         self.ledger: Callable[[], Mapping[str, int]] = nothing
         """What came in and where it went, by name; asked for when somebody reads."""
         self.state_bytes: Callable[[], Mapping[str, int]] = nothing

@@ -1,0 +1,193 @@
+"""What the score job and the learn job have in common: a folder and a group of their own, a turn.
+
+What a job is may be read in four steps: `step` takes what is there and hands on what it makes of
+it; every few seconds `snapshot` commits what was sent, then the state; `close` does so for the last
+time; and `release`, all that may be called after an error, lets go of folder and group.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.config import Settings
+from jobs.definition import Pipeline
+from jobs.delivery import Delivery
+from jobs.monitoring.monitor import Monitor, Role
+from jobs.positions import kept, resumed, topics_of
+from jobs.state import KeptState
+from streams.broker import Broker, Input
+from streams.ownership import own
+
+log = logging.getLogger("headrace")
+BATCH = 4096
+"""The most records of a batch."""
+RELEASE_ROWS = 4096
+"""Mapped pages are let go after so many rows: a label maps 64 KB around its event."""
+SETTLE_SECONDS = 0.2
+CLOSE_SECONDS = 1.5
+_STAYING = 3
+"""The last two snapshots, and the one being written, may all still be gone on from."""
+
+
+class TopicJob(ABC):
+    """A job that owns the folder `settings.state / role` and the group `group`.
+
+    `clock` says in seconds what is due when, `now_us` what time of day it is; neither reaches what
+    is made. Raises InputError or StateError when it cannot begin, holding nothing.
+    """
+
+    _state: KeptState
+
+    def __init__(
+        self,
+        role: Role,
+        pipeline: Pipeline,
+        broker: Broker,
+        settings: Settings,
+        inputs: Sequence[Input],
+        group: str,
+        *,
+        clock: Callable[[], float],
+        now_us: Callable[[], int],
+    ) -> None:
+        self.settings, self.pipeline, self.inputs = settings, pipeline, tuple(inputs)
+        self.folder = settings.state / role
+        self.monitor = Monitor(
+            role,
+            pipeline=pipeline.name,
+            definition=pipeline.definition,
+            inputs=self.inputs,
+            clock=clock,
+            now_us=now_us,
+        )
+        self._clock, self._now_us = clock, now_us
+        self._topic_ids = topics_of(broker, self.inputs)
+        with ExitStack() as stack:
+            stack.enter_context(own(self.folder))
+            self._open(broker, group, stack)
+            self._stack = stack.pop_all()
+        self._saved = self._positions.copy()
+        self._needed = deque([self._needs()], _STAYING)
+        self._due = clock() + settings.snapshot_seconds
+        self.monitor.done("start")
+
+    def _open(self, broker: Broker, group: str, stack: ExitStack) -> None:
+        """Become the group's owner, and go on where the newest snapshot ends."""
+        settings = self.settings
+        # The group first: to open a producer by its id for transactions fences whoever had it.
+        self._consumer = broker.consumer(self.inputs, group, str(self.folder.resolve()))
+        stack.callback(self._consumer.close)
+        exactly_once = settings.delivery == "exactly-once"
+        producer = broker.producer(f"{settings.prefix}{group}" if exactly_once else None)
+        stack.callback(producer.close)
+        meta, bounds = self._begin(broker, stack), self._consumer.bounds()
+        self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
+        self._delivery = Delivery(
+            self._consumer,
+            producer,
+            self._consumer.committed(),
+            exactly_once=exactly_once,
+            commit_seconds=settings.commit_ms / 1000,
+            clock=self._clock,
+            landed=self._landed,
+        )
+        self._consumer.seek(self._positions)
+
+    @abstractmethod
+    def _begin(self, broker: Broker, stack: ExitStack) -> Mapping[str, Any]:
+        """Make the state, `_state` too, as the newest snapshot has it; the values beside it.
+
+        Folder and group are ours by now. What else is opened is closed by the stack.
+        """
+
+    @abstractmethod
+    def _turn(self, timeout: float) -> int:
+        """Take what is there and hand on what is made of it; how much that was."""
+
+    @abstractmethod
+    def _commit(self, meta: dict[str, Any], *, wait: bool) -> None:
+        """Make a snapshot of the state with these values in it, having waited for the last one."""
+
+    @abstractmethod
+    def _needs(self) -> tuple[int, ...]:
+        """What a job that goes on from a snapshot taken now asks for."""
+
+    @abstractmethod
+    def _forget(self, *needed: int) -> None:
+        """Give back what no snapshot asks for that may still be gone on from."""
+
+    @abstractmethod
+    def began(self) -> str:
+        """How it begins, in a line."""
+
+    @abstractmethod
+    def said(self) -> str:
+        """Where it stands, in a line."""
+
+    @property
+    def behind(self) -> int:
+        """Records that are there and were not taken yet."""
+        return sum(gauge.behind for gauge in self.monitor.inputs)
+
+    def step(self, timeout: float) -> int:
+        """One turn: how much was done; waits up to `timeout` seconds for something to do."""
+        done = 0
+        self._delivery.turn()
+        if self._delivery.full:
+            self._delivery.turn(timeout)
+        else:
+            done = self._turn(self._delivery.patience(timeout))
+            if self._positions != self._saved and self._clock() >= self._due:
+                self.snapshot()
+        self._observe()
+        return done
+
+    def snapshot(self, *, wait: bool = False) -> bool:
+        """Commit what is sent, then the state; False if the broker or the disk is not done yet."""
+        if self._state.busy and not wait:
+            return False
+        if not self._delivery.settle(CLOSE_SECONDS if wait else SETTLE_SECONDS):
+            return False
+        self.monitor.snapshots.begun(self._now_us())
+        self._commit(kept(self._topic_ids, self.inputs, self._positions), wait=wait)
+        self._saved = self._positions.copy()
+        self._needed.append(self._needs())
+        if len(self._needed) == _STAYING:
+            self._forget(*self._needed[0])
+        self._due = self._clock() + self.settings.snapshot_seconds
+        return True
+
+    def close(self) -> None:
+        """Commit everything and let go of folder and group, for whoever goes on.
+
+        Where the broker does not answer in time the last snapshot stays good.
+        """
+        try:
+            self.snapshot(wait=True)
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of folder and group as they are; what was not committed will be made again."""
+        self._stack.close()
+
+    def _observe(self) -> None:
+        """Say where it stands."""
+        monitor, now_us = self.monitor, self._now_us()
+        monitor.turned()
+        monitor.output_waiting = self._delivery.waiting
+        monitor.snapshots.seen(now_us, busy=self._state.busy)
+        ends = self._consumer.ends()
+        for gauge, end, position in zip(monitor.inputs, ends, self._positions, strict=True):
+            gauge.stands(max(end - position, 0), now_us)
+
+    def _landed(self, stamps: npt.NDArray[np.int64]) -> None:
+        self.monitor.latency.add_since(stamps, self._now_us())
