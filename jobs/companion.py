@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from streams.closing import Closing
 
 COMMAND = Path(__file__).with_name("cli.py")
 log = logging.getLogger("headrace")
@@ -18,11 +18,11 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 END_SECONDS = 5.0
 
 
-class Companion:
-    """`headrace learn` in this environment, started again, ever later, when it ends by itself."""
+class Companion(Closing):
+    """`headrace learn` in an environment, started again, ever later, when it ends by itself."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = os.environ | dict(environment)
+        self._environment = environment
         self._pause = FIRST_PAUSE_SECONDS
         self._again_at = 0.0
         self._process = self._start()
@@ -30,7 +30,7 @@ class Companion:
     def _start(self) -> subprocess.Popen[bytes]:
         # A session of its own: Ctrl-C reaches it through `close`, once scoring has stopped.
         return subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-P", str(COMMAND), "learn", "--with-parent"],
+            [sys.executable, "-P", str(COMMAND), "learn", "--with-parent", str(os.getpid())],
             env=self._environment,
             start_new_session=True,
         )
@@ -60,14 +60,3 @@ class Companion:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -141,17 +141,24 @@ class Settings:
         return self.prefix + name
 
     def environment(self) -> dict[str, str]:
-        """These settings, secrets too, as a process that is started beside this one reads them.
+        """The environment of a process beside this one that is to have these settings, secrets too.
+
+        No file and no variable that this process was given says otherwise there.
 
         >>> Settings(prefix="shop.").environment()["HEADRACE_PREFIX"]
         'shop.'
         """
         found = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {
-            variable(name): value.reveal() if isinstance(value, Secret) else _word(value)
-            for name, value in found.items()
-            if value not in (None, "") and not name.endswith("_file")
-        }
+        others = set(os.environ) - {variable(name) for name in found}
+        return (
+            {name: os.environ[name] for name in others}
+            | {variable("config"): os.devnull}
+            | {
+                variable(name): value.reveal() if isinstance(value, Secret) else _word(value)
+                for name, value in found.items()
+                if value not in (None, "") and not name.endswith("_file")
+            }
+        )
 
     def security(self) -> Security:
         """How the brokers are spoken to."""

@@ -38,6 +38,9 @@ class Job(Protocol):
     def close(self) -> None:
         """Commit and let go."""
 
+    def release(self) -> None:
+        """Let go without a commit; once more does no harm."""
+
 
 class Stop:
     """Whether an end was asked for, by SIGTERM or Ctrl-C. The second Ctrl-C ends at once."""
@@ -72,11 +75,13 @@ def start_log(name: str) -> None:
     log.setLevel(logging.INFO)
 
 
-def end_with_parent() -> None:
-    """Be told to end when the process that started this one is gone, however it went."""
+def end_with_parent(parent: int) -> None:
+    """Be told to end when the process that started this one is gone, whenever that was."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(_PARENT_DEATH, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def yield_to_others() -> None:
@@ -89,10 +94,12 @@ def drive(
 ) -> None:
     """Step until asked to stop, then close; `beside` is called now and then.
 
+    After an error the job is released, with nothing committed that may be half done.
     Memory that is there when it begins is set aside from garbage collection, and the rest is
     collected when there is nothing to do, so that no event waits for it.
     """
     with ExitStack() as stack:
+        stack.callback(job.release)
         if port:
             where = stack.enter_context(Serving(job.monitor, port, host)).port
             log.info("http://%s:%d has /metrics, /healthz and /readyz", host, where)

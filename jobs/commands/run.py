@@ -54,7 +54,7 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
     pipeline = load_pipeline(settings.pipeline)
     if files:
         take_over(files, settings, pipeline)
-    with stopping() as stop, ExitStack() as stack:
+    with ExitStack() as stack:
         online = None
         if settings.online:
             from jobs.online.store import OnlineStore
@@ -62,6 +62,7 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
             online = OnlineStore(settings.online, pipeline)
             stack.callback(online.close, 2.0)
         job = ScoreJob(pipeline, settings.broker(), settings, online=online)
+        stop = stack.enter_context(stopping())
         job.monitor.online = online
         log.info("%s", job.began())
         host, port = settings.metrics_host, settings.metrics_port
@@ -74,9 +75,9 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
 
 
 @click.command()
-@click.option("--with-parent", is_flag=True, hidden=True)
+@click.option("--with-parent", "parent", type=int, hidden=True)
 @configured(*LEARNING, "metrics_port")
-def learn(settings: Settings, *, with_parent: bool) -> None:
+def learn(settings: Settings, *, parent: int | None) -> None:
     """Learn from labels as they become known, and publish versions of the model.
 
     Reads the topics outcomes and predictions, which the score job writes; publishes to models and
@@ -93,10 +94,10 @@ def learn(settings: Settings, *, with_parent: bool) -> None:
     from jobs.running import drive, end_with_parent, log, start_log, stopping, yield_to_others
 
     start_log("learn")
-    if with_parent:
-        end_with_parent()
+    if parent is not None:
+        end_with_parent(parent)
     yield_to_others()
+    job = LearnJob(load_pipeline(settings.pipeline), settings.broker(), settings)
     with stopping() as stop:
-        job = LearnJob(load_pipeline(settings.pipeline), settings.broker(), settings)
         log.info("%s", job.began())
         drive(job, stop, settings.metrics_host, settings.metrics_port)
