@@ -63,6 +63,9 @@ class Scored:
 
         Indices of features, the largest first, -1 where fewer raised it.
         """
+        if len(self.champions) == 1:
+            (version,) = self.champions.values()
+            return version.reasons_many(self.features[places], k)
         out = np.empty((len(places), k), np.int16)
         versions = self.version[places]
         for number in np.unique(versions).tolist():

@@ -20,6 +20,7 @@ from jobs.intake import Intake
 from jobs.pipeline import Scored
 from models.base import Version
 from operators.admission import Admission
+from operators.labels import CONFLICTING
 from streams.batch import Batch
 from streams.records import Outcomes
 
@@ -56,7 +57,9 @@ class Scoring(Intake):
         start = 0
         while start < len(batch):
             admission = self.index.admit(batch, start, _EXAMPLES + 2 * len(batch))
-            parts.append(self._carry(batch[start : admission.stop], admission, start))
+            whole = start == 0 and admission.stop == len(batch)
+            rows = batch if whole else batch[start : admission.stop]
+            parts.append(self._carry(rows, admission, start))
             start = admission.stop
             if len(admission.examples) or self.index.next_row - self.told >= QUIET_ROWS:
                 outcomes.append(self._outcomes(admission))
@@ -64,7 +67,7 @@ class Scoring(Intake):
         return (parts[0] if len(parts) == 1 else self._joined(parts)), outcomes
 
     def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
-        here = np.flatnonzero(admission.row >= 0)
+        (here,) = (admission.row >= 0).nonzero()
         features = self.featurize(rows, admission, here)
         scores = self.version.predict_many(features)
         self.counts += admission.counts
@@ -76,7 +79,7 @@ class Scoring(Intake):
             review=scores >= self.version.threshold,
             late=admission.late[here],
             features=features,
-            letters=self.conflicts(rows, admission),
+            letters=self.conflicts(rows, admission) if admission.counts[CONFLICTING] else [],
             windows=[],
             champions={self.sequence: self.version},
         )

@@ -92,7 +92,7 @@ def prediction_records(
         ids,
         batch.time[scored.rows],
         np.ascontiguousarray(scored.scores[:, 0]),
-        np.where(scored.review, "review", "approve").tolist(),
+        ["review" if each else "approve" for each in scored.review.tolist()],
         [[names[place] for place in row if place >= 0] for row in tops.tolist()],
         scored.version,
         scored.features,

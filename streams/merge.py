@@ -39,7 +39,7 @@ class Taken:
         if not len(self):
             return np.empty((0, 4), np.int64)
         first = int(self.inputs[0])
-        if (self.inputs == first).all():
+        if np.count_nonzero(self.inputs == first) == len(self):
             return np.array([[first, self.offsets[0], self.offsets[-1], len(self)]], np.int64)
         starts = np.flatnonzero(np.diff(self.inputs, prepend=-1))
         stops = np.append(starts[1:], len(self))

@@ -331,3 +331,41 @@ def test_predictions_are_encoded_as_their_record_says() -> None:
 
 def _plain(record: Prediction) -> dict[str, object]:
     return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(max_size=4), st.floats(), st.lists(st.floats(), min_size=3, max_size=3)),
+        max_size=4,
+    ),
+    st.lists(st.text(max_size=3), max_size=3),
+)
+def test_predictions_are_the_bytes_that_orjson_makes_of_each(
+    rows: list[tuple[str, float, list[float]]], why: list[str]
+) -> None:
+    n = len(rows)
+    lines = encode_predictions(
+        [id_ for id_, _, _ in rows],
+        np.arange(n),
+        np.array([score for _, score, _ in rows]),
+        ["review", "approve", "review", "odd\n"][:n],
+        [why] * n,
+        np.full(n, 3),
+        np.array([features for _, _, features in rows]).reshape(n, 3),
+        np.arange(n) + 5,
+    )
+    assert lines == [
+        orjson.dumps(
+            {
+                "id": id_,
+                "time": place,
+                "score": score,
+                "decision": ["review", "approve", "review", "odd\n"][place],
+                "reasons": why,
+                "model_version": 3,
+                "features": features,
+                "number": place + 5,
+            }
+        )
+        for place, (id_, score, features) in enumerate(rows)
+    ]
