@@ -25,13 +25,13 @@ from benchmarks.peers.start import PEERS, peer
 from benchmarks.profiles import shares
 from benchmarks.prove import ROOT
 from jobs.config import Settings
+from jobs.kafka_host.score_job import ScoreJob
 from jobs.load.bench import Traffic, supply
 from jobs.load.clients import connection
 from jobs.load.generator import Target
 from jobs.load.stand import echo_topics, job_topics, own_broker, own_echo, own_jobs
 from jobs.load.topics import made
 from jobs.load_pipeline import load_pipeline
-from jobs.score_job import ScoreJob
 from streams.topics import LABELS, TRANSACTIONS
 
 RUNS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from jobs.gathered import OFFSETS, PLACE, WHEN
+from jobs.clients.gathered import OFFSETS, PLACE, WHEN
 
 Int64s = npt.NDArray[np.int64]
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
+from jobs.clients.topic_reader import TopicReader
+from jobs.clients.topics import create_topics
 from jobs.stack.kafka import Kafka
-from jobs.topic_reader import TopicReader
-from jobs.topics import create_topics
 from streams.broker import Run
 from streams.kafka import Kafka as Client
 from tests.kafka_server import unique

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.clients.topics import create_topics
 from jobs.stack.jars import jars_folder
 from jobs.stack.kafka import Kafka
-from jobs.topics import create_topics
 from tests.deployment import Job, until
 from tests.kafka_server import new_kafka
 

@@ -6,9 +6,18 @@ import orjson
 import pytest
 from rich.console import Console
 
-from jobs.dead_letters import PIECE, REPLAYED, Letter, Original, Place, bytes_of, find, originals
-from jobs.dead_letters import replay as send_again
-from jobs.dead_letters_view import as_line, page, table
+from jobs.clients.dead_letters import (
+    PIECE,
+    REPLAYED,
+    Letter,
+    Original,
+    Place,
+    bytes_of,
+    find,
+    originals,
+)
+from jobs.clients.dead_letters import replay as send_again
+from jobs.clients.dead_letters_view import as_line, page, table
 from streams.broker import Input
 from streams.errors import DeadLetter, InputError, Reason
 from streams.memory import Cluster, MemoryBroker

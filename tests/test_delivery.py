@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.delivery import HEAR_SECONDS, Delivery
+from jobs.kafka_host.delivery import HEAR_SECONDS, Delivery
 from streams.broker import NEVER, Input
 from streams.memory import Clock, Cluster, MemoryBroker
 

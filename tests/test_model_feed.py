@@ -12,8 +12,8 @@ import pytest
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.fraud import pipeline
-from jobs.model_feed import MANIFEST
-from jobs.score_job import ScoreJob
+from jobs.kafka_host.model_feed import MANIFEST
+from jobs.kafka_host.score_job import ScoreJob
 from jobs.setting import Secret
 from models.base import Version
 from models.linear import Linear

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from jobs.clients.topics import create_topics
 from jobs.stack.kafka import Kafka
 from jobs.stack.redis import Redis
-from jobs.topics import create_topics
 from tests.deployment import Deployment, transaction, until
 from tests.kafka_server import unique
 

@@ -15,15 +15,15 @@ from click import BadParameter
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.clients.outgoing import Records, from_files
+from jobs.clients.pace import AtOnce, ByRate, ByTime, Pace
+from jobs.clients.publish import publish
+from jobs.clients.publisher import MOST_WAITING, SPAN_US, Publisher, Sent, Topics
+from jobs.clients.simulated import APART, Beginning, beginning, simulated, world
 from jobs.commands.values import SPEED
 from jobs.fraud import transaction
 from jobs.load.schedule import Arrivals
-from jobs.outgoing import Records, from_files
-from jobs.pace import AtOnce, ByRate, ByTime, Pace
-from jobs.publish import publish
-from jobs.publisher import MOST_WAITING, SPAN_US, Publisher, Sent, Topics
 from jobs.simulate import simulate
-from jobs.simulated import APART, Beginning, beginning, simulated, world
 from streams.batch import EVENT, LABEL
 from streams.broker import Broker, Headers, Input
 from streams.codec import Decoder

@@ -11,10 +11,10 @@ import pytest
 
 pytest.importorskip("confluent_kafka")
 
+from jobs.clients.topics import create_topics, describe_topics
 from jobs.stack.kafka import Kafka as Server
 from jobs.stack.security import Certificate
 from jobs.stack.security import Security as Users
-from jobs.topics import create_topics, describe_topics
 from streams.broker import Input
 from streams.errors import ConfigError, InputError, StateError
 from streams.kafka import Kafka, Security, cluster

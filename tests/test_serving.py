@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.config import Settings
-from jobs.learn_job import LearnJob
+from jobs.kafka_host.learn_job import LearnJob
+from jobs.kafka_host.score_job import ScoreJob
 from jobs.ledger import LABELS as LABEL_COUNTS
 from jobs.monitoring.exposition import CONTENT_TYPE, Family, exposition
 from jobs.monitoring.families import families
 from jobs.monitoring.histogram import LATENCY_EDGES, Histogram
 from jobs.monitoring.monitor import BEHIND_SECONDS, STALLED_SECONDS, Monitor
 from jobs.monitoring.serving import Serving
-from jobs.score_job import ScoreJob
 from operators.evaluate import METRICS, Prequential
 from streams.errors import ConfigError
 from streams.memory.broker import MemoryBroker

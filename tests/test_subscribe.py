@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from jobs.subscribe import JsonLines, begin, records, subscribe
-from jobs.topic_filter import Clause
-from jobs.topic_reader import TopicReader
-from jobs.topic_view import MOST, Record, View, ago, columns
+from jobs.clients.subscribe import JsonLines, begin, records, subscribe
+from jobs.clients.topic_filter import Clause
+from jobs.clients.topic_reader import TopicReader
+from jobs.clients.topic_view import MOST, Record, View, ago, columns
 from streams.broker import Input
 from streams.errors import InputError
 from streams.memory import Cluster, MemoryBroker

@@ -11,12 +11,12 @@ import pytest
 
 from jobs.config import Settings
 from jobs.fraud import pipeline
-from jobs.learn_job import LearnJob
+from jobs.kafka_host.learn_job import LearnJob
+from jobs.kafka_host.score_job import ScoreJob
+from jobs.kafka_host.takeover import take_over
 from jobs.replay import replay
-from jobs.score_job import ScoreJob
 from jobs.settings import Inputs
 from jobs.simulate import simulate
-from jobs.takeover import take_over
 from models.registry import Registry
 from streams.broker import Input
 from streams.errors import ConfigError, StateError

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from jobs.clients.ledger_view import as_line, tables
+from jobs.clients.topic_ledger import Ledger, recompute
 from jobs.config import Settings
-from jobs.ledger_view import as_line, tables
-from jobs.topic_ledger import Ledger, recompute
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY
 from streams.errors import DeadLetter, InputError, Reason
 from streams.memory import Cluster, MemoryBroker

@@ -11,9 +11,9 @@ pytest.importorskip("kafka")
 
 from click.testing import CliRunner, Result
 
+from jobs.clients.topics import create_topics, describe_topics
 from jobs.commands import headrace
 from jobs.stack.kafka import Kafka as Server
-from jobs.topics import create_topics, describe_topics
 from streams.topics import DAY_MS, TOPICS
 from tests.kafka_clients import remake
 from tests.kafka_server import unique

@@ -10,8 +10,8 @@ import click
 from jobs.commands.configured import configured
 
 if TYPE_CHECKING:
+    from jobs.clients.dead_letters import Letter
     from jobs.config import Settings
-    from jobs.dead_letters import Letter
 
 REASON = click.option("--reason", help="Only those of this reason, such as 'not JSON'.")
 
@@ -45,8 +45,8 @@ def listed(settings: Settings, reason: str | None, count: int, as_json: bool) ->
     Example
       headrace dead-letters list --count 10
     """
-    from jobs.dead_letters import find
-    from jobs.dead_letters_view import as_line, table
+    from jobs.clients.dead_letters import find
+    from jobs.clients.dead_letters_view import as_line, table
     from streams.topics import DEAD_LETTERS
 
     found = find(settings.broker(), settings.topic(DEAD_LETTERS))
@@ -70,8 +70,8 @@ def show(settings: Settings, place: str) -> None:
     Example
       headrace dead-letters show transactions/0/17
     """
-    from jobs.dead_letters import bytes_of, find, originals
-    from jobs.dead_letters_view import page
+    from jobs.clients.dead_letters import bytes_of, find, originals
+    from jobs.clients.dead_letters_view import page
     from streams.topics import DEAD_LETTERS
 
     broker, topic = settings.broker(), settings.topic(DEAD_LETTERS)
@@ -97,8 +97,8 @@ def replay(settings: Settings, places: tuple[str, ...], reason: str | None, agai
       headrace dead-letters replay
       headrace dead-letters replay transactions/0/17 --again
     """
-    from jobs.dead_letters import find
-    from jobs.dead_letters import replay as send
+    from jobs.clients.dead_letters import find
+    from jobs.clients.dead_letters import replay as send
     from jobs.status_line import StatusLine
     from streams.topics import DEAD_LETTERS, LABELS, TRANSACTIONS
 
@@ -125,7 +125,7 @@ def replay(settings: Settings, places: tuple[str, ...], reason: str | None, agai
 
 def _named(places: Sequence[str], found: Sequence[Letter], settings: Settings) -> list[Letter]:
     """The letters at these places, whose topics may lack the prefix; InputError if one is not."""
-    from jobs.dead_letters import Place
+    from jobs.clients.dead_letters import Place
     from streams.errors import InputError
 
     by_place = {letter.place: letter for letter in found}

@@ -33,10 +33,10 @@ def ledger(settings: Settings, since: str | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from jobs.ledger_view import as_line, tables
+    from jobs.clients.ledger_view import as_line, tables
+    from jobs.clients.topic_ledger import recompute
     from jobs.load_pipeline import load_pipeline
     from jobs.progress import Progress
-    from jobs.topic_ledger import recompute
     from streams.simulation.traffic import moment_us
 
     with Progress("ledger") as progress:

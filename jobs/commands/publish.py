@@ -13,9 +13,9 @@ from jobs.commands.configured import configured
 from jobs.commands.values import COLUMNS, DURATION, MOMENT, SPEED
 
 if TYPE_CHECKING:
+    from jobs.clients.publish import Published
+    from jobs.clients.publisher import Topics
     from jobs.config import Settings
-    from jobs.publish import Published
-    from jobs.publisher import Topics
 
 RATE, QUICK = 2000.0, 10_000.0
 TRAFFIC = ("with_labels", "customers", "days", "start", "seed")
@@ -96,16 +96,16 @@ def _check(files: tuple[Path, ...], options: dict[str, Any], *, simulate: bool) 
 
 
 def _topics(settings: Settings) -> Topics:
-    from jobs.publisher import Topics
+    from jobs.clients.publisher import Topics
     from streams.topics import LABELS, TRANSACTIONS
 
     return Topics(settings.topic(TRANSACTIONS), settings.topic(LABELS))
 
 
 def _traffic(settings: Settings, options: dict[str, Any]) -> Published:
-    from jobs.pace import AtOnce, ByTime
-    from jobs.publish import publish as send
-    from jobs.simulated import beginning, per_day, simulated, world
+    from jobs.clients.pace import AtOnce, ByTime
+    from jobs.clients.publish import publish as send
+    from jobs.clients.simulated import beginning, per_day, simulated, world
 
     broker, topics = settings.broker(), _topics(settings)
     speed = options["speed"] or QUICK
@@ -126,10 +126,10 @@ def _traffic(settings: Settings, options: dict[str, Any]) -> Published:
 
 
 def _files(settings: Settings, files: tuple[Path, ...], options: dict[str, Any]) -> Published:
+    from jobs.clients.outgoing import from_files
+    from jobs.clients.pace import AtOnce, ByRate, ByTime, Pace
+    from jobs.clients.publish import publish as send
     from jobs.load_pipeline import load_pipeline
-    from jobs.outgoing import from_files
-    from jobs.pace import AtOnce, ByRate, ByTime, Pace
-    from jobs.publish import publish as send
     from streams.schema import duration_us
 
     delay, rate, speed = options["label_delay"], options["rate"], options["speed"] or math.inf

@@ -44,11 +44,11 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
     from contextlib import ExitStack
     from dataclasses import replace
 
-    from jobs.companion import Companion
+    from jobs.kafka_host.companion import Companion
+    from jobs.kafka_host.running import drive, log, start_log, stopping
+    from jobs.kafka_host.score_job import ScoreJob
+    from jobs.kafka_host.takeover import take_over
     from jobs.load_pipeline import load_pipeline
-    from jobs.running import drive, log, start_log, stopping
-    from jobs.score_job import ScoreJob
-    from jobs.takeover import take_over
 
     start_log("score")
     pipeline = load_pipeline(settings.pipeline)
@@ -89,9 +89,16 @@ def learn(settings: Settings, *, parent: int | None) -> None:
       headrace learn
       headrace learn --metrics-port 9465
     """
-    from jobs.learn_job import LearnJob
+    from jobs.kafka_host.learn_job import LearnJob
+    from jobs.kafka_host.running import (
+        drive,
+        end_with_parent,
+        log,
+        start_log,
+        stopping,
+        yield_to_others,
+    )
     from jobs.load_pipeline import load_pipeline
-    from jobs.running import drive, end_with_parent, log, start_log, stopping, yield_to_others
 
     start_log("learn")
     if parent is not None:

@@ -52,11 +52,11 @@ def up(services: tuple[str, ...], folder: Path, prefix: str | None, **given: obj
       headrace up kafka --kafka-port 19092 --controller-port 19093
       headrace up kafka redis flink --high-availability
     """
+    from jobs.clients.topics import create_topics
     from jobs.config import Settings
     from jobs.stack.jars import KAFKA_VERSION, jars_folder, missing
     from jobs.stack.kafka import Kafka
     from jobs.stack.services import DEFAULT, asked
-    from jobs.topics import create_topics
     from streams.ownership import own
 
     names = services or DEFAULT

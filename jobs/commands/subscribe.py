@@ -12,9 +12,9 @@ from jobs.commands.values import FILTER, SINCE
 from streams.topics import TOPICS
 
 if TYPE_CHECKING:
+    from jobs.clients.subscribe import Start
+    from jobs.clients.topic_filter import Clause
     from jobs.config import Settings
-    from jobs.subscribe import Start
-    from jobs.topic_filter import Clause
 
 
 @click.command()
@@ -52,11 +52,11 @@ def subscribe(
     """
     from rich.console import Console
 
+    from jobs.clients.subscribe import JsonLines, begin
+    from jobs.clients.subscribe import subscribe as follow
+    from jobs.clients.topic_reader import TopicReader
+    from jobs.clients.topic_view import View
     from jobs.interrupt import interruptible
-    from jobs.subscribe import JsonLines, begin
-    from jobs.subscribe import subscribe as follow
-    from jobs.topic_reader import TopicReader
-    from jobs.topic_view import View
 
     with TopicReader(settings.broker(), settings.topic(topic)) as reader:
         begin(reader, start)

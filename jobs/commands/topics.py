@@ -41,7 +41,7 @@ def create(context: click.Context, settings: Settings, partitions: int | None) -
     A topic that is there is never changed: what of it is not as wanted is said, a line for each
     difference with the command that changes it, and the status is 1.
     """
-    from jobs.topics import create_topics, describe_topics
+    from jobs.clients.topics import create_topics, describe_topics
 
     cluster = (settings.brokers, settings.prefix, settings.security(), partitions)
     made = create_topics(*cluster)
@@ -59,8 +59,8 @@ def describe(settings: Settings, partitions: int | None) -> None:
     """Show each topic: what it holds, its key, partitions, how long it is kept, what differs."""
     from rich.console import Console
 
-    from jobs.topics import describe_topics
-    from jobs.topics_view import table
+    from jobs.clients.topics import describe_topics
+    from jobs.clients.topics_view import table
 
     found = describe_topics(settings.brokers, settings.prefix, settings.security(), partitions)
     console = Console(highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from jobs.topic_filter import Clause
+from jobs.clients.topic_filter import Clause
 from streams.errors import ConfigError
 from streams.schema import duration_us
 from streams.simulation.traffic import moment_us

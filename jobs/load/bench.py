@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from jobs.clients.simulated import beginning
 from jobs.config import Settings
 from jobs.load.clients import connection
 from jobs.load.generator import Generator, Load, Target
@@ -22,7 +23,6 @@ from jobs.load.swapper import Swapper
 from jobs.load.topics import made
 from jobs.load.traffic import Keys
 from jobs.load_pipeline import load_pipeline
-from jobs.simulated import beginning
 from streams.simulation.traffic import moment_us
 from streams.topics import LABELS, PREDICTIONS, TRANSACTIONS
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.publishing import Publishing
 from jobs.monitoring.monitor import Monitor
-from jobs.publishing import Publishing
 from models.base import Learner
 from operators.plan import compile_plan
 from streams.broker import Producer

@@ -34,7 +34,7 @@ from benchmarks.proofs.simulated import small
 from benchmarks.proofs.simulated.checks import check
 from benchmarks.proofs.simulated.traffic import LAST, last
 from jobs.config import Delivery, Order, Settings
-from jobs.model_feed import MANIFEST
+from jobs.kafka_host.model_feed import MANIFEST
 from jobs.stack.ports import free_port
 from streams.broker import Input
 from streams.memory import Cluster

@@ -18,10 +18,10 @@ from benchmarks.proofs.simulated.files import watched
 from benchmarks.proofs.simulated.later import Later
 from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import last, traffic
-from jobs import publishing
 from jobs.config import Settings
-from jobs.learn_job import LearnJob
-from jobs.score_job import ScoreJob
+from jobs.kafka_host import publishing
+from jobs.kafka_host.learn_job import LearnJob
+from jobs.kafka_host.score_job import ScoreJob
 from streams import snapshots
 from streams.errors import StateError
 from streams.journal import Entry, Journal

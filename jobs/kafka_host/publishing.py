@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from jobs.config import Settings
-from jobs.model_feed import MANIFEST
+from jobs.kafka_host.model_feed import MANIFEST
 from jobs.monitoring.monitor import Monitor
 from models.base import Version
 from models.manifest import Manifest, Seal

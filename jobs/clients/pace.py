@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from jobs.clients.outgoing import Records
 from jobs.load.schedule import BURST_EVERY_S, SECOND_NS, Arrivals, schedule
-from jobs.outgoing import Records
 
 Floats = npt.NDArray[np.float64]
 BLOCK = 1000

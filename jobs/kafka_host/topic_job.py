@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.delivery import Delivery
+from jobs.kafka_host.delivery import Delivery
+from jobs.kafka_host.positions import kept, resumed, topics_of
 from jobs.monitoring.monitor import Monitor, Role
-from jobs.positions import kept, resumed, topics_of
 from jobs.state import KeptState
 from streams.broker import Broker, Input
 from streams.ownership import own

@@ -25,11 +25,12 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.takeover import Takeover
+from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
+from jobs.kafka_host.versions import Versions
 from jobs.pipeline import Scored
 from jobs.scoring import Scoring
 from jobs.state import ScoringState
-from jobs.takeover import Takeover
-from jobs.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from jobs.topic_records import (
     Kept,
     TopicDecoder,
@@ -38,7 +39,6 @@ from jobs.topic_records import (
     letter_records,
     prediction_records,
 )
-from jobs.versions import Versions
 from operators.admission import COUNTS
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Headers, Input

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from jobs.clients.outgoing import Records
+from jobs.clients.pace import AtOnce, Pace
+from jobs.clients.publisher import Publisher, Sent, Topics
 from jobs.interrupt import interruptible
-from jobs.outgoing import Records
-from jobs.pace import AtOnce, Pace
-from jobs.publisher import Publisher, Sent, Topics
 from jobs.status_line import StatusLine
 from streams.broker import Broker
 from streams.timestamps import time_text

@@ -10,7 +10,7 @@ from threading import Event as Flag
 from threading import Thread
 
 from jobs.config import Settings
-from jobs.model_feed import ModelFeed
+from jobs.kafka_host.model_feed import ModelFeed
 from jobs.monitoring.monitor import Monitor
 from jobs.scoring import Scoring
 from models.manifest import Seal, content_hash

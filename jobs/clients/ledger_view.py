@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs.topic_ledger import Ledger
+from jobs.clients.topic_ledger import Ledger
 
 SOFT = "bright_black"
 

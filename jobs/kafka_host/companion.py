@@ -12,7 +12,7 @@ from pathlib import Path
 
 from streams.closing import Closing
 
-COMMAND = Path(__file__).with_name("cli.py")
+COMMAND = Path(__file__).parents[1] / "cli.py"
 log = logging.getLogger("headrace")
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 END_SECONDS = 5.0

@@ -25,10 +25,10 @@ import pyarrow as pa
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.publishing import Publishing
+from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
-from jobs.publishing import Publishing
 from jobs.state import LearningState
-from jobs.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import NEVER, Broker, Input, Run
 from streams.errors import InputError

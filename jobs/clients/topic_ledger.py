@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jobs.answers import Answers
-from jobs.buckets import BUCKETS, Buckets, Int64s
+from jobs.clients.buckets import BUCKETS, Buckets, Int64s
+from jobs.clients.dead_letters import Place
+from jobs.clients.gathered import CAUSE, CONTENT, INPUTS, NUMBER, OFFSETS, PLACE, WHEN, Gathered
 from jobs.config import Settings
-from jobs.dead_letters import Place
 from jobs.definition import Pipeline
-from jobs.gathered import CAUSE, CONTENT, INPUTS, NUMBER, OFFSETS, PLACE, WHEN, Gathered
 from jobs.report.page import Balance
 from operators.labels import BY_LABEL, BY_MATURITY
 from streams.broker import Broker

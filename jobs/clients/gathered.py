@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.buckets import Buckets
+from jobs.clients.buckets import Buckets
+from jobs.clients.dead_letters import Place
+from jobs.clients.topic_reader import TopicReader
 from jobs.config import Settings
-from jobs.dead_letters import Place
-from jobs.topic_reader import TopicReader
 from streams.broker import Broker, Run
 from streams.errors import InputError
 from streams.ident import idents

@@ -7,9 +7,9 @@ from typing import Any, BinaryIO, Literal
 
 import orjson
 
-from jobs.topic_filter import Clause
-from jobs.topic_reader import TopicReader
-from jobs.topic_view import Record
+from jobs.clients.topic_filter import Clause
+from jobs.clients.topic_reader import TopicReader
+from jobs.clients.topic_view import Record
 from streams.broker import Run
 
 Start = Literal["beginning", "end"] | int

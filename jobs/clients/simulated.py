@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from jobs.outgoing import Records
-from jobs.topic_reader import TopicReader
+from jobs.clients.outgoing import Records
+from jobs.clients.topic_reader import TopicReader
 from streams.batch import LABEL
 from streams.broker import Broker
 from streams.errors import ConfigError

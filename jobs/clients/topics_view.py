@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs.topics import Found
+from jobs.clients.topics import Found
 from streams.topics import DAY_MS
 
 COLUMNS = ("topic", "record", "partitions", "kept", "time by", "key")

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from jobs.dead_letters import Letter, Original
+from jobs.clients.dead_letters import Letter, Original
 from streams.timestamps import time_text
 
 WIDE = 16

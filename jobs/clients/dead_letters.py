@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import orjson
 
-from jobs.topic_reader import TopicReader
+from jobs.clients.topic_reader import TopicReader
 from streams.broker import Broker, Headers, Producer
 from streams.errors import InputError, OutputError, Reason
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jobs.outgoing import Records
-from jobs.pace import Floats, Pace
+from jobs.clients.outgoing import Records
+from jobs.clients.pace import Floats, Pace
 from streams.broker import Producer
 
 MOST_WAITING = 100_000

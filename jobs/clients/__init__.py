@@ -1,0 +1,1 @@
+"""What users of a deployment do with its topics: make, publish, subscribe, repair, count."""
