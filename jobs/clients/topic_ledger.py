@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jobs.answers import Answers
+from jobs.clients.answers import Answers
 from jobs.clients.buckets import BUCKETS, Buckets, Int64s
 from jobs.clients.dead_letters import Place
 from jobs.clients.gathered import CAUSE, CONTENT, INPUTS, NUMBER, OFFSETS, PLACE, WHEN, Gathered
