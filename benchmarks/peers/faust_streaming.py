@@ -11,10 +11,6 @@ from benchmarks.peers.job import DAY_US, DAYS, Job, windows
 PACKAGES = ("faust-streaming>=0.15.3,<0.16",)
 
 
-def environment() -> dict[str, str]:
-    return {}
-
-
 def run(job: Job) -> None:
     import faust
 

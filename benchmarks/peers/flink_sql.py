@@ -10,15 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.peers.job import DAYS, Job
-from benchmarks.peers.pyflink_stream import PACKAGES, configuration, environment
+from benchmarks.peers.pyflink_stream import PACKAGES, configuration, use_java
 
-__all__ = ["PACKAGES", "environment", "run"]
+__all__ = ["PACKAGES", "run"]
 
 
 def run(job: Job) -> None:
-    import os
-
-    os.environ.update(environment())
+    use_java()
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.table import StreamTableEnvironment
 

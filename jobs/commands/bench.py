@@ -171,5 +171,5 @@ def _traffic(options: dict[str, Any]) -> Traffic:
 
 def _say(name: str, run: Measured) -> None:
     found = "  ".join(f"{which} {value:.2f}" for which, value in run.latency_ms.items())
-    late = f"  the sender was {run.late_ms['max']:.0f} ms late: again" if run.late else ""
+    late = f"  the sender was {run.late_ms['max']:.0f} ms late" if run.late else ""
     click.echo(f"{name:>10}  {found} ms{late}")
