@@ -59,6 +59,7 @@ class Journal:
         self.folder = folder
         self._fsync = fsync
         self._file: int | None = None
+        self._size = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -135,6 +136,7 @@ class Journal:
 
     def _begin(self, sequence: int) -> int:
         path = self.folder / f"{sequence:020d}.journal"
+        self._size = 0
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             self._write(file, _FORMAT)
@@ -147,7 +149,6 @@ class Journal:
         return file
 
     def _write(self, file: int, record: bytes) -> None:
-        start = os.fstat(file).st_size
         try:
             rest = memoryview(record)
             while rest:  # a disk that is nearly full takes a part
@@ -155,8 +156,9 @@ class Journal:
             if self._fsync:
                 os.fdatasync(file)
         except OSError:
-            os.ftruncate(file, start)
+            os.ftruncate(file, self._size)
             raise
+        self._size += len(record)
 
 
 def _read(path: Path) -> tuple[list[Entry], int]:

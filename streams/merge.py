@@ -40,7 +40,8 @@ class Taken:
             return np.empty((0, 4), np.int64)
         first = int(self.inputs[0])
         if np.count_nonzero(self.inputs == first) == len(self):
-            return np.array([[first, self.offsets[0], self.offsets[-1], len(self)]], np.int64)
+            ends = int(self.offsets[0]), int(self.offsets[-1])
+            return np.array([[first, *ends, len(self)]], np.int64)
         starts = np.flatnonzero(np.diff(self.inputs, prepend=-1))
         stops = np.append(starts[1:], len(self))
         columns = (self.inputs[starts], self.offsets[starts], self.offsets[stops - 1])

@@ -226,7 +226,8 @@ class ScoreJob(TopicJob):
         ranges = taken.ranges
         batch, letters = self._decoder.decode(taken)
         events = int(np.count_nonzero(batch.kind == EVENT))
-        self.taken.update(events=events, labels=len(batch) - events)
+        self.taken["events"] += events
+        self.taken["labels"] += len(batch) - events
         batch = self._since_takeover(batch)
         keep_headers(taken, batch, self._headers)
         if self._sorter:
@@ -240,7 +241,8 @@ class ScoreJob(TopicJob):
         for place, _, last, count in ranges.tolist():
             self._positions[place] = last + 1
             self.monitor.inputs[place].took(count, int(taken.stamps[-1]))
-        self.dead.update(letter.reason.value for letter in letters)
+        if letters:
+            self.dead.update(letter.reason.value for letter in letters)
         headers = headers_for(batch, scored, self._headers)
         if self._delivery.is_new(self._positions):
             self._send(batch, scored, outcomes, letters, headers)
@@ -253,6 +255,8 @@ class ScoreJob(TopicJob):
 
     def _since_takeover(self, batch: Batch) -> Batch:
         """Leave out what lies before the moment at which this job took over from files."""
+        if not self._from_us:
+            return batch
         before = batch.time < self._from_us
         if not before.any():
             return batch
