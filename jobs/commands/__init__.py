@@ -61,6 +61,13 @@ def headrace() -> None:
       headrace simulate --days 60 --out t.parquet   the same as a file
       headrace replay t.parquet --columns fraud=fraud --label-delay 7d --out run
       headrace init shop                            a pipeline of your own
+
+    \b
+    On Kafka
+      headrace up                                   a broker on this machine, with the topics
+      headrace run --learn                          score what comes, and learn
+      headrace publish --simulate --with-labels     traffic for it
+      headrace subscribe predictions                what is predicted
     """
 
 
