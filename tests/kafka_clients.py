@@ -12,13 +12,14 @@ from streams.broker import Consumer as OurConsumer
 from streams.broker import Run
 from tests.kafka_server import unique
 
+QUIET = {"log_level": 0, "error_cb": lambda _: None}
 PATIENCE_S = 60.0
 """How long a test waits for what must come; a loaded machine takes its time."""
 APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
 
 
 def admin(server: Kafka) -> AdminClient:
-    return AdminClient({**server.client(), "log_level": 0, "error_cb": lambda _: None})
+    return AdminClient({**server.client(), **QUIET})
 
 
 def topic(server: Kafka, name: str = "topic", partitions: int = 1, **settings: str) -> str:
@@ -47,7 +48,7 @@ def grow(server: Kafka, name: str, partitions: int) -> None:
 
 def fill(server: Kafka, name: str, values: Sequence[bytes], **settings: Any) -> None:
     """Send values with a client of somebody else's."""
-    producer = Producer({**server.client(), **settings})
+    producer = Producer({**server.client(), **QUIET, **settings})
     for value in values:
         producer.produce(name, value)
     assert producer.flush(PATIENCE_S) == 0
@@ -56,7 +57,7 @@ def fill(server: Kafka, name: str, values: Sequence[bytes], **settings: Any) -> 
 def committed(server: Kafka, name: str, count: int) -> list[bytes | None]:
     """The first `count` committed records of a topic's partition 0, read by somebody else."""
     settings = {"group.id": unique("reader"), "isolation.level": "read_committed"}
-    consumer = Consumer({**server.client(), **settings})
+    consumer = Consumer({**server.client(), **QUIET, **settings})
     consumer.assign([TopicPartition(name, 0, 0)])
     values: list[bytes | None] = []
     deadline = monotonic() + PATIENCE_S

@@ -1,27 +1,20 @@
-"""Records of some inputs, as columns, at the least cost a record."""
+"""Reads some inputs, for a group or for nobody."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import wait
-from itertools import groupby
 from typing import Any
 
 from streams.broker import NEVER, Input, Run
 from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
+from streams.kafka.commits import Commits
 from streams.kafka.failures import DISPLACED, HOPELESS, translated
-from streams.kafka.library import (
-    Error,
-    Failure,
-    Message,
-    Partition,
-    client,
-    in_background,
-    open_client,
-)
+from streams.kafka.library import Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
+from streams.kafka.records import Records
 from streams.kafka.settings import CONSUMER
 from streams.kafka.watch import Watch
 
@@ -29,8 +22,6 @@ JOIN_S = 60.0
 NO_GROUP = "headrace-none"
 """librdkafka wants a name even of who joins no group."""
 SLICE_S = 0.05
-RETRY_S = 0.1
-"""How long after a commit that failed it is tried again."""
 CLOSE_S = 1.5
 """How long `close` waits for a commit to be acknowledged."""
 
@@ -50,22 +41,16 @@ class KafkaConsumer:
         self._cluster, self._membership = cluster, membership
         self._group = membership.group if membership else NO_GROUP
         self._watch = Watch(cluster, sorted({topic for topic, _ in inputs}), InputError)
-        self._place_of, self._key_of = _lookup(self.inputs)
         self._partitions = [Partition(*each) for each in self.inputs]
-        self._next = [NEVER] * len(self.inputs)
-        self._high = [NEVER] * len(self.inputs)
-        self._at_end = [False] * len(self.inputs)
+        self._records = Records(self.inputs, self._note)
+        self._commits = Commits(self._commit, self._note)
         self._paused: tuple[int, ...] = ()
         self._reading = False
         self._joined = self._lost = False
         self._sole = membership is None
-        self._wanted: list[int] | None = None
-        self._sent: list[int] | None = None
-        self._committing = self._commit_due = False
-        self._commit_at = 0.0
         self._failed: HeadraceError | None = None
         self._heard = Heard()
-        settings = {**cluster.settings, **CONSUMER, "on_commit": self._on_commit}
+        settings = {**cluster.settings, **CONSUMER, "on_commit": self._commits.heard}
         settings |= membership.settings if membership else {"group.id": self._group}
         self._left = False
         self._client = open_client(client.Consumer, settings, self._heard)
@@ -83,7 +68,8 @@ class KafkaConsumer:
             if answer is None:
                 raise InputError(f"{what}, got no answer within {ANSWER_S:.0f} s; try again")
             found.append(answer)
-        self._high = [high for _, high in found]
+        for place, (_, high) in enumerate(found):
+            self._records.reach(place, high)
         return found
 
     def committed(self) -> list[int]:
@@ -98,9 +84,8 @@ class KafkaConsumer:
         return [answer.offset if answer.offset >= 0 else NEVER for answer in answers]
 
     def seek(self, positions: Sequence[int]) -> None:
-        self._next = list(positions)
+        self._records.restart(positions)
         self._reading = True
-        self._at_end = [False] * len(self.inputs)
         if self._joined or self._membership is None:
             self._assign()
 
@@ -112,9 +97,8 @@ class KafkaConsumer:
                 messages = [first]
                 if limit > 1:
                     messages += self._client.consume(limit - 1, 0)
-        runs = self._runs(messages) if messages else []
-        if self._commit_due and time.monotonic() >= self._commit_at:
-            self._send_commit()
+        runs = self._records.runs(messages) if messages else []
+        self._commits.serve()
         if not self._sole:
             self._settle()
         self._raise_if_failed()
@@ -122,17 +106,10 @@ class KafkaConsumer:
         return runs
 
     def ends(self) -> list[int]:
-        ends = []
-        for place, each in enumerate(self._partitions):
-            if not self._at_end[place]:
-                _, high = self._client.get_watermark_offsets(each, cached=True)
-                self._high[place] = max(self._high[place], high)
-            ends.append(
-                self._next[place]
-                if self._at_end[place]
-                else max(self._next[place], self._high[place])
-            )
-        return ends
+        for place in self._records.open_ended():
+            _, high = self._client.get_watermark_offsets(self._partitions[place], cached=True)
+            self._records.reach(place, high)
+        return self._records.ends()
 
     def pause(self, inputs: Sequence[int]) -> None:
         wanted = tuple(sorted(inputs))
@@ -149,9 +126,8 @@ class KafkaConsumer:
     def commit(self, positions: Sequence[int]) -> None:
         if self._membership is None:
             raise ValueError("a consumer without a group has no positions to commit")
-        self._wanted = list(positions)
-        if not self._committing:
-            self._send_commit()
+        if any(position != NEVER for position in positions):
+            self._commits.want(list(positions))
 
     def places(self, positions: Sequence[int]) -> list[Any]:
         """These positions as librdkafka wants them, but for those that are NEVER."""
@@ -173,10 +149,9 @@ class KafkaConsumer:
 
     def close(self) -> None:
         deadline = time.monotonic() + CLOSE_S
-        while self._wanted is not None and self._failed is None and time.monotonic() < deadline:
-            if not self._committing:
-                self._send_commit()
+        while self._commits.pending and self._failed is None and time.monotonic() < deadline:
             self._client.poll(0.01)
+            self._commits.serve()
         self._leave()
 
     def _leave(self) -> None:
@@ -220,7 +195,7 @@ class KafkaConsumer:
 
     def _assign(self) -> None:
         if self._sole and self._reading:
-            self._client.assign(self.places(self._next))
+            self._client.assign(self.places(self._records.next))
             if self._paused:
                 self._client.pause([Partition(*self.inputs[place]) for place in self._paused])
 
@@ -234,114 +209,19 @@ class KafkaConsumer:
     def _on_lost(self, _: Any, taken: list[Any]) -> None:
         self._joined, self._lost = False, True
 
-    def _send_commit(self) -> None:
-        self._commit_due = False
-        self._sent = self._wanted
-        places = self.places(self._wanted or [])
-        if not places:
-            self._wanted = None
-            return
-        try:
-            self._client.commit(offsets=places, asynchronous=True)
-            self._committing = True
-        except Failure as failure:
-            self._note(failure.args[0], "committed")
+    def _commit(self, positions: Sequence[int]) -> None:
+        self._client.commit(offsets=self.places(positions), asynchronous=True)
 
-    def _on_commit(self, error: Any, partitions: list[Any]) -> None:
-        self._committing = False
-        errors = [error, *(each.error for each in partitions)]
-        failed = next((each for each in errors if each is not None), None)
-        if failed is not None:
-            self._note(failed, "committed")
-            self._commit_due, self._commit_at = True, time.monotonic() + RETRY_S
-        elif self._wanted is self._sent:
-            self._wanted = None
-        else:
-            self._commit_due = True
-
-    def _note(self, error: Any, done: str, where: str = "") -> None:
+    def _note(self, error: Any, topic: str = "") -> None:
         """Keep an error to be raised, if it is none that librdkafka recovers from by itself."""
         if self._failed is None and self._membership and error.code() in DISPLACED:
             self._failed = self._membership.displaced()
         elif self._failed is None and error.code() in HOPELESS:
-            what = where or f"{self._cluster.bootstrap}, group {self._group}"
-            self._failed = translated(error, f"{what}: wanted records read and positions {done}")
+            where = topic or f"{self._cluster.bootstrap}, group {self._group}"
+            self._failed = translated(error, f"{where}: wanted to read and commit")
 
     def _raise_if_failed(self) -> None:
         if self._heard.fatal is not None:
-            self._note(self._heard.fatal, "kept")
+            self._note(self._heard.fatal)
         if self._failed is not None:
             raise self._failed
-
-    def _runs(self, messages: list[Any]) -> list[Run]:
-        errors = list(map(Message.error, messages))
-        ended: set[int] = set()
-        if any(errors):
-            messages, ended = self._heeded(messages, errors)
-        runs = []
-        for place, part in self._split(messages):
-            run = Run(
-                place,
-                _offsets(part),
-                [stamp * 1000 for _, stamp in map(Message.timestamp, part)],
-                list(map(Message.key, part)),
-                list(map(Message.value, part)),
-                list(map(Message.headers, part)),
-            )
-            self._next[place] = run.offsets[-1] + 1
-            self._at_end[place] = place in ended
-            runs.append(run)
-        return runs
-
-    def _split(self, messages: list[Any]) -> Iterator[tuple[int, list[Any]]]:
-        """Cut messages where the input changes."""
-        if not messages:
-            return
-        if len(self.inputs) == 1:
-            yield 0, messages
-            return
-        places = list(map(self._place_of.__getitem__, map(self._key_of, messages)))
-        if places.count(places[0]) == len(places):
-            yield places[0], messages
-            return
-        start = 0
-        for place, group in groupby(places):
-            stop = start + len(list(group))
-            yield place, messages[start:stop]
-            start = stop
-
-    def _heeded(self, messages: list[Any], errors: list[Any]) -> tuple[list[Any], set[int]]:
-        """Set aside what are no records; also the inputs of whose end nothing follows here."""
-        ended: set[int] = set()
-        records = []
-        for message, error in zip(messages, errors, strict=True):
-            if error is None:
-                records.append(message)
-                ended.discard(self._place_of[self._key_of(message)])
-            elif error.code() == Error._PARTITION_EOF:
-                ended.add(self._place_of[self._key_of(message)])
-            else:
-                self._note(error, "kept", message.topic() or "")
-        for place in ended:
-            self._at_end[place] = True
-        return records, ended
-
-
-def _offsets(messages: list[Any]) -> list[int]:
-    first, last = messages[0].offset(), messages[-1].offset()
-    if last - first == len(messages) - 1:
-        return list(range(first, last + 1))
-    return list(map(Message.offset, messages))
-
-
-def _lookup(inputs: Sequence[Input]) -> tuple[dict[Any, int], Callable[[Any], Any]]:
-    """How to tell a message's input: its place by a key, and the cheapest key there is."""
-    topics = {each.topic for each in inputs}
-    if len(topics) == len(inputs):
-        return {each.topic: place for place, each in enumerate(inputs)}, Message.topic
-    if len(topics) == 1:
-        return {each.partition: place for place, each in enumerate(inputs)}, Message.partition
-    return (
-        {tuple(each): place for place, each in enumerate(inputs)},
-        lambda message: (message.topic(), message.partition()),
-    )
