@@ -14,8 +14,8 @@ from streams.schema import LATEST
 from streams.timestamps import time_text
 from streams.topics import DEAD_LETTERS, DRIFT, EXAMPLES, LABELS, MODELS, OUTCOMES, PREDICTIONS
 
-MOST = 20
-"""Lines a second."""
+MOST, PARTS = 20, 4
+"""Lines a second, and in how many parts of it, so that they are not all of its beginning."""
 SOFT = "bright_black"
 
 
@@ -178,7 +178,7 @@ class View:
     console: Console
     every: bool
     clock: Callable[[], float] = time.time
-    _second: int = 0
+    _part: int = 0
     _shown: int = 0
     _left_out: int = 0
     _headed: bool = field(default=False)
@@ -186,12 +186,14 @@ class View:
     def show(self, records: Sequence[Record]) -> None:
         """Print them, or count them. To be called when there are none too."""
         now = self.clock()
-        if int(now) != self._second:
-            if self._left_out:
-                self._say(Text(f"… {self._left_out:,} more", SOFT))
-            self._second, self._shown, self._left_out = int(now), 0, 0
+        part = int(now * PARTS)
+        if part // PARTS != self._part // PARTS and self._left_out:
+            self._say(Text(f"… {self._left_out:,} more", SOFT))
+            self._left_out = 0
+        if part != self._part:
+            self._part, self._shown = part, 0
         for record in records:
-            if self._shown < MOST or self.every:
+            if self._shown < MOST // PARTS or self.every:
                 self._shown += 1
                 self._print(record, int(now * 1_000_000))
             else:
