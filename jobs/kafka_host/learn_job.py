@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.positions import only
 from jobs.kafka_host.publishing import Publishing
 from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
@@ -69,13 +70,8 @@ class LearnJob(TopicJob):
     ) -> None:
         outcomes, predictions = settings.topic(OUTCOMES), settings.topic(PREDICTIONS)
         self._examples = settings.topic(EXAMPLES)
-        made = broker.partitions([outcomes, predictions, self._examples])
-        if made[outcomes] != 1:
-            raise InputError(
-                f"{outcomes}: wanted one partition, since outcomes have one order, got "
-                f"{made[outcomes]}; delete it and run headrace topics create"
-            )
-        inputs = [Input(outcomes, 0), *(Input(predictions, p) for p in range(made[predictions]))]
+        count = broker.partitions([outcomes, predictions, self._examples])[predictions]
+        inputs = [only(broker, outcomes), *(Input(predictions, p) for p in range(count))]
         super().__init__(
             "learn",
             pipeline,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.broker import Broker, Input
-from streams.errors import StateError
+from streams.errors import InputError, StateError
 
 _ADVICE = "begin with a new --state and a new --group, and what is there now is read from its start"
 
@@ -15,6 +15,17 @@ _ADVICE = "begin with a new --state and a new --group, and what is there now is 
 def topics_of(broker: Broker, inputs: Sequence[Input]) -> dict[str, str]:
     """The ids of the topics that are read."""
     return dict(broker.topic_ids(sorted({at.topic for at in inputs})))
+
+
+def only(broker: Broker, topic: str) -> Input:
+    """The one partition of a topic whose records have one order; InputError if it has more."""
+    count = broker.partitions([topic])[topic]
+    if count != 1:
+        raise InputError(
+            f"{topic}: wanted one partition, since its records have one order, got {count}; delete "
+            "it and run headrace topics create"
+        )
+    return Input(topic, 0)
 
 
 def kept(

@@ -8,10 +8,11 @@ import msgspec
 
 from jobs.config import Settings
 from jobs.kafka_host.model_feed import MANIFEST
+from jobs.kafka_host.positions import only
 from jobs.monitoring.monitor import Monitor
 from models.base import Version
 from models.manifest import Manifest, Seal
-from streams.broker import Broker, Input
+from streams.broker import Broker
 from streams.errors import StateError
 from streams.topics import MODELS
 
@@ -46,10 +47,7 @@ class Publishing:
 
     def _read(self, broker: Broker) -> None:
         """Read the topic to its end as of now."""
-        inputs = [
-            Input(self._topic, p) for p in range(broker.partitions([self._topic])[self._topic])
-        ]
-        consumer = broker.consumer(inputs)
+        consumer = broker.consumer([only(broker, self._topic)])
         try:
             positions = [first for first, _ in consumer.bounds()]
             ends = [end for _, end in consumer.bounds()]

@@ -11,11 +11,12 @@ from threading import Thread
 
 from jobs.config import Settings
 from jobs.kafka_host.model_feed import ModelFeed
+from jobs.kafka_host.positions import only
 from jobs.monitoring.monitor import Monitor
 from jobs.scoring import Scoring
 from models.manifest import Seal, content_hash
 from models.registry import Registry
-from streams.broker import Broker, Input
+from streams.broker import Broker
 from streams.errors import DeadLetter, StateError
 from streams.topics import MODELS
 
@@ -37,9 +38,7 @@ class Versions:
         self._scoring = scoring
         key = settings.signing_key.reveal().encode() if settings.signing_key else None
         self._registry = Registry(folder, key)
-        topic = settings.topic(MODELS)
-        inputs = [Input(topic, p) for p in range(broker.partitions([topic])[topic])]
-        consumer = broker.consumer(inputs)
+        consumer = broker.consumer([only(broker, settings.topic(MODELS))])
         with ExitStack() as stack:
             stack.callback(consumer.close)
             definition = scoring.pipeline.definition
