@@ -25,7 +25,7 @@ from streams.kafka.library import Failure, Partition
 
 SOON_S = 0.2
 """From an order to its first event."""
-SETTLE_S, LOOK_S = 120.0, 4.0
+SETTLE_S, LOOK_S = 180.0, 4.0
 """How long a target may take to work off what was there before a run."""
 
 
