@@ -49,6 +49,10 @@ class Consumer(Protocol):
 
     inputs: tuple[Input, ...]
 
+    @property
+    def away(self) -> str:
+        """Why the broker cannot be spoken to, as of the last `poll`; empty while it can."""
+
     def bounds(self) -> list[tuple[int, int]]:
         """First offset and the offset after the last of every input, asked of the broker."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from http.client import HTTPConnection
 from pathlib import Path
 
 import orjson
@@ -12,6 +13,7 @@ import pytest
 
 from jobs.clients.topics import create_topics
 from jobs.stack.kafka import Kafka
+from jobs.stack.ports import free_port
 from jobs.stack.redis import Redis
 from tests.deployment import Deployment, transaction, until
 from tests.kafka_server import unique
@@ -40,6 +42,36 @@ def test_a_broker_that_is_away_is_waited_for(
         ids = here.wait_for(600, job)
         assert job.process.poll() is None, job.log()
     assert Counter(ids) == Counter(f"t{n}" for n in range(600))
+
+
+def test_a_broker_that_is_away_shows_though_there_is_nothing_to_do(
+    own_kafka: Kafka, tmp_path: Path
+) -> None:
+    port = free_port()
+    here = Deployment(own_kafka, tmp_path, metrics_port=port)
+    with here.running() as job:
+        until(lambda: readiness(port) == "ready\n", "a job that is ready", job.log)
+        own_kafka.kill()
+        until(lambda: "broker: " in readiness(port), "a job that is not ready", job.log)
+        own_kafka.start()
+        until(lambda: readiness(port) == "ready\n", "a job that is ready again", job.log)
+        here.pay(0, 10)
+        here.wait_for(10, job)
+        assert job.stop() == 0, job.log()
+    assert job.log().count("does not answer") == job.log().count("answers again") == 1
+    assert "FAIL" not in job.log()
+
+
+def readiness(port: int) -> str:
+    """What /readyz says; nothing while nobody answers there."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().read().decode()
+    except ConnectionRefusedError:
+        return ""
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)

@@ -69,6 +69,7 @@ class TopicJob(ABC):
             now_us=now_us,
         )
         self._clock, self._now_us = clock, now_us
+        self._away = ""
         self._topic_ids = topics_of(broker, self.inputs)
         with ExitStack() as stack:
             stack.enter_context(own(self.folder))
@@ -185,9 +186,21 @@ class TopicJob(ABC):
         monitor.turned()
         monitor.output_waiting = self._delivery.waiting
         monitor.snapshots.seen(now_us, busy=self._state.busy)
+        self._look_for_broker()
         ends = self._consumer.ends()
         for gauge, end, position in zip(monitor.inputs, ends, self._positions, strict=True):
             gauge.stands(max(end - position, 0), now_us)
+
+    def _look_for_broker(self) -> None:
+        """Say once that it is away, and once that it is back."""
+        away = self._consumer.away
+        if away and not self._away:
+            log.warning("%s; going on when it does", away)
+            self.monitor.wait("broker", away)
+        elif self._away and not away:
+            log.info("the broker answers again")
+            self.monitor.done("broker")
+        self._away = away
 
     def _landed(self, stamps: npt.NDArray[np.int64]) -> None:
         self.monitor.latency.add_since(stamps, self._now_us())

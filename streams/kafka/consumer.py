@@ -11,7 +11,7 @@ from streams.broker import NEVER, Input, Run
 from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
 from streams.kafka.commits import Commits
-from streams.kafka.failures import DISPLACED, HOPELESS, translated
+from streams.kafka.failures import DISPLACED, HOPELESS, said_of, translated
 from streams.kafka.library import Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
 from streams.kafka.records import Records
@@ -56,6 +56,14 @@ class KafkaConsumer:
         self._client = open_client(client.Consumer, settings, self._heard)
         if membership:
             self._join(membership)
+
+    @property
+    def away(self) -> str:
+        if not self._watch.silent:
+            return ""
+        reason = self._heard.connection
+        said = f": {said_of(reason)}" if reason else ""
+        return f"{self._cluster.bootstrap} does not answer{said}"
 
     def bounds(self) -> list[tuple[int, int]]:
         found = []

@@ -80,5 +80,9 @@ HOPELESS = GONE | {
 def translated(error: Any, what: str, otherwise: type[HeadraceError] = InputError) -> HeadraceError:
     """Our error of a KafkaError; `what` says where and what was wanted."""
     kind, advice = _TABLE.get(error.code(), (otherwise, "see what the broker's log says"))
-    reason = _HOW_LONG.sub("", error.str())
-    return kind(f"{what}, got: {reason}; {advice}")
+    return kind(f"{what}, got: {said_of(error)}; {advice}")
+
+
+def said_of(error: Any) -> str:
+    """What librdkafka says of a KafkaError."""
+    return _HOW_LONG.sub("", error.str())

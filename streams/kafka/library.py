@@ -22,6 +22,8 @@ except ImportError as missing:
 LOG = logging.getLogger("headrace.kafka")
 # Without a handler of its own Python would print what librdkafka says to standard error.
 LOG.addHandler(logging.NullHandler())
+# Of an outage each client tells for each broker, again and again: whoever is waiting says it once.
+LOG.addFilter(lambda record: not record.getMessage().startswith("FAIL "))
 
 Error = client.KafkaError
 Failure = client.KafkaException

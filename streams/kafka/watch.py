@@ -1,4 +1,4 @@
-"""Whether topics are still those that were opened.
+"""Whether the broker answers, and topics are still those that were opened.
 
 librdkafka waits for a deleted topic without end, and goes on in one that was made anew at the old
 place, should there be records already.
@@ -16,6 +16,8 @@ from streams.kafka.failures import GONE
 from streams.kafka.library import Failure
 
 EVERY_S = 1.0
+SILENT_S = 3.0
+"""A broker that has not answered for so long is away."""
 
 
 class Watch:
@@ -29,7 +31,10 @@ class Watch:
         self.known = cluster.described(topics)
         self._wrong: HeadraceError | None = None
         self._asked: dict[str, Any] = {}
-        self._due = time.monotonic() + EVERY_S
+        self._answered = time.monotonic()
+        self._due = self._answered + EVERY_S
+        self.silent = False
+        """Whether the broker had not answered for SILENT_S at the last look."""
 
     def look(self) -> None:
         """Raise an error of the kind if a topic was deleted, made anew or given partitions."""
@@ -38,11 +43,18 @@ class Watch:
             return
         self._due = now + EVERY_S
         for topic in [topic for topic, answer in self._asked.items() if answer.done()]:
-            self._wrong = self._wrong or self._difference(topic, self._asked.pop(topic))
+            self._hear(topic, self._asked.pop(topic))
+        self.silent = now - self._answered > SILENT_S
         if self._wrong:
             raise self._wrong
         if not self._asked:
             self._asked = self._cluster.ask(list(self.known))
+
+    def _hear(self, topic: str, answer: Any) -> None:
+        failed = answer.exception()
+        if failed is None or (isinstance(failed, Failure) and failed.args[0].code() in GONE):
+            self._answered = time.monotonic()
+        self._wrong = self._wrong or self._difference(topic, answer)
 
     def _difference(self, topic: str, answer: Any) -> HeadraceError | None:
         failed = answer.exception()

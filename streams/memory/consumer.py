@@ -22,6 +22,8 @@ UNSTABLE_SECONDS = 1.0
 class MemoryConsumer:
     """See `streams.broker.Consumer`."""
 
+    away = ""
+
     def __init__(
         self, process: Process, inputs: tuple[Input, ...], group: str | None, owner: str
     ) -> None:
