@@ -90,7 +90,8 @@ def replay(settings: Settings, places: tuple[str, ...], reason: str | None, agai
     """Send the records at PLACES, or all, to their topics again: same bytes, key and headers.
 
     For when the cause is mended: what can be read now gets its prediction. Each is sent once; what
-    was sent before is left alone, whatever became of it, unless with --again.
+    was sent before is left alone, whatever became of it, unless with --again. An id that conflicts
+    is sent only if it is named, by its place or as the reason.
 
     \b
     Examples
@@ -100,14 +101,20 @@ def replay(settings: Settings, places: tuple[str, ...], reason: str | None, agai
     from jobs.clients.dead_letters import find
     from jobs.clients.dead_letters import replay as send
     from jobs.status_line import StatusLine
+    from streams.errors import Reason
     from streams.topics import DEAD_LETTERS, LABELS, TRANSACTIONS
 
     broker, topic = settings.broker(), settings.topic(DEAD_LETTERS)
     found = find(broker, topic)
     chosen = _named(places, found, settings) if places else found
     inputs = {settings.topic(TRANSACTIONS), settings.topic(LABELS)}
+    named = bool(places or reason)
     wanted = [
-        each for each in chosen if each.place.topic in inputs and reason in (None, each.reason)
+        each
+        for each in chosen
+        if each.place.topic in inputs
+        and reason in (None, each.reason)
+        and (named or each.reason != Reason.CONFLICTING_ID)
     ]
     with StatusLine() as line:
         done = send(
