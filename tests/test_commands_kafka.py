@@ -233,6 +233,11 @@ def test_what_cannot_work_is_one_line_and_status_1(kafka_broker: Kafka, tmp_path
         assert said in result.output
 
 
+def test_topics_can_be_read_as_soon_as_they_are_made(kafka_broker: Kafka, tmp_path: Path) -> None:
+    for _ in range(5):
+        assert Deployment(kafka_broker, tmp_path).read("predictions") == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -69,16 +69,29 @@ class KafkaConsumer:
         found = []
         for each in self._partitions:
             what = f"{each.topic}/{each.partition}: wanted the offsets that it holds"
-            try:
-                answer = self._client.get_watermark_offsets(each, timeout=ANSWER_S, cached=False)
-            except Failure as failure:
-                raise translated(failure.args[0], what) from failure
+            answer = self._bounds_of(each, what)
             if answer is None:
                 raise InputError(f"{what}, got no answer within {ANSWER_S:.0f} s; try again")
             found.append(answer)
         for place, (_, high) in enumerate(found):
             self._records.reach(place, high)
         return found
+
+    def _bounds_of(self, partition: Any, what: str) -> tuple[int, int] | None:
+        """Ask; a partition that was just made may be without a leader for a moment."""
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                answer: tuple[int, int] | None = self._client.get_watermark_offsets(
+                    partition, timeout=ANSWER_S, cached=False
+                )
+            except Failure as failure:
+                error = failure.args[0]
+                if error.code() not in LEADERLESS or time.monotonic() > deadline:
+                    raise translated(error, what) from failure
+                time.sleep(SLICE_S)
+            else:
+                return answer
 
     def committed(self) -> list[int]:
         what = f"{self._cluster.bootstrap}: wanted the positions of group {self._group}"
