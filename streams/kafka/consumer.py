@@ -11,7 +11,7 @@ from streams.broker import NEVER, Input, Run
 from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
 from streams.kafka.commits import Commits
-from streams.kafka.failures import DISPLACED, HOPELESS, said_of, translated
+from streams.kafka.failures import DISPLACED, HOPELESS, LEADERLESS, said_of, translated
 from streams.kafka.library import Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
 from streams.kafka.records import Records

@@ -68,6 +68,8 @@ GONE = frozenset(
 """What is said of a topic that does not exist."""
 DISPLACED = frozenset({Error._FATAL, Error._FENCED, Error.FENCED_INSTANCE_ID})
 """What a member of a group is told whose place another took."""
+LEADERLESS = frozenset({Error.NOT_LEADER_FOR_PARTITION, Error.LEADER_NOT_AVAILABLE})
+"""What a partition answers until it has a leader."""
 HOPELESS = GONE | {
     Error._AUTO_OFFSET_RESET,
     Error.OFFSET_OUT_OF_RANGE,
