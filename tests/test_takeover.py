@@ -11,6 +11,7 @@ import pytest
 
 from jobs.config import Settings
 from jobs.fraud import pipeline
+from jobs.kafka_host import takeover
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.score_job import ScoreJob
 from jobs.kafka_host.takeover import take_over
@@ -19,7 +20,7 @@ from jobs.settings import Inputs
 from jobs.simulate import simulate
 from models.registry import Registry
 from streams.broker import Input
-from streams.errors import ConfigError, StateError
+from streams.errors import ConfigError, OutputError, StateError
 from streams.memory.broker import MemoryBroker
 from streams.memory.cluster import Clock, Cluster
 from streams.simulation.traffic import moment_us
@@ -147,3 +148,24 @@ def test_another_order_or_other_state_is_refused(folder: Path, tmp_path: Path) -
     (tmp_path / "score" / "lock").touch()
     with pytest.raises(StateError, match="wanted an empty folder"):
         take_over(folder / "begun", Settings(state=tmp_path, order="strict"), pipeline)
+
+
+def test_a_takeover_that_was_cut_short_is_made_whole(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(state=tmp_path, order="strict")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(takeover, "_hold", full)
+        with pytest.raises(OutputError, match="No space left on device; free space there"):
+            take_over(folder / "begun", settings, pipeline)
+    assert (tmp_path / "score").exists() and not (tmp_path / "learn").exists()
+    written = (tmp_path / "score" / takeover.NAME).stat().st_mtime_ns
+    take_over(folder / "begun", settings, pipeline)
+    take_over(folder / "begun", settings, pipeline)
+    assert (tmp_path / "learn" / "held.rows").exists()
+    assert (tmp_path / "score" / takeover.NAME).stat().st_mtime_ns == written
+    assert not list(tmp_path.glob("*.part"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,7 +18,7 @@ from jobs.pipeline import Flow
 from jobs.settings import Inputs
 from jobs.state import FlowState
 from streams.atomic import write_whole
-from streams.errors import ConfigError, StateError
+from streams.errors import ConfigError, OutputError, StateError
 from streams.ownership import own
 from streams.rows import MappedRows
 from streams.simulation.traffic import moment_us
@@ -42,12 +44,16 @@ class Takeover(msgspec.Struct, frozen=True):
         return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else None
 
 
+_NEVER = Takeover("", 0, 0)
+
+
 def take_over(run: Path, settings: Settings, pipeline: Pipeline) -> None:
     """Make the folders of both jobs from what `headrace replay --out run` left.
 
     The jobs take events and labels from the moment at which the files ended: the replay's `until`,
-    or right after its newest event. Folders made from this replay before are left as they are.
-    Raises ConfigError for a replay of another pipeline or order, or where other state is already.
+    or right after its newest event. A folder made from this replay before is left as it is; each is
+    there whole or not at all. Raises ConfigError for a replay of another pipeline or order,
+    StateError where other state is already, OutputError where the disk cannot hold them.
     """
     inputs = Inputs.load(run)
     if inputs.order != settings.order:
@@ -55,42 +61,69 @@ def take_over(run: Path, settings: Settings, pipeline: Pipeline) -> None:
             f"{run}: was replayed in {inputs.order} order, this job wants {settings.order}: give "
             f"--order {inputs.order}"
         )
-    source = Path(inputs.state)
-    places = [settings.state / "score", settings.state / "learn"]
-    before = [Takeover.load(place) for place in places]
-    if all(each is not None and each.run == str(run.resolve()) for each in before):
+    name = str(run.resolve())
+    score, learn = places = settings.state / "score", settings.state / "learn"
+    made = [(Takeover.load(place) or _NEVER).run == name for place in places]
+    for place, whole in zip(places, made, strict=True):
+        if not whole and place.exists() and any(place.iterdir()):
+            raise StateError(
+                f"{place}: wanted an empty folder to go on from {run} in, found state; leave "
+                "out --from to go on with it, or name another --state"
+            )
+    if all(made):
         return
-    if any(place.exists() and any(place.iterdir()) for place in places):
-        raise StateError(
-            f"{settings.state}: wanted an empty folder to go on from {run} in, found state; leave "
-            "out --from to go on with it, or name another --state"
-        )
-    with own(source):
-        _copy(source, places[0], places[1], pipeline, run, inputs)
+    source = Path(inputs.state)
+    try:
+        with own(source):
+            flow = _restored(source, pipeline)
+            mind = Takeover(name, _ended(flow, inputs), flow.lineup.sequence)
+            if not made[0]:
+                with _whole(score, mind) as folder:
+                    _copy(source, folder, "snapshots", "models", "ids.rows")
+            if not made[1]:
+                with _whole(learn, mind) as folder:
+                    _copy(source, folder, "snapshots", "logged.rows")
+                    _hold(flow, folder)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.state}: wanted a copy of the state in {source}, got {error.strerror}; free "
+            "space there or name another --state, then run again"
+        ) from error
 
 
-def _copy(
-    source: Path, score: Path, learn: Path, pipeline: Pipeline, run: Path, inputs: Inputs
-) -> None:
+def _restored(source: Path, pipeline: Pipeline) -> Flow:
     flow = Flow(pipeline, source)
     state = FlowState(flow, source / "snapshots")
     if state.restore() is None:
         raise StateError(f"{source}: wanted the state of a replay, found none; run it again")
     state.close()
-    until = None if inputs.until is None else moment_us(inputs.until)
-    mind = Takeover(
-        run=str(run.resolve()),
-        from_us=int(flow.index.state()["newest_us"]) + 1 if until is None else until,
-        version=flow.lineup.sequence,
-    )
-    for folder, names in ((score, ("snapshots", "models")), (learn, ("snapshots",))):
-        for name in names:
+    return flow
+
+
+def _ended(flow: Flow, inputs: Inputs) -> int:
+    """The moment from which nothing was in the files."""
+    if inputs.until is None:
+        return int(flow.index.state()["newest_us"]) + 1
+    return moment_us(inputs.until)
+
+
+@contextmanager
+def _whole(folder: Path, mind: Takeover) -> Iterator[Path]:
+    """A folder to fill, which gets its name when that is done."""
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    yield part
+    write_whole(part / NAME, [msgspec.json.encode(mind)])
+    part.replace(folder)
+
+
+def _copy(source: Path, folder: Path, *names: str) -> None:
+    for name in names:
+        if (source / name).is_dir():
             shutil.copytree(source / name, folder / name)
-    shutil.copy2(source / "ids.rows", score)
-    shutil.copy2(source / "logged.rows", learn)
-    _hold(flow, learn)
-    for folder in (score, learn):
-        write_whole(folder / NAME, [msgspec.json.encode(mind)])
+        else:
+            shutil.copy2(source / name, folder)
 
 
 def _hold(flow: Flow, folder: Path) -> None:
