@@ -256,10 +256,12 @@ def test_a_broker_that_is_away_answers_nothing_and_loses_nothing(cluster: Cluste
     producer.send("out", [b"1"])
     assert not producer.flush(0.1)
     assert consumer.poll(10, 0.5) == []
+    assert consumer.away == "the broker does not answer"
     consumer.commit([1])
     cluster.faults = Scripted()
     assert producer.flush(0.1)
     assert everything(consumer) == [b"1"]
+    assert consumer.away == ""
     assert consumer.committed() == [1]
 
 

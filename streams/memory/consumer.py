@@ -22,12 +22,11 @@ UNSTABLE_SECONDS = 1.0
 class MemoryConsumer:
     """See `streams.broker.Consumer`."""
 
-    away = ""
-
     def __init__(
         self, process: Process, inputs: tuple[Input, ...], group: str | None, owner: str
     ) -> None:
         self.inputs = inputs
+        self.away = ""
         self._process = process
         self._cluster = process.cluster
         self._logs = [_log(self._cluster, each) for each in inputs]
@@ -81,7 +80,8 @@ class MemoryConsumer:
     def poll(self, limit: int, timeout: float) -> list[Run]:
         self._send_commit()
         runs: list[Run] = []
-        if self._process.ask("poll"):
+        self.away = "" if self._process.ask("poll") else "the broker does not answer"
+        if not self.away:
             logs = self._live()
             for step in range(len(logs)):
                 place = (self._turn + step) % len(logs)
