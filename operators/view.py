@@ -35,6 +35,8 @@ Int64s = npt.NDArray[np.int64]
 Int8s = npt.NDArray[np.int8]
 
 DAY = 86_400e6
+LAST_ID = 2**63 - 1
+"""No id's low word comes after it."""
 
 
 @kernel(
@@ -59,7 +61,7 @@ def look_back(
     first = 0
     for b in range(shape[BOUNDS]):
         limit = max(now - ages[b], expired)
-        first = after(words, shape, base, capacity, limit, 2**62, index + 1)
+        first = after(words, shape, base, capacity, limit, LAST_ID, index + 1)
         view[b] = first << 32
     view[0] = (index + 1) << 32
     recount(view, 0, words, shape, accs, acc_from, base, capacity, first, now)

@@ -176,6 +176,12 @@ def update(
             at = slots[slot, AT]
             capacity = classes[words[at] & 0xFF, CAPACITY]
             count = words[at + HEADER] >> 32
+            if count:
+                last = place(words, shape, at, capacity, count - 1)
+                if words[last] <= heads[CLOCK] - shape[RETENTION]:
+                    # Whether the sweep has come by and forgotten the key makes no difference.
+                    words[at + 1 : at + head] = 0
+                    count = 0
             if count == capacity:
                 drop_expired(words, shape, at, capacity)
                 count = words[at + HEADER] >> 32

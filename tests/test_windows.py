@@ -77,7 +77,7 @@ class Bought:
 purchases = st.lists(
     st.builds(
         Bought,
-        ident=st.integers(0, 10**6),
+        ident=st.integers(0, 10**6) | st.integers(2**62, 2**63 - 1),
         time=st.integers(0, 15 * 8).map(lambda step: 200 * DAY + step * 3 * HOUR),
         customer=st.integers(0, 1),
         terminal=st.integers(0, 2),
@@ -317,6 +317,16 @@ def test_keys_that_nothing_can_see_are_forgotten_and_their_memory_reused() -> No
         sizes.append((features.entities[0].arena.keys, features.entities[0].arena.nbytes))
     assert sizes[-1][0] <= 1500
     assert sizes[-1][1] == sizes[2][1]
+
+
+def test_a_key_that_nothing_can_see_is_forgotten_whether_it_was_swept_or_not() -> None:
+    def bought(ident: int, day: int, customer: int) -> Step:
+        time = (200 + day) * DAY
+        return "event", Bought(ident, time, customer, customer, 100, None, 0, False, DAY)
+
+    known = [bought(1, 0, 0), bought(2, 0, 1), bought(3, 40, 1)]
+    values, _ = run([*known, bought(4, 1, 0), bought(5, 2, 0)], [])
+    assert [values[ident][1] for ident in (3, 4, 5)] == [1, 1, 1]
 
 
 def test_derived_features_read_the_features_they_name() -> None:
