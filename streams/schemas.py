@@ -22,7 +22,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(event: Event) -> dict[str, Schema]:
-    """File stem → schema: the event, its label, the prediction and the dead letter.
+    """File stem → schema: the event, its label, the prediction, the example and the dead letter.
 
     A schema says what can be said in JSON Schema; scale, duplicate keys and times too far ahead are
     the decoder's alone.
@@ -31,6 +31,7 @@ def schemas(event: Event) -> dict[str, Schema]:
         event.name: event_schema(event),
         "label": label_schema(event),
         "prediction": prediction_schema(),
+        "example": example_schema(),
         "dead_letter": dead_letter_schema(),
     }
 
@@ -89,6 +90,25 @@ def prediction_schema() -> Schema:
         },
     }
     return _object("prediction", properties, list(properties), closed=True)
+
+
+def example_schema() -> Schema:
+    """What `streams.predictions.encode_examples` writes."""
+    prediction: Schema = prediction_schema()["properties"]
+    properties: Schema = {
+        "number": prediction["number"] | {"description": "That of the prediction."},
+        "time": prediction["time"],
+        "known": {
+            "type": "integer",
+            "description": "When its label became known, or its maturity passed, microseconds UTC.",
+        },
+        "value": {"enum": [0, 1], "description": "1 is positive."},
+        "cause": {"enum": ["label", "maturity", "late_label", "reversal"]},
+        "score": prediction["score"],
+        "model_version": prediction["model_version"],
+        "features": prediction["features"],
+    }
+    return _object("example", properties, list(properties), closed=True)
 
 
 def dead_letter_schema() -> Schema:

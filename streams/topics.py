@@ -19,7 +19,7 @@ class Topic:
 
     name: str
     record: str
-    """What a record is; the JSON Schema of that name is in `docs/schemas`."""
+    """What a record is; those that others read or write have a JSON Schema in `docs/schemas`."""
     key: str
     """What records are keyed by: it decides the partition, and with it whose order is kept."""
     partitions: int = 1
@@ -53,7 +53,7 @@ TOPICS = MappingProxyType(
             Topic(LABELS, "label", "any; the id it speaks of is usual"),
             Topic(PREDICTIONS, "prediction", "the first entity key, as the customer"),
             Topic(OUTCOMES, "outcomes", "none: one partition, in the order they became known"),
-            Topic(EXAMPLES, "example", "the id"),
+            Topic(EXAMPLES, "example", "the prediction's number"),
             Topic(
                 MODELS,
                 "model_manifest",

@@ -368,14 +368,3 @@ def test_a_drift_that_is_none_is_an_error(drift: str, tmp_path: Path) -> None:
     result = call("simulate", "--out", tmp_path / "t.parquet", "--days", 1, "--drift", drift)
     assert result.exit_code == 1 and result.output.startswith("error: ")
     assert not list(tmp_path.iterdir())
-
-
-DOCUMENTED = (Path(__file__).parents[1] / "docs" / "commands.md").read_text()
-
-
-@pytest.mark.parametrize("name", headrace.commands)
-def test_every_command_and_option_is_documented(name: str) -> None:
-    section = DOCUMENTED.split(f"\n## {name}\n")[1].split("\n## ")[0]
-    for parameter in headrace.commands[name].params:
-        if parameter.param_type_name == "option":
-            assert parameter.opts[0] in section, parameter.opts[0]

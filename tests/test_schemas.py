@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from jobs.kafka_host.learn_job import CAUSES
 from streams.codec import Decoder, encode_predictions
 from streams.errors import DeadLetter, Reason
+from streams.predictions import encode_examples
 from streams.schema import Category, Event, Label, Number
 from streams.schemas import encode, schemas
 from streams.sinks import encode_dead_letter
@@ -81,6 +83,16 @@ def test_predictions_are_valid() -> None:
         np.zeros(1, int),
     )
     Draft202012Validator(schemas(TRANSACTION)["prediction"]).validate(orjson.loads(line))
+
+
+def test_examples_are_valid() -> None:
+    number, time = np.array([3]), np.array([7])
+    features = np.array([[1.5, np.nan]])
+    for cause in CAUSES.values():
+        (line,) = encode_examples(
+            number, time, [9], [1], [cause], np.array([0.25]), np.array([2]), features
+        )
+        Draft202012Validator(schemas(TRANSACTION)["example"]).validate(orjson.loads(line))
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff"])

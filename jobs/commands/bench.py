@@ -46,6 +46,11 @@ def bench() -> None:
 
     Events are sent on a schedule that is made beforehand; a latency runs from the moment an event
     was due to the moment a subscriber has its prediction. docs/load.md says how to read the result.
+
+    \b
+    Examples
+      headrace bench load --rate 5000 --fresh
+      headrace bench saturate --p99 10ms --fresh
     """
 
 
@@ -134,7 +139,10 @@ def load(settings: Settings, out: Path | None, **options: Any) -> None:
 @bench.command()
 @click.option("--p99", "limit", type=SECONDS, default="10ms", show_default=True, help="The limit.")
 @click.option("--duration", type=SECONDS, default="10s", show_default=True, help="Of each try.")
-@click.option("--from", "start", type=click.FloatRange(1), default=2_000, show_default=True)
+@click.option(
+    "--from", "start", type=click.FloatRange(1), default=2_000, show_default=True,
+    help="Events a second of the first try.",
+)  # fmt: skip
 @measured
 @configured(*MEASURED)
 def saturate(settings: Settings, limit: float, start: float, **options: Any) -> None:
