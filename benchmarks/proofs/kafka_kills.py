@@ -58,8 +58,8 @@ def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:
 
 
 def play(scenario: Scenario, kills: Kills, seed: int, folder: Path) -> Record:
-    """One round, in a new folder that is gone when it holds."""
-    folder.mkdir()
+    """One round, in a new or empty folder that is gone when it holds."""
+    folder.mkdir(exist_ok=True)
     found = Round(scenario, kills, seed, folder).play()
     shutil.rmtree(folder)
     return found
@@ -111,10 +111,10 @@ KAFKA_KILLS = Proof(
 def main(
     delivery: Delivery, seed: int, kills: tuple[int, int, int], rate: float, within: float
 ) -> None:
-    """Play one round and print what it found."""
-    with tempfile.TemporaryDirectory() as name:
-        scenario = Scenario(delivery, rate=rate, within=within)
-        print(json.dumps(play(scenario, Kills(*kills), seed, Path(name) / "round")))
+    """Play one round and print what it found; the folder stays where something does not hold."""
+    scenario = Scenario(delivery, rate=rate, within=within)
+    folder = Path(tempfile.mkdtemp(prefix=f"round-{seed}-"))
+    print(json.dumps(play(scenario, Kills(*kills), seed, folder)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ SILENT_SECONDS = 0.3
 
 
 class Fate:
-    """Kills a job's processes, `wanted` of them, each at a moment drawn when it begins.
+    """Kills a job's processes, `wanted` of them, each at a moment drawn when it begins: while it
+    starts, or `within` so many seconds after it came to work.
 
     `at_work` says since when the process that runs now is at work, None while it is not.
     """
@@ -32,6 +33,8 @@ class Fate:
     ) -> None:
         self._job, self._wanted, self._within = job, wanted, within
         self._rng, self._at_work = rng, at_work
+        self._starting = within
+        """How long the last one took to come to work."""
         self._start = -1
         self._soon = False
         self._delay = 0.0
@@ -48,9 +51,12 @@ class Fate:
         if self._job.starts != self._start:
             self._start = self._job.starts
             self._soon = self._rng.random() < SOON
-            self._delay = self._rng.uniform(0.0, self._within)
+            self._delay = self._rng.uniform(0.0, self._starting if self._soon else self._within)
         now = time.monotonic()
-        since = self._job.began if self._soon else self._at_work()
+        at_work = self._at_work()
+        if at_work is not None:
+            self._starting = max(at_work - self._job.began, self._within)
+        since = self._job.began if self._soon else at_work
         late = now > self._job.began + LONGEST_SECONDS
         if late or (since is not None and now > since + self._delay):
             self._job.kill()

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from benchmarks.proofs.proof import BrokenError
 from streams.broker import Input
 from streams.memory import Cluster
 from streams.topics import PREDICTIONS
 
-POLL_MS = 50
+POLL_MS, ANSWER_MS = 50, 5000
 logging.getLogger("kafka").addHandler(logging.NullHandler())
 
 
@@ -100,6 +101,8 @@ def consumer(bootstrap: str, topics: Sequence[str], group: str | None = None) ->
         enable_auto_commit=False,
         isolation_level="read_committed",
         auto_offset_reset="earliest",
+        # It asks for offsets with what it knows of leaders, which restarts make stale.
+        metadata_max_age_ms=2000,
     )
     try:
         places = [
@@ -116,5 +119,9 @@ def consumer(bootstrap: str, topics: Sequence[str], group: str | None = None) ->
 
 
 def _at_end(opened: Any) -> bool:
-    ends = opened.end_offsets(list(opened.assignment()))
+    """Whether it has read all there is; not yet, where the broker does not say."""
+    try:
+        ends = opened.end_offsets(list(opened.assignment()), ANSWER_MS)
+    except KafkaTimeoutError:
+        return False
     return all(opened.position(place) >= end for place, end in ends.items())

@@ -73,7 +73,7 @@ class Round:
 
     def __init__(self, scenario: Scenario, kills: Kills, seed: int, folder: Path) -> None:
         self._scenario, self._folder = scenario, folder
-        self._rng = rng = Random(seed)
+        rng = Random(seed)
         self._partitions = dict.fromkeys(TOPICS, 1)
         self._partitions[TRANSACTIONS] = rng.choice((1, 2))
         self._partitions[LABELS] = rng.choice((1, 1, 2))
@@ -99,7 +99,7 @@ class Round:
         self._outages = Outages(self._kafka, Random(rng.random()), kills.broker)
         self._subscriber = subscriber = Subscriber(self._kafka.address)
         self._publisher = Publisher(self._kafka.client())
-        self._records = endless(rng, late=scenario.order == "arrival")
+        self._records = endless(Random(rng.random()), late=scenario.order == "arrival")
         self._archive = Archive(settings.state / "score" / "journal", folder / "archive")
         self._restarts = restarts = Restarts(
             self._score, lambda: subscriber.newest_at, self._outages.last_away
