@@ -134,6 +134,13 @@ class Registry:
                 dropped.append(sequence)
         return dropped
 
+    def forget(self, before: int) -> None:
+        """Drop all that is kept of versions below this number: for who only follows a learner."""
+        for path in self._folder.iterdir():
+            number = path.name.partition(".")[0]
+            if number.isdecimal() and int(number) < before:
+                path.unlink()
+
     def _path(self, sequence: int, suffix: str) -> Path:
         return self._folder / f"{sequence:0{_DIGITS}d}.{suffix}"
 

@@ -12,12 +12,15 @@ import pytest
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.kafka_host import learn_job
+from jobs.kafka_host import learn_job, publishing, versions
 from jobs.kafka_host.learn_job import LearnJob
+from jobs.kafka_host.model_feed import MANIFEST
 from jobs.kafka_host.score_job import ScoreJob
+from streams.broker import Input
 from streams.errors import HeadraceError, OutputError, StateError
 from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
+from streams.memory.log import Log
 from streams.schema import DAY
 from streams.topics import LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE
@@ -71,6 +74,11 @@ def drained(job: Job) -> None:
 
 def ids(cluster: Cluster) -> list[int]:
     return [int(orjson.loads(each.value or b"")["id"]) for each in cluster.read(PREDICTIONS)]
+
+
+def published(cluster: Cluster) -> list[int]:
+    keys = [(each.key or b"").decode().split("/") for each in cluster.read(MODELS) if each.value]
+    return [int(number) for number, part in keys if part == MANIFEST]
 
 
 @pytest.mark.parametrize("make", [score, learn])
@@ -128,6 +136,63 @@ def test_the_learn_job_gives_back_the_disk_of_what_no_outcome_can_speak_of(
     assert learning.learning.sizes()["held_on_disk"] < learning.learning.held * 32 * 0.7
     for job in (scoring, learning):
         job.close()
+
+
+def test_a_version_that_waits_for_its_time_is_published_at_the_end(
+    cluster: Cluster, settings: Settings
+) -> None:
+    scoring, learning = score(cluster, settings), learn(cluster, settings)
+    for n in range(4):
+        pay(cluster, 500 * n, 500)
+        drained(scoring)
+        drained(learning)
+    last = learning.learning.lineup.sequence
+    assert published(cluster)[-1] < last
+    learning.close()
+    assert published(cluster)[-1] == last
+    scoring.close()
+
+
+def test_of_versions_long_superseded_nothing_stays(
+    cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "KEPT", 2)
+    monkeypatch.setattr(publishing, "REMEMBERED", 3)
+    monkeypatch.setattr(versions, "KEPT", 2)
+    scoring, learning = score(cluster, settings), learn(cluster, settings)
+    for n in range(20):
+        pay(cluster, 200 * n, 200)
+        drained(scoring)
+        scoring.snapshot(wait=True)
+        drained(learning)
+        cluster.clock.sleep(1.0)
+    learning.close()
+    cluster.topics[MODELS][0].compact()
+    there = {each.key: each.value for each in cluster.read(MODELS) if each.value}
+    assert len(there) <= 2 + 4
+    files = list((settings.state / "score" / "models").iterdir())
+    assert 0 < len(files) <= 2 * 4
+    scoring.close()
+    learn(cluster, settings).close()
+    score(cluster, settings).close()
+
+
+def test_an_input_keeps_its_place_when_partitions_are_added(settings: Settings) -> None:
+    cluster = Cluster(clock=Clock(NOON))
+    job = score(cluster, settings)
+    pay(cluster, 0, 50)
+    drained(job)
+    job.release()  # a journal, and no snapshot yet
+    cluster.topics[TRANSACTIONS].append(Log())
+    again = score(cluster, settings)
+    assert again.inputs == (*job.inputs, Input(TRANSACTIONS, 1))
+    pay(cluster, 50, 50)
+    drained(again)
+    again.close()
+    assert sorted(set(ids(cluster))) == list(range(100))
+    elsewhere = Cluster({f"shop.{name}": 1 for name in cluster.topics}, clock=Clock(NOON))
+    with pytest.raises(StateError, match="give the --prefix of that topic"):
+        score(elsewhere, replace(settings, prefix="shop."))
 
 
 def test_outcomes_that_wait_for_their_predictions_are_bounded(

@@ -140,12 +140,23 @@ class LearnJob(TopicJob):
             if not self._ready:
                 break
             self._learn(*self._queue.popleft())
-        for topic, key, value in self._publishing.due(self.monitor):
-            self._delivery.send(topic, [value], [key])
+        self._publish()
         if self._touched >= RELEASE_ROWS:
             self._touched = 0
             self.learning.release()
         return self.learnt - before
+
+    def _publish(self, *, at_once: bool = False) -> None:
+        for topic, key, value in self._publishing.due(self.monitor, at_once=at_once):
+            self._delivery.send(topic, [value], [key])
+
+    def close(self) -> None:
+        """Publish what waits for its time, commit everything, and let go."""
+        try:
+            if not self._delivery.full:
+                self._publish(at_once=True)
+        finally:
+            super().close()
 
     @property
     def _ready(self) -> bool:

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from streams.broker import Broker, Input
 from streams.errors import InputError, StateError
 
+PLACES = "inputs.json"
 _ADVICE = "begin with a new --state and a new --group, and what is there now is read from its start"
 
 
@@ -26,6 +29,26 @@ def only(broker: Broker, topic: str) -> Input:
             "it and run headrace topics create"
         )
     return Input(topic, 0)
+
+
+def placed(folder: Path, inputs: Sequence[Input]) -> list[Input]:
+    """The inputs in the order in which the state in this folder has come to know them.
+
+    So the place of each stays what it was when partitions are added: the journal and what waits to
+    be sorted speak of inputs by their places. Raises StateError where it knows others than these.
+    """
+    path = folder / PLACES
+    known = (
+        [Input(*each) for each in msgspec.json.decode(path.read_bytes())] if path.exists() else []
+    )
+    for each in known:
+        if each not in inputs:
+            raise StateError(
+                f"{folder}: wanted {each.topic}/{each.partition}, which the state there was made "
+                f"from, got {', '.join(sorted({at.topic for at in inputs}))}; give the --prefix "
+                f"of that topic, or {_ADVICE}"
+            )
+    return [*known, *(each for each in inputs if each not in known)]
 
 
 def kept(

@@ -21,6 +21,8 @@ EVERY_SECONDS = 0.5
 """Time between two versions at least: one that is superseded sooner is not published."""
 KEPT = 16
 """Versions whose weights stay in the topic."""
+REMEMBERED = 1000
+"""Versions whose manifests do: what content was published under which number."""
 _LIMIT = 64
 Record = tuple[str, bytes, bytes | None]
 
@@ -66,7 +68,10 @@ class Publishing:
         if not number.isdecimal():
             return
         sequence = int(number)
-        if part == MANIFEST and value is not None:
+        if part == MANIFEST:
+            if value is None:
+                self._contents.pop(sequence, None)
+                return
             try:
                 manifest = self._seal.manifest(value, f"{self._topic}: {number}/{part}")
             except StateError:
@@ -128,8 +133,11 @@ class Publishing:
         gauge.swaps += 1
 
     def _dropped(self) -> Iterator[Record]:
-        """Tombstones for the weights of all but the newest versions; their manifests stay."""
+        """Tombstones for the weights, and later the manifests, of all but the newest versions."""
         live = sorted(sequence for sequence, chunks in self._chunks.items() if chunks)
         for sequence in live[:-KEPT]:
             for place in range(self._chunks.pop(sequence)):
                 yield self._topic, f"{sequence}/{place}".encode(), None
+        for sequence in sorted(self._contents)[:-REMEMBERED]:
+            del self._contents[sequence]
+            yield self._topic, f"{sequence}/{MANIFEST}".encode(), None

@@ -25,6 +25,7 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.positions import PLACES, placed
 from jobs.kafka_host.takeover import Takeover
 from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from jobs.kafka_host.versions import Versions
@@ -40,6 +41,7 @@ from jobs.topic_records import (
     prediction_records,
 )
 from operators.admission import COUNTS
+from streams.atomic import write_whole
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Headers, Input
 from streams.errors import DeadLetter
@@ -87,12 +89,13 @@ class ScoreJob(TopicJob):
         }
         wanted = {settings.topic(name): kind for name, kind in _KINDS.items()}
         made = broker.partitions([*wanted, *self._topics.values(), settings.topic(MODELS)])
+        there = [Input(topic, p) for topic in wanted for p in range(made[topic])]
         super().__init__(
             "score",
             pipeline,
             broker,
             settings,
-            [Input(topic, p) for topic in wanted for p in range(made[topic])],
+            placed(settings.state / "score", there),
             settings.group,
             clock=clock,
             now_us=now_us,
@@ -101,6 +104,7 @@ class ScoreJob(TopicJob):
 
     def _begin(self, broker: Broker, stack: ExitStack) -> Mapping[str, Any]:
         pipeline, settings = self.pipeline, self.settings
+        write_whole(self.folder / PLACES, [msgspec.json.encode(self.inputs)], fsync=settings.fsync)
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in self.inputs]
         self.scoring = Scoring(pipeline, self.folder)
         self._sorter = (

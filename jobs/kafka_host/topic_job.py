@@ -27,6 +27,7 @@ from streams.broker import Broker, Input
 from streams.ownership import own
 
 log = logging.getLogger("headrace")
+log.addHandler(logging.NullHandler())  # who drives a job decides where its lines go
 BATCH = 4096
 """The most records of a batch."""
 RELEASE_ROWS = 4096

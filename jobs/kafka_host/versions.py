@@ -22,7 +22,7 @@ from streams.topics import MODELS
 
 FEED_SECONDS = 0.1
 KEPT = 8
-"""Versions whose weights stay in the folder whatever is asked for."""
+"""Versions that stay in the folder whatever is asked for."""
 
 
 class Versions:
@@ -106,9 +106,9 @@ class Versions:
         return self._feed.letters()
 
     def retain_from(self, version: int) -> None:
-        """Drop the weights of versions before this one, and before the last few."""
-        needed = sum(number >= version for number in self._registry.sequences())
-        self._registry.retain(max(needed, KEPT))
+        """Forget versions before this one, and before the last few."""
+        last = self._registry.sequences()[-KEPT:]
+        self._registry.forget(min([version, *last]))
 
     def _run(self) -> None:
         try:
