@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,6 +234,7 @@ class Schedule:
 
         with (
             watched(),
+            patch.object(logging.getLogger("headrace"), "disabled", True),
             patch.object(snapshots, "ThreadPoolExecutor", lambda *_: Later(self._faults)),
             patch.object(Journal, "append", noted),
             patch.object(publishing, "CHUNK_BYTES", 600),
