@@ -4,12 +4,16 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from jobs.stack.kafka import Kafka
 from streams.broker import Consumer as OurConsumer
-from streams.broker import Run
+from streams.broker import Input, Run
+from streams.errors import HeadraceError
+from streams.kafka import Kafka as Client
+from streams.kafka.consumer import KafkaConsumer
 from tests.kafka_server import unique
 
 QUIET = {"log_level": 0, "error_cb": lambda _: None}
@@ -86,3 +90,21 @@ def until(happens: Callable[[], object]) -> None:
     deadline = monotonic() + PATIENCE_S
     while not happens():
         assert monotonic() < deadline
+
+
+def many(count: int, of: str = "") -> list[bytes]:
+    return [f"{of}{place}".encode() for place in range(count)]
+
+
+def reader(server: Kafka, *topics: str) -> KafkaConsumer:
+    """A consumer without group of partition 0 of each topic, from its beginning."""
+    consumer = Client(server.bootstrap).consumer([Input(name, 0) for name in topics])
+    consumer.seek([0] * len(topics))
+    return consumer
+
+
+def fails(consumer: KafkaConsumer) -> str:
+    """Poll until it raises, and return what it says."""
+    with pytest.raises(HeadraceError) as raised:
+        until(lambda: consumer.poll(1000, 0.1) and False)
+    return str(raised.value)
