@@ -55,7 +55,6 @@ def batch_of(rows: list[Row]) -> Batch:
     idents[:, 0, 1] = [row.id for row in rows]
     idents[:, 1, 1] = [0 if row.label is not None else 100 + row.content for row in rows]
     content = np.array([[row.content] for row in rows], np.int64).reshape(n, 1)
-    texts = pa.array([""] * n, pa.large_string())
     return Batch(
         kind=np.array([EVENT if row.label is None else LABEL for row in rows], np.uint8),
         time=np.array([row.time for row in rows], np.int64),
@@ -66,7 +65,7 @@ def batch_of(rows: list[Row]) -> Batch:
         received=np.zeros(n, np.int64),
         partition=np.zeros(n, np.int32),
         offset=np.arange(n, dtype=np.int64),
-        texts=(texts, texts),
+        texts=(pa.array([""] * n, pa.large_string()),) * 2,
     )
 
 
@@ -100,10 +99,7 @@ class Plain:
                 self.counts["matured"] += 1
             self.cursor += 1
         self.forget()
-        if row.label is None:
-            outcome = self.take_event(row)
-        else:
-            outcome = self.take_label(row, row.label)
+        outcome = self.take_event(row) if row.label is None else self.take_label(row, row.label)
         self.counts[COUNTS[outcome[1]]] += 1
         return outcome
 
