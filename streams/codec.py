@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -190,20 +190,15 @@ def encode_predictions(
     ...                    np.array([[0.1, np.nan]]), np.array([5]))[0].decode()
     '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
     """
-    if not len(ids):
-        return []
-    # One call writes all the numbers of a batch; an array of its own for each row costs more.
-    lines = _dumps(np.ascontiguousarray(features, np.float64))[2:-2].split(b"],[")
-    scores = _dumps(np.ascontiguousarray(score, np.float64))[1:-1].split(b",")
     words = {each: orjson.dumps(each) for each in set(decision)}
     columns = zip(
         map(orjson.dumps, ids),
         time.tolist(),
-        scores,
+        map(orjson.dumps, score.tolist()),
         map(words.__getitem__, decision),
         map(orjson.dumps, reasons),
         model_version.tolist(),
-        lines,
+        _arrays(np.ascontiguousarray(features, np.float64)),
         number.tolist(),
         strict=True,
     )
@@ -211,10 +206,17 @@ def encode_predictions(
 
 
 _PREDICTION = (
-    b'{"id":%b,"time":%d,"score":%b,"decision":%b,"reasons":%b,"model_version":%d,"features":[%b],'
+    b'{"id":%b,"time":%d,"score":%b,"decision":%b,"reasons":%b,"model_version":%d,"features":[%b'
     b'"number":%d}'
 )
+_WRITTEN_AT_ONCE = 256
+"""Rows of numbers: an array of its own for each costs more, and so do megabytes at once."""
 
 
-def _dumps(numbers: npt.NDArray[np.float64]) -> bytes:
-    return orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY)
+def _arrays(rows: npt.NDArray[np.float64]) -> Iterator[bytes]:
+    """Each row as a JSON array and a comma, without the opening bracket."""
+    for start in range(0, len(rows), _WRITTEN_AT_ONCE):
+        some = orjson.dumps(
+            rows[start : start + _WRITTEN_AT_ONCE], option=orjson.OPT_SERIALIZE_NUMPY
+        )
+        yield from (some[2:-1] + b",").split(b"[")
