@@ -6,9 +6,9 @@ scorer takes records in the order of the journal, with the versions it names, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 
 import msgspec
@@ -109,7 +109,7 @@ def scorer(
     )
     sorter = Sorter(duration_us(pipeline.lateness)) if strict else None
     kept: Kept = {}
-    left = [cluster.logs(at.topic)[at.partition].read(0) for at in inputs]
+    left = [iter(cluster.logs(at.topic)[at.partition].read(0)) for at in inputs]
     for (number, digest), group in groupby(entries, lambda each: (each.version, each.digest)):
         if number not in versions:
             raise BrokenError(f"version {number} scored, which nobody learnt")
@@ -136,20 +136,20 @@ def scorer(
     if held is not None:
         said.held_labels = int(np.count_nonzero(held.kind == LABEL))
         said.held = len(held) - said.held_labels
-    for at, records in zip(inputs, left, strict=True):
-        if records:
+    for at, rest in zip(inputs, left, strict=True):
+        if records := list(rest):
             raise BrokenError(f"{at}: {len(records)} records were never taken")
     return said
 
 
 def _taken(
-    left: list[list[Record]], ranges: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    left: Sequence[Iterator[Record]], ranges: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 ) -> Taken:
     """The next records of each input as these ranges say, which must be those that are next."""
     places: list[int] = []
     records: list[Record] = []
     for place, first, last, count in ranges.tolist():
-        cut, left[place] = left[place][:count], left[place][count:]
+        cut = list(islice(left[place], count))
         offsets = [record.offset for record in cut]
         if not offsets or (offsets[0], offsets[-1], len(offsets)) != (first, last, count):
             raise BrokenError(
