@@ -102,10 +102,6 @@ class Merge:
         """How many records of an input wait here."""
         return len(self._buffers[input].offsets)
 
-    def clear(self) -> None:
-        """Forget what waits: the inputs are about to be read from elsewhere."""
-        self._buffers = [_Buffer() for _ in self._buffers]
-
     def take(self, limit: int, unread: Sequence[bool]) -> Taken:
         """At most `limit` records in order; `unread` says which inputs hold more than is here."""
         ranks = self._ranks.tolist()
