@@ -151,7 +151,7 @@ def test_a_topic_that_is_deleted_and_made_anew_is_read_from_its_start_with_new_s
         here.wait_for(100, job)
         admin.delete_topics([here.prefix + "transactions"])
         assert job.ended() == 1
-        assert "begin with a new state folder and a new group" in job.log()
+        assert "make it with `headrace topics create`" in job.log()
     until(
         lambda: here.prefix + "transactions" in create_topics(kafka_broker.bootstrap, here.prefix),
         "the topic to be gone and made",
