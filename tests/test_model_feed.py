@@ -106,6 +106,7 @@ def test_a_damaged_version_is_refused_and_the_old_one_goes_on(tmp_path: Path) ->
     world.version(2, weights[:-1] + bytes([weights[-1] ^ 1]), manifest)
     assert world.scored_by() == 1
     assert "models/0/5: not the weights of its manifest" in world.refused()[0]
+    assert world.job.monitor.model.refused == 1
     world.version(3, *sealed(3))
     assert world.scored_by() == 3
 

@@ -139,18 +139,37 @@ def test_the_learn_job_gives_back_the_disk_of_what_no_outcome_can_speak_of(
 
 
 def test_a_version_that_waits_for_its_time_is_published_at_the_end(
-    cluster: Cluster, settings: Settings
+    cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publishing, "EVERY_SECONDS", 3600.0)
     scoring, learning = score(cluster, settings), learn(cluster, settings)
     for n in range(4):
         pay(cluster, 500 * n, 500)
         drained(scoring)
         drained(learning)
     last = learning.learning.lineup.sequence
-    assert published(cluster)[-1] < last
+    assert len(published(cluster)) == 1 and published(cluster)[-1] < last
     learning.close()
     assert published(cluster)[-1] == last
     scoring.close()
+
+
+def test_a_job_that_was_started_again_says_which_version_it_goes_on_with(
+    cluster: Cluster, settings: Settings
+) -> None:
+    scoring, learning = score(cluster, settings), learn(cluster, settings)
+    pay(cluster, 0, 500)
+    for job in (scoring, learning, scoring):
+        drained(job)
+    pay(cluster, 500, 1)
+    for job in (scoring, learning):
+        drained(job)
+        job.close()
+    assert scoring.monitor.model.version > 0
+    for make, before in ((score, scoring), (learn, learning)):
+        job = make(cluster, settings)
+        assert job.monitor.model.version == before.monitor.model.version
+        job.close()
 
 
 def test_of_versions_long_superseded_nothing_stays(

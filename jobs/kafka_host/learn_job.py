@@ -92,6 +92,7 @@ class LearnJob(TopicJob):
         self._queue: deque[tuple[int, Outcomes]] = deque()
         self._queued = self._first = self._touched = 0
         self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
+        self.monitor.model.version = self._publishing.last
         meta = self._state.restore() or {}
         lineup = self.learning.lineup
         self._newest = meta.get("newest", [lineup.learnt, 0])

@@ -122,7 +122,12 @@ class ScoreJob(TopicJob):
         self.dead = Counter[str]()
         self.sequence = self._from_us = self._touched = 0
         self._versions = Versions(
-            broker, settings, self.scoring, self.folder / "models", threads=self._threads
+            broker,
+            settings,
+            self.scoring,
+            self.folder / "models",
+            self.monitor,
+            threads=self._threads,
         )
         stack.callback(self._versions.close)
         return self._restore()
@@ -206,10 +211,8 @@ class ScoreJob(TopicJob):
 
     def _next(self, timeout: float) -> int:
         """Take what is there, in order."""
-        self._versions.swap(self.monitor)
-        refused = self._versions.letters()
-        self.monitor.model.refused += len(refused)
-        self._bury(refused)
+        self._versions.swap()
+        self._bury(self._versions.letters())
         self._read(timeout)
         ends = self._consumer.ends()
         unread = [end > at for end, at in zip(ends, self._ahead, strict=True)]

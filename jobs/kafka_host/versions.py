@@ -14,6 +14,7 @@ from jobs.kafka_host.model_feed import ModelFeed
 from jobs.kafka_host.positions import only
 from jobs.monitoring.monitor import Monitor
 from jobs.scoring import Scoring
+from models.base import Version
 from models.manifest import Seal, content_hash
 from models.registry import Registry
 from streams.broker import Broker
@@ -33,9 +34,16 @@ class Versions:
     """
 
     def __init__(
-        self, broker: Broker, settings: Settings, scoring: Scoring, folder: Path, *, threads: bool
+        self,
+        broker: Broker,
+        settings: Settings,
+        scoring: Scoring,
+        folder: Path,
+        monitor: Monitor,
+        *,
+        threads: bool,
     ) -> None:
-        self._scoring = scoring
+        self._scoring, self._monitor = scoring, monitor
         key = settings.signing_key.reveal().encode() if settings.signing_key else None
         self._registry = Registry(folder, key)
         consumer = broker.consumer([only(broker, settings.topic(MODELS))])
@@ -76,10 +84,14 @@ class Versions:
                 f"{content.hex()}; the pipeline or the code has changed: begin with a new state "
                 "folder"
             )
-        self._scoring.serve(version, loaded)
-        self.in_force = version, digest
+        self._use(version, loaded, digest)
 
-    def swap(self, monitor: Monitor) -> None:
+    def _use(self, number: int, version: Version, digest: bytes) -> None:
+        self._scoring.serve(number, version)
+        self.in_force = number, digest
+        self._monitor.model.version = number
+
+    def swap(self) -> None:
         """Put the newest version to use, if there is a newer one."""
         if self._thread is None:
             self._feed.poll(0.0)
@@ -92,18 +104,19 @@ class Versions:
             return
         began = time.perf_counter()
         manifest, version, positions = offered
-        self._scoring.serve(manifest.sequence, version)
-        self.in_force = manifest.sequence, bytes.fromhex(manifest.content)
+        self._use(manifest.sequence, version, bytes.fromhex(manifest.content))
         self.positions = list(positions)
-        gauge = monitor.model
-        gauge.version, gauge.since_us = manifest.sequence, monitor.now_us()
+        gauge = self._monitor.model
+        gauge.since_us = self._monitor.now_us()
         gauge.swaps += 1
         pause = time.perf_counter() - began
         gauge.longest_swap_seconds = max(gauge.longest_swap_seconds, pause)
 
     def letters(self) -> list[DeadLetter]:
         """What was refused since the last call."""
-        return self._feed.letters()
+        letters = self._feed.letters()
+        self._monitor.model.refused += len(letters)
+        return letters
 
     def retain_from(self, version: int) -> None:
         """Forget versions before this one, and before the last few."""

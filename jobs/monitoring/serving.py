@@ -14,7 +14,7 @@ from jobs.monitoring.monitor import Monitor
 from streams.closing import Closing
 from streams.errors import ConfigError
 
-HOST, PORT = "127.0.0.1", 9464
+HOST = "127.0.0.1"
 PLAIN = "text/plain; charset=utf-8"
 _PATIENCE_SECONDS = 5.0
 """A client that sends nothing for so long is hung up on."""
@@ -32,7 +32,7 @@ class Serving(Closing):
     Raises ConfigError where the port cannot be had.
     """
 
-    def __init__(self, monitor: Monitor, port: int = PORT, host: str = HOST) -> None:
+    def __init__(self, monitor: Monitor, port: int, host: str = HOST) -> None:
         try:
             self._server = _Server((host, port), _Handler)
         except OSError as error:
