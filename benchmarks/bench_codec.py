@@ -82,7 +82,9 @@ def _encode() -> dict[str, float]:
             lambda: [orjson.dumps(record, option=numpy) for record in records], count
         ),
         "encode predictions, 45 features": _rate(
-            lambda: encode_predictions(ids, times, scores, decisions, reasons, versions, features, times),
+            lambda: encode_predictions(
+                ids, times, scores, decisions, reasons, versions, features, times
+            ),
             count,
         ),
     }

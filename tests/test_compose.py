@@ -13,7 +13,6 @@ from jobs.commands import headrace
 from jobs.config import Settings
 from jobs.monitoring.families import families
 from jobs.monitoring.monitor import Monitor
-from jobs.monitoring.serving import PORT
 from jobs.stack import flink, kafka
 from jobs.stack.flink import FlinkSettings
 from jobs.stack.jars import KAFKA_VERSION
@@ -25,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 JOBS = ("topics", "score", "learn")
+PORT = 9464
+"""Where docs/monitoring.md has a job answer."""
 
 
 def published(service: str) -> dict[int, int]:

@@ -23,7 +23,7 @@ from jobs.kafka_host.delivery import Delivery
 from jobs.kafka_host.positions import kept, resumed, topics_of
 from jobs.monitoring.monitor import Monitor, Role
 from jobs.state import KeptState
-from streams.broker import Broker, Input
+from streams.broker import NEVER, Broker, Input
 from streams.ownership import own
 
 log = logging.getLogger("headrace")
@@ -92,10 +92,15 @@ class TopicJob(ABC):
         stack.callback(producer.close)
         meta, bounds = self._begin(broker, stack), self._consumer.bounds()
         self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
+        committed = self._consumer.committed()
         self._delivery = Delivery(
             self._consumer,
             producer,
-            self._consumer.committed(),
+            # Of a partition that is new nothing was committed, and nothing has been made either.
+            [
+                position if at == NEVER else at
+                for at, position in zip(committed, self._positions, strict=True)
+            ],
             exactly_once=exactly_once,
             commit_seconds=settings.commit_ms / 1000,
             clock=self._clock,

@@ -142,6 +142,10 @@ class Cluster:
         self.max_bytes[topic] = max_bytes
         self.ids[topic] = str(int(self.ids.get(topic, 0)) + 1)
 
+    def grow(self, topic: str) -> None:
+        """Give a topic one more partition; keys may belong to another one from now on."""
+        self.topics[topic].append(Log())
+
     def delete(self, topic: str) -> None:
         """Remove a topic with its records."""
         del self.topics[topic]

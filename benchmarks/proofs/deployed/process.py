@@ -93,3 +93,15 @@ class JobProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+
+def run_to_end(settings: Settings, *words: str) -> str:
+    """What a command of ours says; BrokenError with all of it if its status is not 0."""
+    command = [sys.executable, "-m", "jobs.cli", *words]
+    environment = os.environ | settings.environment()
+    run = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        raise BrokenError(f"{' '.join(words)}: {run.returncode}: {run.stdout}{run.stderr}")
+    return run.stdout

@@ -17,7 +17,7 @@ from benchmarks.proofs.deployed.archive import Archive
 from benchmarks.proofs.deployed.background import Background
 from benchmarks.proofs.deployed.broker import Outages, make_topics, new_kafka
 from benchmarks.proofs.deployed.fate import Fate, Restarts
-from benchmarks.proofs.deployed.process import JobProcess
+from benchmarks.proofs.deployed.process import JobProcess, run_to_end
 from benchmarks.proofs.deployed.publisher import Publisher
 from benchmarks.proofs.deployed.reader import (
     Subscriber,
@@ -122,6 +122,7 @@ class Round:
             self._play()
             others = [topic for topic in TOPICS if topic != PREDICTIONS]
             records = [*self._subscriber.records, *read(self._kafka.address, others)]
+            run_to_end(self._settings, "ledger")
         cluster = as_cluster(self._partitions, records)
         return self._compare(cluster) | {
             "score_kills": self._score.kills,

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from benchmarks.proofs.simulated.faults import SeededFaults
 from benchmarks.proofs.simulated.files import Files, running
+from streams.broker import Input
 from streams.errors import OutputError, StateError
 from streams.memory import Cluster, Crash, MemoryBroker
 
@@ -22,6 +23,8 @@ KNOWN = ("transaction took too long", os.strerror(errno.ENOSPC))
 
 class Job(Protocol):
     """What is scheduled."""
+
+    inputs: tuple[Input, ...]
 
     def step(self, timeout: float) -> int:
         """Do a little; how much."""
@@ -46,6 +49,8 @@ class Actor:
         self.starts = 0
         self._make, self._cluster, self._faults = make, cluster, faults
         self._folder, self._say = folder / name, say
+        self.inputs: tuple[Input, ...] = ()
+        """What it read when it last began."""
         self._job: Job | None = None
         self._process: MemoryBroker | None = None
         self._files: Files | None = None
@@ -70,6 +75,7 @@ class Actor:
 
     def _begin(self, process: MemoryBroker) -> None:
         self._job = self._make(process)
+        self.inputs = self._job.inputs
 
     def stop(self) -> None:
         """End as by SIGTERM."""

@@ -32,18 +32,26 @@ from streams.topics import (
 
 
 def check(
-    cluster: Cluster, settings: Settings, entries: Sequence[Entry], folder: Path, *, filled: bool
+    cluster: Cluster,
+    settings: Settings,
+    entries: Sequence[Entry],
+    folder: Path,
+    *,
+    filled: bool,
+    inputs: Sequence[Input] = (),
 ) -> Record:
     """Compare with the twins and balance the ledger; BrokenError with what is not as it should be.
 
     `filled`: the topics were full before the first job began, so that strict order sorts them.
+    `inputs`: in the order in which the journal knows them, where that is not simply theirs.
     """
     strict = settings.order == "strict"
     rows = distinct(cluster, settings, PREDICTIONS, lambda _, value: _prediction(value).number)
     predictions = [_prediction(value) for _, value, _ in rows]
     told = twin.outcomes_of(cluster.read(OUTCOMES))
     versions = twin.learner(folder / "learner", predictions, told)
-    inputs = [Input(t, p) for t in (TRANSACTIONS, LABELS) for p in range(len(cluster.logs(t)))]
+    topics = (TRANSACTIONS, LABELS)
+    inputs = inputs or [Input(t, p) for t in topics for p in range(len(cluster.logs(t)))]
     said = twin.scorer(folder / "scorer", cluster, inputs, entries, versions, strict=strict)
     same("predictions", said.predictions, rows)
     same("outcomes", _flat(said.told), _flat(told))

@@ -35,7 +35,7 @@ QUIET = 3
 ROUND_SECONDS = 0.1
 MOST_ROUNDS = 1000
 OTHERS = {
-    "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "odd": 0.05,
+    "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "odd": 0.05, "grow": 0.01,
     "stop": 0.05, "kill": 0.05,
     "rival": 0.03, "forget": 0.02,
 }  # fmt: skip
@@ -66,6 +66,7 @@ class Schedule:
         self._sent = traffic(rng, late=not strict)
         self._left = self._sent[::-1]
         self._transactional = 0.0 if self._filled else rng.choice((0.0, 0.0, 0.1))
+        self._grown = False
         self._undecided: list[Transaction] = []
         self._aborted: set[Transaction] = set()
         self._entries: dict[int, Entry] = {}
@@ -106,7 +107,7 @@ class Schedule:
             self._faults.on, self._transactional = False, 0.0
             self._decide(len(self._undecided))
             self._undisturbed()
-            if self._rng.random() < 0.5:
+            if self._grown or self._rng.random() < 0.5:
                 for actor in self._actors.values():
                     actor.stop()
             self._left = [last(self._sent)]
@@ -116,7 +117,12 @@ class Schedule:
                 actor.stop()
         entries = [self._entries[sequence] for sequence in sorted(self._entries)]
         found = check(
-            self._cluster, self._settings, entries, self._folder / "twins", filled=self._filled
+            self._cluster,
+            self._settings,
+            entries,
+            self._folder / "twins",
+            filled=self._filled,
+            inputs=self._actors["score"].inputs,
         )
         return found | {
             "transactions": len(self._cluster.read(TRANSACTIONS)),
@@ -175,6 +181,13 @@ class Schedule:
 
     def _compact(self) -> None:
         self._cluster.topics[MODELS][0].compact()
+
+    def _grow(self) -> None:
+        """A topic gets a partition more, which jobs find when they begin again."""
+        topic = self._rng.choice((TRANSACTIONS, LABELS, PREDICTIONS))
+        self._say(f"{topic} gets a partition more")
+        self._cluster.grow(topic)
+        self._grown = True
 
     def _stop(self) -> None:
         self._rng.choice(list(self._actors.values())).stop()
