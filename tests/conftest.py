@@ -1,6 +1,7 @@
 """Profiles for the property tests, and the public data where it is at hand."""
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from tests.kafka_server import kafka_broker, own_kafka, own_redis, redis_server
 
 __all__ = ["kafka_broker", "own_kafka", "own_redis", "redis_server"]
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels compile on their first call, so a deadline would judge the compiler.
 settings.register_profile(

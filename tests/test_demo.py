@@ -75,8 +75,6 @@ def test_events_one_by_one_are_timed_apart_from_batches(
 
 
 def test_the_first_ctrl_c_asks_and_the_second_interrupts() -> None:
-    # A process that a shell starts in the background begins with Ctrl-C ignored.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with interruptible() as interrupt:
         before = interrupt.asked
         signal.raise_signal(signal.SIGINT)

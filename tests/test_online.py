@@ -170,8 +170,9 @@ def test_memory_is_bounded_by_the_keys_that_changed(own_redis: Redis) -> None:
             rows = [Row(n + i, T + n + i, *pair) for i, pair in enumerate(keys)]
             store.offer(*scored_of(rows))
             wait_until(lambda: not store._queue)
+        # A line that is being moved is for a moment counted nowhere, or twice.
+        wait_until(lambda: store.superseded + store.waiting == 2 * 60_000)
         assert store.waiting <= 2 * (2 * 1000 + 4096)
-        assert store.superseded >= 2 * 60_000 - 10_000
         own_redis.start()
         wait_until(lambda: store.lag == 0)
         assert store.written <= 2 * (2 * 1000 + 4096)

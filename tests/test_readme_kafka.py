@@ -128,9 +128,6 @@ def test_the_readme_shows_a_model_that_learns(terminal: Terminal) -> None:
     assert versions == sorted(versions) and len({each["score"] for each in found}) > 100
 
 
-@pytest.mark.skipif(
-    "HEADRACE_README_SPEED" not in os.environ, reason="takes minutes: name a HEADRACE_README_SPEED"
-)
 def test_the_readme_needs_only_kafka_python_of_a_user(terminal: Terminal) -> None:
     terminal.call("uv run headrace up kafka redis")
     export, create, run = OWN.splitlines()
