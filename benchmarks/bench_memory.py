@@ -22,7 +22,7 @@ from rich.console import Console
 
 from jobs.fraud import customer
 from operators.featurize import Features
-from operators.keyrecords import pack_all, unpack
+from operators.keyrecords import unpack
 from operators.plan import compile_plan
 from streams.schema import DAY, SECOND, Event, Label, Number
 
@@ -88,7 +88,8 @@ def _restart(features: Features) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.npy"
         start = time.perf_counter()
-        records = pack_all(windows.arena, windows.plan.shape)
+        records = np.concatenate(windows.capture(whole=True).pieces())
+        windows.let_go()
         packed = time.perf_counter() - start
         np.save(path, records)
         written = time.perf_counter() - start - packed

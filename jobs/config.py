@@ -73,6 +73,12 @@ class Settings:
         whole(1, 60_000),
         "Milliseconds between commits; with `exactly-once` predictions wait for them.",
     ] = 100
+    linger_ms: Annotated[
+        float,
+        decimal(0, 1000),
+        "Milliseconds that a prediction waits for others to be sent with it; `0` is the fastest, "
+        "and costs the broker most.",
+    ] = 1.0
     snapshot_seconds: Annotated[
         float, decimal(0.1, 86_400), "Seconds between snapshots of the state."
     ] = 10.0
@@ -178,7 +184,7 @@ class Settings:
         """The cluster; nothing is asked of it yet. ConfigError where no client is installed."""
         from streams.kafka import Kafka  # noqa: PLC0415 - an optional extra
 
-        return Kafka(self.brokers, self.security())
+        return Kafka(self.brokers, self.security(), linger_ms=self.linger_ms)
 
     def _check(self) -> None:
         """Refuse what does not go together, and files that are not there."""

@@ -5,9 +5,9 @@ Key records, labels, models, metrics, position. Both halves read what a whole fl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,13 @@ from jobs.learning import Learning
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
 from models.registry import Registry
+from operators.capture import Capture
 from operators.evaluate import Prequential
-from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
+from operators.featurize import EntityWindows
+from operators.keyrecords import clock, set_clock, unpack
 from operators.lineup import LEARNT, Lineup
 from streams.rows import MappedRows
-from streams.snapshots import Snapshots, State
+from streams.snapshots import Pieces, Snapshots, State
 
 KEPT_VERSIONS = 8
 Arrays = dict[str, npt.NDArray[Any]]
@@ -29,8 +31,20 @@ Meta = dict[str, Any]
 Blobs = dict[str, bytes]
 
 
+class _Begun(NamedTuple):
+    """A snapshot of a moment that is not all taken."""
+
+    arrays: Arrays
+    meta: Meta
+    captures: Mapping[EntityWindows, Capture]
+    whole: bool
+
+
 class KeptState:
     """Snapshots of something in a folder, and small values and byte strings beside it.
+
+    `begin` is the moment that a snapshot is of, and takes no longer than its small parts do.
+    `proceed` takes the key records a few at a time, `write` has a thread write it all.
 
     With `fsync` they outlive the machine, and so do the rows on disk that they speak of.
     """
@@ -41,21 +55,57 @@ class KeptState:
         self._snapshots = Snapshots(folder, definition, fsync=fsync)
         self._rows = rows if fsync else ()
 
+        self._begun: _Begun | None = None
+
     @property
     def busy(self) -> bool:
-        """Whether a snapshot is being written."""
-        return self._snapshots.busy
+        """Whether a snapshot has begun and is not on disk."""
+        return self._begun is not None or self._snapshots.busy
 
-    def _commit(
-        self, arrays: Arrays, meta: Meta, blobs: Blobs, deltas: Arrays, *, wait: bool
+    def _begin(
+        self, arrays: Arrays, meta: Meta, blobs: Blobs, intake: Intake | None = None
     ) -> None:
-        """Another thread writes it. OutputError if this one (with `wait`) or the last failed."""
+        """Take all that is small now, and note what of the key records is due."""
+        self.abandon()
+        whole = self._snapshots.wants_base
+        blobs_as_arrays = {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
+        entities = intake.features.entities if intake else []
+        captures = {e: e.capture(whole=whole) for e in entities}
+        self._begun = _Begun(arrays | blobs_as_arrays, meta, captures, whole)
+
+    def proceed(self, words: int) -> bool:
+        """Take about so many words more of the snapshot that has begun; whether that was all."""
+        return self._begun is None or all(
+            each.proceed(words) for each in self._begun.captures.values()
+        )
+
+    def write(self, *, wait: bool = False) -> None:
+        """Have another thread write the snapshot that has begun, what is not taken yet included.
+
+        OutputError if this one (with `wait`) or the last failed.
+        """
+        if self._begun is None:
+            return
         for rows in self._rows:
             rows.flush()
-        arrays = arrays | {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
-        done = self._snapshots.commit_async(arrays, meta, deltas)
+        begun, self._begun = self._begun, None
+        records: dict[str, Pieces] = {}
+        for entity, capture in begun.captures.items():
+            records[f"records/{entity.plan.key}"] = capture.pieces()
+            entity.let_go()
+        arrays = {**begun.arrays, **(records if begun.whole else {})}
+        deltas = {} if begun.whole else records
+        done = self._snapshots.commit_async(arrays, begun.meta, deltas)
         if wait:
             done.result()
+
+    def abandon(self) -> None:
+        """Give up the snapshot that has begun, if one has: the next one has all that was due."""
+        if self._begun is not None:
+            for entity, each in self._begun.captures.items():
+                each.abandon()
+                entity.let_go()
+            self._begun = None
 
     def close(self) -> None:
         """Wait for the snapshot being written; raises OutputError if it failed."""
@@ -77,10 +127,11 @@ class FlowState(KeptState):
     def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
         """Take a snapshot; records that did not change since the last are not copied."""
         flow = self._flow
-        arrays, deltas, of_intake = _take_intake(flow, whole=self._snapshots.wants_base)
+        arrays, of_intake = _take_intake(flow)
         arrays |= _take_models(flow.lineup, flow.evaluation)
         self._publish()
-        self._commit(arrays, meta | of_intake, blobs, deltas, wait=wait)
+        self._begin(arrays, meta | of_intake, blobs, flow)
+        self.write(wait=wait)
 
     def _publish(self) -> None:
         """Keep the champion's version at rest, and the few before it."""
@@ -114,16 +165,16 @@ class ScoringState(KeptState):
         super().__init__(folder, scoring.pipeline.definition, (scoring.ids,), fsync=fsync)
         self._scoring = scoring
 
-    def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
-        """Take a snapshot; records that did not change since the last are not copied."""
+    def begin(self, meta: Meta, blobs: Blobs) -> None:
+        """Begin a snapshot; records that did not change since the last are not copied."""
         scoring = self._scoring
-        arrays, deltas, of_intake = _take_intake(scoring, whole=self._snapshots.wants_base)
+        arrays, of_intake = _take_intake(scoring)
         of_intake |= {
             "told": scoring.told,
             "outcomes": scoring.outcomes,
             "version": scoring.sequence,
         }
-        self._commit(arrays, meta | of_intake, blobs, deltas, wait=wait)
+        self._begin(arrays, meta | of_intake, blobs, scoring)
 
     def restore(self) -> tuple[Meta, Blobs] | None:
         """Bring scoring to the newest snapshot, but for its version: `version` says which."""
@@ -145,12 +196,12 @@ class LearningState(KeptState):
         super().__init__(folder, learning.pipeline.definition, rows, fsync=fsync)
         self._learning = learning
 
-    def commit(self, meta: Meta, *, wait: bool = False) -> None:
-        """Take a snapshot. The predictions held lie in files of their own."""
+    def begin(self, meta: Meta) -> None:
+        """Begin a snapshot. The predictions held lie in files of their own."""
         learning = self._learning
         arrays = _take_models(learning.lineup, learning.evaluation)
         counts = {"held": learning.held, "beyond": learning.beyond, "scored": learning.scored}
-        self._commit(arrays, meta | counts, {}, {}, wait=wait)
+        self._begin(arrays, meta | counts, {})
 
     def restore(self) -> Meta | None:
         """Bring learning to the newest snapshot; the host's values, or None if there is none."""
@@ -166,24 +217,15 @@ class LearningState(KeptState):
         return state.meta
 
 
-def _take_intake(intake: Intake, *, whole: bool) -> tuple[Arrays, Arrays, Meta]:
-    """Arrays, deltas and small values of index and windows."""
+def _take_intake(intake: Intake) -> tuple[Arrays, Meta]:
+    """Arrays and small values of index and windows, but for the key records."""
     index = intake.index.state()
     arrays: Arrays = {f"index/{n}": v for n, v in index.items() if isinstance(v, np.ndarray)}
     arrays["counts"] = intake.counts.copy()
-    deltas: Arrays = {}
-    for entity in intake.features.entities:
-        pack = pack_all if whole else pack_changed
-        records = pack(entity.arena, entity.plan.shape)
-        (arrays if whole else deltas)[f"records/{entity.plan.key}"] = records
-    return (
-        arrays,
-        deltas,
-        {
-            "index": {n: v for n, v in index.items() if not isinstance(v, np.ndarray)},
-            "clocks": {e.plan.key: clock(e.arena) for e in intake.features.entities},
-        },
-    )
+    return arrays, {
+        "index": {n: v for n, v in index.items() if not isinstance(v, np.ndarray)},
+        "clocks": {e.plan.key: clock(e.arena) for e in intake.features.entities},
+    }
 
 
 def _put_intake(state: State, intake: Intake) -> None:

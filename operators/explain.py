@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from operators import ring
 from operators.arena import AT, CAPACITY, find
 from operators.features import Feature
@@ -82,7 +80,7 @@ def record_of(entity: EntityWindows, key: tuple[int, int]) -> Record | None:
     if slot < 0:
         return None
     arena, shape = entity.arena, entity.plan.shape
-    packed = pack(arena, shape, np.array([slot]))
+    packed = pack(arena, shape, slot)
     start = PREFIX + int(shape[ring.HEAD]) - 2
     entries = packed[start:].reshape(-1, int(shape[ring.STRIDE]))
     at = int(arena.slots[slot, AT])

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from operators import ring
 from operators.arena import Arena
+from operators.capture import Capture
 from operators.features import EVENT_OPERATIONS
 from operators.plan import EntityPlan, Plan
 from operators.reading import USER, no_custom
-from operators.windows import update
+from operators.windows import SWEPT, update
 from streams.batch import Batch
 from streams.jit import address_of, kernel, lend
 
@@ -126,6 +127,16 @@ class EntityWindows:
         )
         self._moves = -1
         self._table = np.empty((0, 3), np.int64)
+        self._capture: Capture | None = None
+
+    def capture(self, *, whole: bool) -> Capture:
+        """The records as they are now, whatever `update` does to them until all are packed."""
+        self._capture = Capture(self.arena, self.plan.shape, whole=whole)
+        return self._capture
+
+    def let_go(self) -> None:
+        """Forget the last capture."""
+        self._capture = None
 
     def _lend(self) -> Int64s:
         """All that stays in place between calls, in the order that the kernel takes it."""
@@ -149,6 +160,8 @@ class EntityWindows:
     ) -> None:
         """See `operators.windows.update`. Raises MemoryError when the arena is used up."""
         arena = self.arena
+        if self._capture is not None:
+            self._capture.before(keys, self.number, SWEPT)
         arena.make_room(len(admitted))
         if arena.moves != self._moves:
             self._table, self._moves = self._lend(), arena.moves

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from operators.arena import (
     AT,
     CAPACITY,
+    CHUNK,
     CLOCK,
     HI,
     LO,
-    NEXT_SLOT,
     Arena,
     add_key,
     class_for,
@@ -31,31 +31,34 @@ PREFIX = 3
 """Words before the record's own."""
 
 
-@kernel("int64(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
-def _pack(
-    words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, chosen: Int64s, out: Int64s
+@kernel("int64(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64, int64[::1], int64)")
+def write_record(
+    words: Int64s,
+    shape: Int64s,
+    classes: Int64s,
+    slots: Int64s,
+    slot: int,
+    out: Int64s,
+    to: int,
 ) -> int:
-    """Write the chosen slots' records, or only count if `out` is empty. Returns the words taken."""
+    """Write a live slot's record to `out` from `to` on. Returns where it ends."""
     own = shape[HEAD] - 2
-    to = 0
-    for slot in chosen:
-        at = slots[slot, AT]
-        if at < 0:
-            continue
-        count = words[at + HEADER] >> 32
-        if len(out):
-            out[to] = slots[slot, HI]
-            out[to + 1] = slots[slot, LO]
-            out[to + 2] = count
-            for w in range(own):
-                out[to + PREFIX + w] = words[at + 2 + w]
-            capacity = classes[words[at] & 0xFF, CAPACITY]
-            for i in range(count):
-                entry = place(words, shape, at, capacity, i)
-                for w in range(shape[STRIDE]):
-                    out[to + PREFIX + own + i * shape[STRIDE] + w] = words[entry + w]
-        to += PREFIX + own + count * shape[STRIDE]
-    return to
+    at = slots[slot, AT]
+    count = words[at + HEADER] >> 32
+    out[to] = slots[slot, HI]
+    out[to + 1] = slots[slot, LO]
+    out[to + 2] = count
+    to += PREFIX
+    for w in range(own):
+        out[to + w] = words[at + 2 + w]
+    to += own
+    capacity = classes[words[at] & 0xFF, CAPACITY]
+    for i in range(count):
+        entry = place(words, shape, at, capacity, i)
+        for w in range(shape[STRIDE]):
+            out[to + w] = words[entry + w]
+        to += shape[STRIDE]
+    return int(to)
 
 
 @kernel(
@@ -107,27 +110,11 @@ def _count(shape: Int64s, packed: Int64s) -> int:
     return records
 
 
-def pack(arena: Arena, shape: Int64s, slots: Int64s) -> Int64s:
-    """The records of these slots, one after the other; slots that hold no key are passed over."""
-    size = _pack(arena.words, shape, arena.classes, arena.slots, slots, np.empty(0, np.int64))
-    out = np.empty(size, np.int64)
-    if size:
-        _pack(arena.words, shape, arena.classes, arena.slots, slots, out)
-    return out
-
-
-def pack_changed(arena: Arena, shape: Int64s) -> Int64s:
-    """The records written since the last call."""
-    used = int(arena.heads[NEXT_SLOT])
-    changed = np.flatnonzero(arena.dirty[:used])
-    arena.dirty[:used] = 0
-    return pack(arena, shape, changed)
-
-
-def pack_all(arena: Arena, shape: Int64s) -> Int64s:
-    """Every record."""
-    arena.dirty[:] = 0
-    return pack(arena, shape, np.arange(arena.heads[NEXT_SLOT]))
+def pack(arena: Arena, shape: Int64s, slot: int) -> Int64s:
+    """The record of a live slot."""
+    out = np.empty(PREFIX + CHUNK, np.int64)
+    end = write_record(arena.words, shape, arena.classes, arena.slots, slot, out, 0)
+    return out[:end].copy()
 
 
 def unpack(arena: Arena, shape: Int64s, packed: Int64s) -> None:

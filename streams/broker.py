@@ -7,7 +7,7 @@ keeps its semantics: offsets, transactions, redelivery. A host never sees a clie
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -134,14 +134,23 @@ class Broker(Protocol):
         """The broker's id of each topic: another one than before means that it was made anew."""
 
     def consumer(
-        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+        self,
+        inputs: Sequence[Input],
+        group: str | None = None,
+        owner: str = "",
+        patience: float = 0.0,
     ) -> Consumer:
         """A consumer of these inputs that sees committed records only; with a group its one owner.
 
         Without a group nothing can be committed. Raises StateError when the group has an owner of
         another name. One of the same name counts as dead, and its place is taken: so a name, such
         as that of the state folder, is for the one who holds the folder's lock.
+
+        With `patience` records may come so many seconds late, in fewer and larger answers.
         """
 
-    def producer(self, transactional: str | None = None) -> Producer:
-        """A producer; with an id for transactions, the one before it with that id is fenced."""
+    def producer(self, transactional: str | None = None, patient: Collection[str] = ()) -> Producer:
+        """A producer; with an id for transactions, the one before it with that id is fenced.
+
+        Nobody waits for what is sent to the topics in `patient`: it may take a little longer.
+        """

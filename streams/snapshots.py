@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,9 @@ from streams.errors import StateError
 FORMAT = 1
 _LONGEST_CHAIN = 256
 _ANEW = "begin anew with headrace replay --state NEWDIR FILE"
-Arrays = Mapping[str, npt.NDArray[Any]]
+Pieces = npt.NDArray[Any] | Sequence[npt.NDArray[Any]]
+"""An array, or what makes it up when laid end to end: one dimension, one dtype, at least one."""
+Arrays = Mapping[str, Pieces]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,9 +138,10 @@ class Snapshots:
         for name in deltas:
             if name not in chains or name in arrays:
                 raise ValueError(f"a delta needs an array given whole before, {name!r} is not one")
-        for name, array in (*arrays.items(), *deltas.items()):
-            if array.dtype.hasobject or array.dtype.names:
-                raise ValueError(f"{name!r} must have a plain dtype, got {array.dtype}")
+        for name, pieces in (*arrays.items(), *deltas.items()):
+            dtype = _listed(pieces)[0].dtype
+            if dtype.hasobject or dtype.names:
+                raise ValueError(f"{name!r} must have a plain dtype, got {dtype}")
         said = msgspec.Raw(json.dumps(meta, allow_nan=False).encode())
         self._number += 1
         earlier = {name: chains[name] for name in deltas}
@@ -261,11 +264,20 @@ def _name(number: int, kind: str) -> str:
 def _pieces(number: int, given: Arrays, segments: dict[str, _Segment]) -> Iterator[memoryview]:
     """Yield the bytes of each array, having said in `segments` where they lie."""
     start = 0
-    for name, array in given.items():
-        piece = _bytes(array)
-        segments[name] = _Segment(number, start, array.dtype.str, array.shape, zlib.crc32(piece))
-        start += len(piece)
-        yield piece
+    for name, pieces in given.items():
+        listed, size, checksum = _listed(pieces), 0, 0
+        for piece in map(_bytes, listed):
+            checksum = zlib.crc32(piece, checksum)
+            size += len(piece)
+            yield piece
+        dtype = listed[0].dtype
+        shape = listed[0].shape if len(listed) == 1 else (size // dtype.itemsize,)
+        segments[name] = _Segment(number, start, dtype.str, shape, checksum)
+        start += size
+
+
+def _listed(pieces: Pieces) -> Sequence[npt.NDArray[Any]]:
+    return [pieces] if isinstance(pieces, np.ndarray) else pieces
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:

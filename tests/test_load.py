@@ -220,7 +220,7 @@ def test_a_process_uses_cpu_and_memory_until_it_has_ended() -> None:
 def own_supply(kafka: Kafka) -> Iterator[tuple[Settings, Supply]]:
     settings = Settings(brokers=kafka.address, prefix=unique("load") + ".")
     with made(connection(settings), echo_topics(settings)):
-        yield settings, Supply(connection(settings), 1_700_000_000, "uniform", START_US, 1e4)
+        yield settings, Supply(connection(settings), 1.0, 1_700_000_000, "uniform", START_US, 1e4)
 
 
 def test_a_sender_that_begins_late_sends_all_at_once_in_order_and_says_how_late(

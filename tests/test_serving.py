@@ -207,7 +207,7 @@ def test_running_jobs_say_where_everything_went(tmp_path: Path) -> None:
     for _ in range(50):
         scoring.step(0.0)
         learning.step(0.0)
-    scoring.snapshot(wait=True)
+    scoring.snapshot()
     scoring.step(0.0)
     score, learn = scraped(scoring.monitor), scraped(learning.monitor)
     count = {name: score[f'headrace_ledger{{count="{name}"}}'] for name in scoring.ledger()}

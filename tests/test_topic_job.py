@@ -131,7 +131,7 @@ def test_the_learn_job_gives_back_the_disk_of_what_no_outcome_can_speak_of(
         pay(cluster, 2000 * n, 2000)
         for job in (scoring, learning):
             drained(job)
-            job.snapshot(wait=True)
+            job.snapshot()
     assert learning.learnt > 10_000
     assert learning.learning.sizes()["held_on_disk"] < learning.learning.held * 32 * 0.7
     for job in (scoring, learning):
@@ -182,7 +182,7 @@ def test_of_versions_long_superseded_nothing_stays(
     for n in range(20):
         pay(cluster, 200 * n, 200)
         drained(scoring)
-        scoring.snapshot(wait=True)
+        scoring.snapshot()
         drained(learning)
         cluster.clock.sleep(1.0)
     learning.close()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from operators.features import Entity, bucket, hour, missing, night, ratio, value, weekday, weekend
 from operators.featurize import Features
-from operators.keyrecords import clock, pack_all, pack_changed, set_clock, unpack
+from operators.keyrecords import clock, set_clock, unpack
 from operators.plan import compile_plan
 from streams.jit import kernel
 from streams.schema import DAY, Category, Event, Label, Number
@@ -105,8 +105,9 @@ windows = Features(plan, event.keys)
 out = [rows(windows, slice(0, 150)), rows(windows, slice(150, 200))]
 again = Features(plan, event.keys)
 for old, new in zip(windows.entities, again.entities, strict=True):
-    pack_changed(old.arena, old.plan.shape)
-    unpack(new.arena, new.plan.shape, pack_all(old.arena, old.plan.shape))
+    old.capture(whole=False)
+    for piece in old.capture(whole=True).pieces():
+        unpack(new.arena, new.plan.shape, piece)
     set_clock(new.arena, clock(old.arena))
 out.append(rows(again, slice(200, None)))
 sys.stdout.write(np.concatenate(out).tobytes().hex())

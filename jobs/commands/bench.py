@@ -36,7 +36,7 @@ class Seconds(click.ParamType):
 
 
 SECONDS = Seconds()
-MEASURED = ("pipeline", "order", "delivery", "commit_ms", "snapshot_seconds", "fsync")
+MEASURED = ("pipeline", "order", "delivery", "commit_ms", "linger_ms", "snapshot_seconds", "fsync")
 """Settings of the jobs that --fresh starts."""
 
 

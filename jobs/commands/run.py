@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jobs.config import Settings
 
 SCORING = ("group", "state", "pipeline", "order", "delivery", "commit_ms", "snapshot_seconds")
-SERVING = ("fsync", "metrics_port", "online")
+SERVING = ("linger_ms", "fsync", "metrics_port", "online")
 LEARNING = ("group", "state", "pipeline", "delivery", "commit_ms", "snapshot_seconds")
 
 

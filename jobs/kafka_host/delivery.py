@@ -57,7 +57,7 @@ class Delivery:
     ) -> None:
         self._consumer, self._producer = consumer, producer
         self._committed = self._reached = self._acknowledged = list(committed)
-        self._sent = 0
+        self._sent = self._there = 0
         self._marks: deque[_Mark] = deque()
         self._exactly_once = exactly_once
         self._commit_seconds = commit_seconds
@@ -69,6 +69,16 @@ class Delivery:
     def full(self) -> bool:
         """Whether so much waits for the broker, or a commit does, that nothing may be made now."""
         return self._committing or self._producer.waiting > MOST_WAITING
+
+    @property
+    def sent(self) -> int:
+        """Records sent so far."""
+        return self._sent
+
+    @property
+    def arrived(self) -> int:
+        """So many of the first records sent are there for all to read, as of the last turn."""
+        return self._there
 
     @property
     def waiting(self) -> int:
@@ -126,6 +136,7 @@ class Delivery:
 
     def _arrived(self, records: int) -> None:
         """So many of the records sent are there for all to read."""
+        self._there = records
         while self._marks and self._marks[0].sent <= records:
             mark = self._marks.popleft()
             self._acknowledged = mark.positions

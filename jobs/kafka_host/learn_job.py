@@ -36,7 +36,7 @@ from streams.errors import InputError
 from streams.ident import idents
 from streams.predictions import decode_predictions, encode_examples
 from streams.records import Outcomes
-from streams.topics import EXAMPLES, OUTCOMES, PREDICTIONS
+from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 MOST_HELD = 200_000
 """Predictions that may be held beyond what the outcomes read so far speak of."""
@@ -58,6 +58,10 @@ class LearnJob(TopicJob):
     """
 
     _state: LearningState
+    # A score job is served no worse by a version that comes a moment later, and much better by a
+    # broker and a processor that it has to itself.
+    _patience = 0.1
+    _patient = (EXAMPLES, MODELS)
 
     def __init__(
         self,
@@ -101,8 +105,8 @@ class LearnJob(TopicJob):
             self._publishing.offer([version], self._newest[1])
         return meta
 
-    def _commit(self, meta: dict[str, Any], *, wait: bool) -> None:
-        self._state.commit(meta | {"newest": self._newest}, wait=wait)
+    def _save(self, meta: dict[str, Any]) -> None:
+        self._state.begin(meta | {"newest": self._newest})
 
     def _needs(self) -> tuple[int, ...]:
         """The first of the predictions held."""

@@ -71,6 +71,7 @@ class ScoreJob(TopicJob):
     """
 
     _state: ScoringState
+    _patient = (OUTCOMES, DEAD_LETTERS)
 
     def __init__(
         self,
@@ -299,7 +300,7 @@ class ScoreJob(TopicJob):
             self._touched = 0
             self.scoring.ids.release()
 
-    def _commit(self, meta: dict[str, Any], *, wait: bool) -> None:
+    def _save(self, meta: dict[str, Any]) -> None:
         values = {
             "sequence": self.sequence,
             "models": self._versions.positions,
@@ -309,7 +310,7 @@ class ScoreJob(TopicJob):
         blobs = {}
         if self._sorter:
             blobs = {"order": self._sorter.state(), "headers": _packed(self._headers)}
-        self._state.commit(meta | values, blobs, wait=wait)
+        self._state.begin(meta | values, blobs)
 
 
 def _packed(headers: Kept) -> bytes:

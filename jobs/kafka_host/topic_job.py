@@ -1,8 +1,9 @@
 """What the score job and the learn job have in common: a folder and a group of their own, a turn.
 
 What a job is may be read in four steps: `step` takes what is there and hands on what it makes of
-it; every few seconds `snapshot` commits what was sent, then the state; `close` does so for the last
-time; and `release`, all that may be called after an error, lets go of folder and group.
+it, and every few seconds begins a snapshot, which it takes in small parts; `snapshot` commits what
+was sent, then the state; `close` does so for the last time; and `release`, all that may be called
+after an error, lets go of folder and group.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -32,7 +33,8 @@ BATCH = 4096
 """The most records of a batch."""
 RELEASE_ROWS = 4096
 """Mapped pages are let go after so many rows: a label maps 64 KB around its event."""
-SETTLE_SECONDS = 0.2
+WORDS_AT_ONCE = 1 << 15
+"""Of a snapshot, taken in a turn: a tenth of a millisecond."""
 CLOSE_SECONDS = 1.5
 _STAYING = 3
 """The last two snapshots, and the one being written, may all still be gone on from."""
@@ -46,6 +48,10 @@ class TopicJob(ABC):
     """
 
     _state: KeptState
+    _patience = 0.0
+    """Seconds that records may be waited for, so that more of them come at once."""
+    _patient: Collection[str] = ()
+    """Topics whose readers do not wait for each record."""
 
     def __init__(
         self,
@@ -79,16 +85,21 @@ class TopicJob(ABC):
         self._saved = self._positions.copy()
         self._needed = deque([self._needs()], _STAYING)
         self._due = clock() + settings.snapshot_seconds
+        self._begun = self._taken = False
+        self._sent, self._next_needed = 0, self._needed[0]
         self.monitor.done("start")
 
     def _open(self, broker: Broker, group: str, stack: ExitStack) -> None:
         """Become the group's owner, and go on where the newest snapshot ends."""
         settings = self.settings
         # The group first: to open a producer by its id for transactions fences whoever had it.
-        self._consumer = broker.consumer(self.inputs, group, str(self.folder.resolve()))
+        owner = str(self.folder.resolve())
+        self._consumer = broker.consumer(self.inputs, group, owner, self._patience)
         stack.callback(self._consumer.close)
         exactly_once = settings.delivery == "exactly-once"
-        producer = broker.producer(f"{settings.prefix}{group}" if exactly_once else None)
+        transactional = f"{settings.prefix}{group}" if exactly_once else None
+        patient = [settings.topic(name) for name in self._patient]
+        producer = broker.producer(transactional, patient)
         stack.callback(producer.close)
         meta, bounds = self._begin(broker, stack), self._consumer.bounds()
         self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)
@@ -120,8 +131,8 @@ class TopicJob(ABC):
         """Take what is there and hand on what is made of it; how much that was."""
 
     @abstractmethod
-    def _commit(self, meta: dict[str, Any], *, wait: bool) -> None:
-        """Make a snapshot of the state with these values in it, having waited for the last one."""
+    def _save(self, meta: dict[str, Any]) -> None:
+        """Begin a snapshot of the state with these values in it."""
 
     @abstractmethod
     def _needs(self) -> tuple[int, ...]:
@@ -151,25 +162,46 @@ class TopicJob(ABC):
         if self._delivery.full:
             self._delivery.turn(timeout)
         else:
-            done = self._turn(self._delivery.patience(timeout))
-            if self._positions != self._saved and self._clock() >= self._due:
-                self.snapshot()
+            taking = self._begun and not self._taken
+            done = self._turn(0.0 if taking else self._delivery.patience(timeout))
+        self._keep()
         self._observe()
         return done
 
-    def snapshot(self, *, wait: bool = False) -> bool:
-        """Commit what is sent, then the state; False if the broker or the disk is not done yet."""
-        if self._state.busy and not wait:
-            return False
-        if not self._delivery.settle(CLOSE_SECONDS if wait else SETTLE_SECONDS):
-            return False
+    def _keep(self) -> None:
+        """Begin a snapshot when it is due; then take some of it each turn, and have it written.
+
+        It is written once all that was sent before its moment has arrived: whoever goes on from
+        it makes none of that again.
+        """
+        if self._begun:
+            self._taken = self._taken or self._state.proceed(WORDS_AT_ONCE)
+            if self._taken and self._delivery.arrived >= self._sent:
+                self._write()
+        elif self._positions != self._saved and self._clock() >= self._due and not self._state.busy:
+            self._begin_snapshot()
+
+    def _begin_snapshot(self) -> None:
         self.monitor.snapshots.begun(self._now_us())
-        self._commit(kept(self._topic_ids, self.inputs, self._positions), wait=wait)
-        self._saved = self._positions.copy()
-        self._needed.append(self._needs())
+        self._save(kept(self._topic_ids, self.inputs, self._positions))
+        self._saved, self._sent = self._positions.copy(), self._delivery.sent
+        self._next_needed = self._needs()
+        self._begun, self._taken = True, False
+
+    def _write(self, *, wait: bool = False) -> None:
+        self._begun = False
+        self._state.write(wait=wait)
+        self._needed.append(self._next_needed)
         if len(self._needed) == _STAYING:
             self._forget(*self._needed[0])
         self._due = self._clock() + self.settings.snapshot_seconds
+
+    def snapshot(self) -> bool:
+        """Commit what is sent, then the state as it is now; False if the broker is not done yet."""
+        if not self._delivery.settle(CLOSE_SECONDS):
+            return False
+        self._begin_snapshot()
+        self._write(wait=True)
         return True
 
     def close(self) -> None:
@@ -178,7 +210,7 @@ class TopicJob(ABC):
         Where the broker does not answer in time the last snapshot stays good.
         """
         try:
-            self.snapshot(wait=True)
+            self.snapshot()
         finally:
             self.release()
 

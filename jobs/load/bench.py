@@ -123,6 +123,7 @@ def supply(settings: Settings, events: str, traffic: Traffic) -> Supply:
     after = beginning(settings.broker(), events)
     return Supply(
         connection=connection(settings),
+        linger_ms=settings.linger_ms,
         run=time.time_ns() // 1_000_000_000,
         keys=traffic.keys,
         start_us=max(after.time_us, moment_us(BEGIN)),

@@ -25,9 +25,10 @@ def connection(settings: Settings) -> dict[str, Any]:
     }
 
 
-def producer(connection: Mapping[str, Any]) -> Any:
+def producer(connection: Mapping[str, Any], linger_ms: float) -> Any:
     """A producer, its records' fate told only where it is bad."""
-    return open_client(client.Producer, {**connection, **PRODUCER}, ignored)
+    settings = {**connection, **PRODUCER, "linger.ms": linger_ms}
+    return open_client(client.Producer, settings, ignored)
 
 
 def consumer(connection: Mapping[str, Any]) -> Any:

@@ -29,11 +29,13 @@ class Errand(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     bytes: int
     commit_ms: int
+    linger_ms: float
 
 
 def echo(errand: Errand) -> None:
     """Hand on the id of every record from the first on, filled up to the size."""
-    taken, given = consumer(errand.connection), producer(errand.connection)
+    taken = consumer(errand.connection)
+    given = producer(errand.connection, errand.linger_ms)
     taken.assign([Partition(errand.source, 0, 0)])
     filling = b',"features":"' + b"0" * max(errand.bytes - ID_ENDS - 15, 0) + b'"}'
     gc.collect()

@@ -29,6 +29,7 @@ class Supply(NamedTuple):
 
     connection: Mapping[str, Any]
     """librdkafka's settings that say where the cluster is and how to get in."""
+    linger_ms: float
     run: int
     keys: Keys
     start_us: int
@@ -58,7 +59,7 @@ class Sender:
     """One producer, and traffic that goes on from order to order: numbers, times and labels."""
 
     def __init__(self, supply: Supply) -> None:
-        self._producer = producer(supply.connection)
+        self._producer = producer(supply.connection, supply.linger_ms)
         self._traffic = Traffic(
             run=supply.run, keys=supply.keys, start_us=supply.start_us, per_day=supply.per_day
         )

@@ -92,6 +92,7 @@ def own_echo(
         target=target,
         bytes=size,
         commit_ms=settings.commit_ms,
+        linger_ms=settings.linger_ms,
     )
     command = [sys.executable, "-m", "jobs.load.echo", msgspec.json.encode(errand).decode()]
     with running(folder, "echo", command, {}) as process:

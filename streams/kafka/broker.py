@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from streams.broker import Input
 from streams.kafka.cluster import Cluster
@@ -10,6 +10,7 @@ from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.membership import Membership
 from streams.kafka.producer import KafkaProducer
 from streams.kafka.security import Security
+from streams.kafka.settings import LINGER_MS
 from streams.kafka.transactions import TransactionalProducer
 
 
@@ -18,12 +19,18 @@ class Kafka:
 
     Nothing is asked until something is opened. Then, if the cluster does not answer within 10 s,
     InputError; if it does not let us in, ConfigError. `client` is how brokers' logs name us.
+    Records wait up to `linger_ms` for others to be sent with them.
     """
 
     def __init__(
-        self, bootstrap: str, security: Security | None = None, client: str = "headrace"
+        self,
+        bootstrap: str,
+        security: Security | None = None,
+        client: str = "headrace",
+        linger_ms: float = LINGER_MS,
     ) -> None:
         self._cluster = Cluster(bootstrap, security, client)
+        self._linger_ms = linger_ms
 
     def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         return self._cluster.partitions(topics)
@@ -33,14 +40,20 @@ class Kafka:
         return {topic: each.id for topic, each in self._cluster.described(topics).items()}
 
     def consumer(
-        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+        self,
+        inputs: Sequence[Input],
+        group: str | None = None,
+        owner: str = "",
+        patience: float = 0.0,
     ) -> KafkaConsumer:
         self._cluster.reach()
         membership = Membership(self._cluster, group, owner) if group else None
-        return KafkaConsumer(self._cluster, inputs, membership)
+        return KafkaConsumer(self._cluster, inputs, membership, patience)
 
-    def producer(self, transactional: str | None = None) -> KafkaProducer | TransactionalProducer:
+    def producer(
+        self, transactional: str | None = None, patient: Collection[str] = ()
+    ) -> KafkaProducer | TransactionalProducer:
         self._cluster.reach()
         if transactional is None:
-            return KafkaProducer(self._cluster)
+            return KafkaProducer(self._cluster, self._linger_ms, patient)
         return TransactionalProducer(self._cluster, transactional)

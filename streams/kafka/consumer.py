@@ -15,7 +15,7 @@ from streams.kafka.failures import DISPLACED, HOPELESS, LEADERLESS, said_of, tra
 from streams.kafka.library import Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
 from streams.kafka.records import Records
-from streams.kafka.settings import CONSUMER
+from streams.kafka.settings import CONSUMER, FETCH_BYTES
 from streams.kafka.watch import Watch
 
 JOIN_S = 60.0
@@ -35,7 +35,11 @@ class KafkaConsumer:
     """
 
     def __init__(
-        self, cluster: Cluster, inputs: Sequence[Input], membership: Membership | None
+        self,
+        cluster: Cluster,
+        inputs: Sequence[Input],
+        membership: Membership | None,
+        patience: float = 0.0,
     ) -> None:
         self.inputs = tuple(inputs)
         self._cluster, self._membership = cluster, membership
@@ -52,6 +56,8 @@ class KafkaConsumer:
         self._heard = Heard()
         settings = {**cluster.settings, **CONSUMER, "on_commit": self._commits.heard}
         settings |= membership.settings if membership else {"group.id": self._group}
+        if patience:
+            settings |= {"fetch.min.bytes": FETCH_BYTES, "fetch.wait.max.ms": int(1000 * patience)}
         self._left = False
         self._client = open_client(client.Consumer, settings, self._heard)
         if membership:

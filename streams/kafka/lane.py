@@ -28,9 +28,12 @@ SLICE_S = 0.15
 
 
 class Lane:
-    """Takes records for one topic. Raises OutputError where it does not exist."""
+    """Takes records for one topic. Raises OutputError where it does not exist.
 
-    def __init__(self, cluster: Cluster, topic: str) -> None:
+    Each waits up to `linger_ms` for others to be sent with it.
+    """
+
+    def __init__(self, cluster: Cluster, topic: str, linger_ms: float) -> None:
         self.topic = topic
         self.sent = 0
         self._failed: HeadraceError | None = None
@@ -40,6 +43,7 @@ class Lane:
         settings = {
             **cluster.settings,
             **PRODUCER,
+            "linger.ms": linger_ms,
             "on_delivery": self._on_failure,
             "delivery.report.only.error": ordered,
         }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from streams.broker import Consumer, Headers
 from streams.errors import ConfigError
 from streams.kafka.cluster import Cluster
 from streams.kafka.lane import Lane
+from streams.kafka.settings import PATIENT_LINGER_MS
 
 _NO_TRANSACTIONS = "wanted a transaction of a producer that was opened without an id for them"
 
@@ -24,8 +25,8 @@ class KafkaProducer:
     half a second until its first record arrives; one of no records does just that.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, linger_ms: float, patient: Collection[str]) -> None:
+        self._cluster, self._linger_ms, self._patient = cluster, linger_ms, patient
         self._lanes: dict[str, Lane] = {}
         self._sent: deque[tuple[Lane, int, int]] = deque()
         """Of each `send` that has not arrived: its lane, how far that was then, its records."""
@@ -51,7 +52,8 @@ class KafkaProducer:
     ) -> None:
         lane = self._lanes.get(topic)
         if lane is None:
-            lane = self._lanes[topic] = Lane(self._cluster, topic)
+            linger_ms = PATIENT_LINGER_MS if topic in self._patient else self._linger_ms
+            lane = self._lanes[topic] = Lane(self._cluster, topic, linger_ms)
         if values:
             lane.send(values, keys, headers)
             self._sent.append((lane, lane.sent, len(values)))

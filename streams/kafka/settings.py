@@ -24,6 +24,9 @@ CONNECTION: dict[str, Any] = {
     "metadata.recovery.strategy": "none",
 }
 
+FETCH_BYTES = 1 << 20
+"""What a patient consumer would rather have at once."""
+
 CONSUMER: dict[str, Any] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
@@ -47,10 +50,17 @@ CONSUMER: dict[str, Any] = {
     "partition.assignment.strategy": "range",
 }
 
+LINGER_MS = 1.0
+"""How long a record waits for others to be sent with it."""
+PATIENT_LINGER_MS = 20.0
+"""The same where nobody waits for it."""
+
 PRODUCER: dict[str, Any] = {
     "acks": "all",
-    "enable.idempotence": True,
-    "linger.ms": 1,
+    # One request at a time keeps the order. An idempotent producer keeps it too, but takes a core
+    # for itself while records wait for an answer (docs/decisions/0015-one-request-at-a-time.md).
+    "max.in.flight.requests.per.connection": 1,
+    "linger.ms": LINGER_MS,
     # An outage of the broker drops nothing, however long it is.
     "message.timeout.ms": 0,
     "queue.buffering.max.messages": QUEUE,
@@ -60,4 +70,15 @@ PRODUCER: dict[str, Any] = {
     "batch.size": 500_000,
     # The partition that every other client gives a key.
     "partitioner": "murmur2_random",
+}
+
+TRANSACTIONS: dict[str, Any] = {
+    **PRODUCER,
+    "enable.idempotence": True,
+    "max.in.flight.requests.per.connection": 5,
+    # To commit sends at once what waits; until then nobody could read it.
+    "linger.ms": 5,
+    "transaction.timeout.ms": TRANSACTION_MS,
+    # The coordinator takes some ms to end a transaction; the next waits for no longer.
+    "retry.backoff.ms": 3,
 }

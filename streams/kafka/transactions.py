@@ -17,7 +17,7 @@ from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.failures import translated
 from streams.kafka.lane import SLICE_S, hand_over
 from streams.kafka.library import Failure, client, in_background, open_client
-from streams.kafka.settings import PRODUCER, QUEUE, TRANSACTION_MS
+from streams.kafka.settings import QUEUE, TRANSACTIONS
 from streams.kafka.watch import Watch
 
 FENCE_S = 60.0
@@ -45,13 +45,10 @@ class TransactionalProducer:
         self._committing: Future[Any] | None = None
         settings = {
             **cluster.settings,
-            **PRODUCER,
+            **TRANSACTIONS,
             "transactional.id": id,
-            "transaction.timeout.ms": TRANSACTION_MS,
             "on_delivery": self._on_failure,
             "delivery.report.only.error": True,
-            # The coordinator takes some ms to end a transaction; the next waits for no longer.
-            "retry.backoff.ms": 3,
         }
         self._client = open_client(client.Producer, settings, self._heard)
         self._fence()

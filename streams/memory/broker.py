@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from streams.broker import Consumer, Input, Producer
 from streams.errors import InputError
@@ -40,7 +40,11 @@ class MemoryBroker(Process):
         return {name: self.cluster.ids[name] for name in topics}
 
     def consumer(
-        self, inputs: Sequence[Input], group: str | None = None, owner: str = ""
+        self,
+        inputs: Sequence[Input],
+        group: str | None = None,
+        owner: str = "",
+        patience: float = 0.0,
     ) -> Consumer:
         self.insist("join")
         consumer = MemoryConsumer(self, tuple(inputs), group, owner)
@@ -48,7 +52,7 @@ class MemoryBroker(Process):
         self.ask("join answered")
         return consumer
 
-    def producer(self, transactional: str | None = None) -> Producer:
+    def producer(self, transactional: str | None = None, patient: Collection[str] = ()) -> Producer:
         self.insist("open producer")
         producer = MemoryProducer(self, transactional)
         self.open(producer)
