@@ -43,6 +43,11 @@ MOST_HELD = 200_000
 MOST_QUEUED = 200_000
 """Outcomes, or messages of them, that may wait for their predictions; with more, none are read."""
 LEARN_AT_ONCE = 64
+FEW, LEARN_FEW = 256, 8
+"""Predictions and outcomes of a turn while it keeps up: a millisecond's work each, so that whoever
+shares the processor is never kept waiting for longer."""
+KEEPS_UP = 20_000
+"""Records that may be behind then."""
 CAUSES = {
     BY_LABEL: "label",
     BY_MATURITY: "maturity",
@@ -139,9 +144,9 @@ class LearnJob(TopicJob):
         )
 
     def _turn(self, timeout: float) -> int:
-        self._read(0.0 if self._ready else timeout)
-        before = self.learnt
-        for _ in range(LEARN_AT_ONCE):
+        hurried, before = self.hurried, self.learnt
+        self._read(BATCH if hurried else FEW, 0.0 if self._ready else timeout)
+        for _ in range(LEARN_AT_ONCE if hurried else LEARN_FEW):
             if not self._ready:
                 break
             self._learn(*self._queue.popleft())
@@ -164,17 +169,22 @@ class LearnJob(TopicJob):
             super().close()
 
     @property
+    def hurried(self) -> bool:
+        """Whether so much is there that it takes no rest between turns."""
+        return self.behind >= KEEPS_UP
+
+    @property
     def _ready(self) -> bool:
         """Whether every prediction is held that the next outcomes speak of."""
         return bool(self._queue) and self._queue[0][1].next <= self.learning.held
 
-    def _read(self, timeout: float) -> None:
+    def _read(self, most: int, timeout: float) -> None:
         paused = [0] if self._queued > MOST_QUEUED else []
         reach = self._queue[-1][1].next if self._queue else self.learning.scored
         if self.learning.held - reach > MOST_HELD:
             paused += list(range(1, len(self.inputs)))
         self._consumer.pause(paused)
-        for run in self._consumer.poll(BATCH, timeout):
+        for run in self._consumer.poll(most, timeout):
             self.monitor.inputs[run.input].took(len(run), run.stamps[-1])
             if run.input == 0:
                 self._enqueue(run)

@@ -155,6 +155,11 @@ class TopicJob(ABC):
         """Records that are there and were not taken yet."""
         return sum(gauge.behind for gauge in self.monitor.inputs)
 
+    @property
+    def hurried(self) -> bool:
+        """Whether it takes no rest between turns."""
+        return True
+
     def step(self, timeout: float) -> int:
         """One turn: how much was done; waits up to `timeout` seconds for something to do."""
         done = 0
