@@ -15,6 +15,8 @@ from streams.memory.consumer import MemoryConsumer
 from streams.memory.log import ABORTED, COMMITTED, Log, Transaction
 from streams.memory.process import Process
 
+ANSWER = "answer on its way"
+"""To an append; where it is lost, the request is made again."""
 BEGUN, POSITIONED, DECIDED = range(3)
 """How far the commit of a transaction has come."""
 Sent = tuple[bytes | None, bytes | None, Headers | None]
@@ -27,7 +29,8 @@ class _Line:
     topic: str
     partition: int
     unsent: deque[Sent] = field(default_factory=deque)
-    unacknowledged: int = 0
+    unanswered: deque[Sent] = field(default_factory=deque)
+    """Appended, which the producer has not heard of."""
     places: deque[int] = field(default_factory=deque)
     """Of each that waits, how many records were sent before it."""
 
@@ -162,17 +165,23 @@ class MemoryProducer:
             self._append(line, sent)
 
     def _push(self) -> None:
-        """Let each partition have what goes through; none waits for another."""
+        """Let each partition have what goes through; none waits for another.
+
+        Without an id a request whose answer is lost is made again, before any other: the log then
+        holds its records twice. With one the broker knows them again.
+        """
         for line in self._lines.values():
-            if line.unsent:
+            if line.unsent and (self._session is not None or not line.unanswered):
                 for _ in range(self._process.ask("append", len(line.unsent))):
-                    self._append(line, line.unsent.popleft())
-                    line.unacknowledged += 1
-            if line.unacknowledged:
-                answered = self._process.ask("append answered", line.unacknowledged)
-                line.unacknowledged -= answered
-                for _ in range(answered):
+                    self._append(line, line.unsent[0])
+                    line.unanswered.append(line.unsent.popleft())
+            if line.unanswered:
+                for _ in range(self._process.ask("append answered", len(line.unanswered))):
+                    line.unanswered.popleft()
                     line.places.popleft()
+            if line.unanswered and self._session is None and not self._process.ask(ANSWER):
+                for sent in line.unanswered:
+                    self._append(line, sent)
 
     def _append(self, line: _Line, sent: Sent) -> None:
         key, value, headers = sent

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from streams.memory import Clock, Crash
+from streams.memory.producer import ANSWER
 
 ANYWHERE = (
     "open",
@@ -56,6 +57,7 @@ class SeededFaults:
         self._slow = rng.choice((0.0, 0.1, 0.5))
         self._away = rng.choice((0.0, 0.0, 0.002, 0.01))
         self._away_until = 0
+        self._lost = rng.choice((0.0, 0.0, 0.02, 0.2))
         self._crashes = rng.choice((0, 1, 2, 4, 8))
         self._plans: dict[str, tuple[str, int, int]] = {}
 
@@ -69,6 +71,8 @@ class SeededFaults:
             return count
         if operation in ITSELF:
             return self._rng.randint(0, count)
+        if operation == ANSWER:
+            return count * (self._rng.random() >= self._lost)
         self.reach(process, operation)
         if self._clock() < self._away_until:
             return 0

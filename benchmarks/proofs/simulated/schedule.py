@@ -20,7 +20,7 @@ from benchmarks.proofs.simulated.later import Later
 from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import last, traffic
 from jobs.config import Settings
-from jobs.kafka_host import publishing
+from jobs.kafka_host import publishing, topic_job
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.score_job import ScoreJob
 from streams import snapshots
@@ -110,6 +110,8 @@ class Schedule:
             if self._grown or self._rng.random() < 0.5:
                 for actor in self._actors.values():
                     actor.stop()
+            if self._grown:  # only now is it read, and learnt from, what a new partition holds
+                self._undisturbed()
             self._left = [last(self._sent)]
             self._publish(1)
             self._undisturbed()
@@ -253,5 +255,6 @@ class Schedule:
             patch.object(publishing, "CHUNK_BYTES", 600),
             patch.object(publishing, "EVERY_SECONDS", 0.02),
             patch.object(publishing, "KEPT", 2),
+            patch.object(topic_job, "WORDS_AT_ONCE", 64),  # a record or two a turn
         ):
             yield
