@@ -89,21 +89,15 @@ def learn(settings: Settings, *, parent: int | None) -> None:
       headrace learn
       headrace learn --metrics-port 9465
     """
+    from jobs.kafka_host.giving_way import give_way
     from jobs.kafka_host.learn_job import LearnJob
-    from jobs.kafka_host.running import (
-        drive,
-        end_with_parent,
-        log,
-        start_log,
-        stopping,
-        yield_to_others,
-    )
+    from jobs.kafka_host.running import drive, end_with_parent, log, start_log, stopping
     from jobs.load_pipeline import load_pipeline
 
     start_log("learn")
     if parent is not None:
         end_with_parent(parent)
-    yield_to_others()
+    give_way()
     job = LearnJob(load_pipeline(settings.pipeline), settings.broker(), settings)
     with stopping() as stop:
         log.info("%s", job.began())

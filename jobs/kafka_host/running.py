@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -23,7 +22,6 @@ WAIT_SECONDS = 0.1
 REST_SECONDS = 0.003
 SAY_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
-AUTOGROUP = Path("/proc/self/autogroup")
 _PARENT_DEATH = 1
 
 
@@ -89,21 +87,6 @@ def end_with_parent(parent: int) -> None:
         libc.prctl(_PARENT_DEATH, signal.SIGTERM)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def yield_to_others() -> None:
-    """Give way, at once, to whoever else wants the processor.
-
-    Where the system has it by the policy for idle times: a process that is merely nice may finish
-    its turn of some milliseconds first, and an event then waits as long.
-    """
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
-        os.nice(19)
-    # Linux shares out the processor among sessions first, where this is there.
-    if AUTOGROUP.exists():
-        AUTOGROUP.write_text("19", encoding="ascii")
 
 
 def drive(
