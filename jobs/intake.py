@@ -60,6 +60,10 @@ class Intake:
             return whole
         return np.ascontiguousarray(whole[:, : len(self.names)])
 
+    def close(self) -> None:
+        """Let go of the log of ids."""
+        self.ids.close()
+
     def sizes(self) -> dict[str, int]:
         """Bytes of each entity's records in memory, and of the log of ids on disk."""
         records = {each.plan.key: each.arena.nbytes for each in self.features.entities}

@@ -202,6 +202,11 @@ class Learning:
         for rows in (self.words, self.log):
             rows.forget(before)
 
+    def close(self) -> None:
+        """Let go of the predictions held."""
+        for rows in (self.words, self.log):
+            rows.close()
+
     def release(self) -> None:
         """Let go of the memory that reading scattered predictions has mapped."""
         for rows in (self.words, self.log):

@@ -218,7 +218,7 @@ def test_outcomes_that_wait_for_their_predictions_are_bounded(
     cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(learn_job, "MOST_QUEUED", 10)
-    monkeypatch.setattr(learn_job, "BATCH", 1)
+    monkeypatch.setattr(learn_job, "FEW", 1)
     scoring = score(cluster, settings)
     for n in range(30):
         pay(cluster, 40 * n, 40)

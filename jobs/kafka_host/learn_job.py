@@ -95,6 +95,7 @@ class LearnJob(TopicJob):
     def _begin(self, broker: Broker, stack: ExitStack) -> Mapping[str, Any]:
         settings, folder = self.settings, self.folder
         self.learning = Learning(self.pipeline, folder)
+        stack.callback(self.learning.close)
         self._state = LearningState(self.learning, folder / "snapshots", fsync=settings.fsync)
         stack.callback(self._state.close)
         self.monitor.state_bytes = self.learning.sizes
@@ -144,17 +145,18 @@ class LearnJob(TopicJob):
         )
 
     def _turn(self, timeout: float) -> int:
-        hurried, before = self.hurried, self.learnt
-        self._read(BATCH if hurried else FEW, 0.0 if self._ready else timeout)
+        hurried = self.hurried
+        done = self._read(BATCH if hurried else FEW, 0.0 if self._ready else timeout)
         for _ in range(LEARN_AT_ONCE if hurried else LEARN_FEW):
             if not self._ready:
                 break
             self._learn(*self._queue.popleft())
+            done += 1
         self._publish()
         if self._touched >= RELEASE_ROWS:
             self._touched = 0
             self.learning.release()
-        return self.learnt - before
+        return done
 
     def _publish(self, *, at_once: bool = False) -> None:
         for topic, key, value in self._publishing.due(self.monitor, at_once=at_once):
@@ -178,12 +180,13 @@ class LearnJob(TopicJob):
         """Whether every prediction is held that the next outcomes speak of."""
         return bool(self._queue) and self._queue[0][1].next <= self.learning.held
 
-    def _read(self, most: int, timeout: float) -> None:
+    def _read(self, most: int, timeout: float) -> int:
         paused = [0] if self._queued > MOST_QUEUED else []
         reach = self._queue[-1][1].next if self._queue else self.learning.scored
         if self.learning.held - reach > MOST_HELD:
             paused += list(range(1, len(self.inputs)))
         self._consumer.pause(paused)
+        count = 0
         for run in self._consumer.poll(most, timeout):
             self.monitor.inputs[run.input].took(len(run), run.stamps[-1])
             if run.input == 0:
@@ -191,6 +194,8 @@ class LearnJob(TopicJob):
             else:
                 self._hold(run)
                 self._positions[run.input] = run.offsets[-1] + 1
+            count += len(run)
+        return count
 
     def _enqueue(self, run: Run) -> None:
         for offset, value in zip(run.offsets, run.values, strict=True):

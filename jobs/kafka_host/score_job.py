@@ -108,6 +108,7 @@ class ScoreJob(TopicJob):
         write_whole(self.folder / PLACES, [msgspec.json.encode(self.inputs)], fsync=settings.fsync)
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in self.inputs]
         self.scoring = Scoring(pipeline, self.folder)
+        stack.callback(self.scoring.close)
         self._sorter = (
             Sorter(duration_us(pipeline.lateness)) if settings.order == "strict" else None
         )

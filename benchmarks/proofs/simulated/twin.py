@@ -65,6 +65,7 @@ def learner(
     for each in told:
         for sequence, version, examples in learning.learn(each).versions:
             versions[sequence] = Learnt(version, examples, each.next)
+    learning.close()
     return versions
 
 
@@ -139,6 +140,7 @@ def scorer(
     for at, rest in zip(inputs, left, strict=True):
         if records := list(rest):
             raise BrokenError(f"{at}: {len(records)} records were never taken")
+    scoring.close()
     return said
 
 
@@ -174,6 +176,7 @@ def in_time(folder: Path, said: Scored) -> list[tuple[str, tuple[float | None, .
     batch = whole.take(in_order(whole))
     scoring = Scoring(pipeline, folder)
     scored, _ = scoring.process(batch)
+    scoring.close()
     values = prediction_records(batch, scored, scoring.names)[1][: len(said.predictions)]
     decoded = (msgspec.json.decode(value, type=Prediction) for value in values)
     return [(each.id, each.features) for each in decoded]
