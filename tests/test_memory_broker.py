@@ -64,6 +64,27 @@ def test_a_record_is_stamped_when_it_is_appended_in_whole_milliseconds() -> None
     assert [record.stamp for record in cluster.read("in")] == [1_234_000, 3_234_000]
 
 
+def test_a_request_whose_answer_is_lost_is_made_again_before_any_other(cluster: Cluster) -> None:
+    cluster.faults = Scripted(append_answered=[1, 0], answer_on_its_way=[0])
+    producer = MemoryBroker(cluster).producer()
+    producer.send("out", [b"a", b"b", b"c"])
+    producer.poll()
+    producer.send("out", [b"d"])
+    assert producer.acknowledged == 1
+    assert producer.flush(1.0)
+    assert [record.value for record in cluster.read("out")] == [b"a", b"b", b"c", b"b", b"c", b"d"]
+
+
+def test_a_transaction_holds_a_record_once_though_answers_are_lost(cluster: Cluster) -> None:
+    cluster.faults = Scripted(append_answered=[1, 0, 0], answer_on_its_way=[0, 0])
+    broker = MemoryBroker(cluster)
+    source, producer = broker.consumer([IN], "g"), broker.producer("id")
+    producer.begin()
+    producer.send("out", [b"a", b"b"])
+    assert producer.commit(source, [1])
+    assert [record.value for record in cluster.read("out")] == [b"a", b"b"]
+
+
 def test_records_of_one_key_lie_in_one_partition_and_those_without_are_spread(
     cluster: Cluster,
 ) -> None:

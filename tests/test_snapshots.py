@@ -120,6 +120,16 @@ def test_arrays_and_meta_come_back_as_they_were_given(
         assert state.arrays[name].tobytes() == array.tobytes()
 
 
+def test_an_array_given_in_pieces_comes_back_whole(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, "p")
+    snapshots.commit({"keys": [np.arange(5), np.arange(0), np.arange(5, 9)]}, {})
+    snapshots.commit({}, {}, {"keys": [np.arange(9, 11), np.arange(11, 12)]})
+    state = Snapshots(tmp_path, "p").load()
+    assert state is not None and not state.damage
+    assert np.array_equal(state.arrays["keys"], np.arange(9))
+    assert [delta.tolist() for delta in state.deltas["keys"]] == [[9, 10, 11]]
+
+
 def test_nothing_committed_is_nothing_loaded(tmp_path: Path) -> None:
     assert Snapshots(tmp_path, "p").load() is None
 
