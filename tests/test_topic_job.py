@@ -214,6 +214,21 @@ def test_an_input_keeps_its_place_when_partitions_are_added(settings: Settings) 
         score(elsewhere, replace(settings, prefix="shop."))
 
 
+def test_a_state_without_a_snapshot_knows_its_topics_too(
+    cluster: Cluster, settings: Settings
+) -> None:
+    job = score(cluster, settings)
+    pay(cluster, 0, 50)
+    drained(job)
+    job.release()  # a journal, and no snapshot yet
+    there, cluster.ids = cluster.ids, dict.fromkeys(cluster.ids, "made anew")
+    for _ in range(2):  # being refused changes nothing
+        with pytest.raises(StateError, match="it was made anew"):
+            score(cluster, settings)
+    cluster.ids = there
+    score(cluster, settings).close()
+
+
 def test_outcomes_that_wait_for_their_predictions_are_bounded(
     cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from streams.atomic import write_whole
 from streams.broker import Broker, Input
 from streams.errors import InputError, StateError
 
-PLACES = "inputs.json"
+ORIGIN = "inputs.json"
 _ADVICE = "begin with a new --state and a new --group, and what is there now is read from its start"
 
 
@@ -31,16 +32,39 @@ def only(broker: Broker, topic: str) -> Input:
     return Input(topic, 0)
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """What a state is made from: its inputs in their order, and the broker's ids of the topics."""
+
+    inputs: tuple[Input, ...] = ()
+    topics: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, folder: Path) -> Origin:
+        """What the state in this folder says of itself; nothing where there is none."""
+        path = folder / ORIGIN
+        return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
+
+    def keep(self, folder: Path, *, fsync: bool) -> None:
+        """Let the state in this folder say so from now on."""
+        write_whole(folder / ORIGIN, [msgspec.json.encode(self)], fsync=fsync)
+
+    def check(self, topics: Mapping[str, str], folder: Path) -> None:
+        """Raise StateError where one of the topics was made anew since."""
+        for topic, known in self.topics.items():
+            if topics.get(topic) != known:
+                raise StateError(
+                    f"{topic}: wanted the topic that the state in {folder} was made from, got "
+                    f"another of its name: it was made anew; {_ADVICE}"
+                )
+
+
 def placed(folder: Path, inputs: Sequence[Input]) -> list[Input]:
     """The inputs in the order in which the state in this folder has come to know them.
 
     So the place of each stays what it was when partitions are added: the journal and what waits to
     be sorted speak of inputs by their places. Raises StateError where it knows others than these.
     """
-    path = folder / PLACES
-    known = (
-        [Input(*each) for each in msgspec.json.decode(path.read_bytes())] if path.exists() else []
-    )
+    known = Origin.of(folder).inputs
     for each in known:
         if each not in inputs:
             raise StateError(
@@ -70,12 +94,7 @@ def resumed(
 
     Raises StateError where a topic was made anew or no longer holds what comes next.
     """
-    for topic, known in meta.get("topics", topics).items():
-        if topics.get(topic) != known:
-            raise StateError(
-                f"{topic}: wanted the topic that the state in {folder} was made from, got another "
-                f"of its name: it was made anew; {_ADVICE}"
-            )
+    Origin(topics=meta.get("topics", {})).check(topics, folder)
     offsets = {Input(*at): position for *at, position in meta.get("positions", ())}
     positions = [offsets.get(at, first) for at, (first, _) in zip(inputs, bounds, strict=True)]
     for at, position, (first, end) in zip(inputs, positions, bounds, strict=True):

@@ -25,7 +25,7 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.kafka_host.positions import PLACES, placed
+from jobs.kafka_host.positions import Origin, placed
 from jobs.kafka_host.takeover import Takeover
 from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
 from jobs.kafka_host.versions import Versions
@@ -41,7 +41,6 @@ from jobs.topic_records import (
     prediction_records,
 )
 from operators.admission import COUNTS
-from streams.atomic import write_whole
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Headers, Input
 from streams.errors import DeadLetter
@@ -105,7 +104,6 @@ class ScoreJob(TopicJob):
 
     def _begin(self, broker: Broker, stack: ExitStack) -> Mapping[str, Any]:
         pipeline, settings = self.pipeline, self.settings
-        write_whole(self.folder / PLACES, [msgspec.json.encode(self.inputs)], fsync=settings.fsync)
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in self.inputs]
         self.scoring = Scoring(pipeline, self.folder)
         stack.callback(self.scoring.close)
@@ -152,7 +150,9 @@ class ScoreJob(TopicJob):
         self._promised = list(self._journal.entries(self.sequence))
         self._promised.reverse()
         if self._promised:
+            Origin.of(self.folder).check(self._topic_ids, self.folder)
             self.monitor.wait("restore", f"{self.resuming} batches of the journal are made again")
+        Origin(self.inputs, self._topic_ids).keep(self.folder, fsync=self.settings.fsync)
         return meta
 
     def _needs(self) -> tuple[int, ...]:
