@@ -54,7 +54,6 @@ class KeptState:
     ) -> None:
         self._snapshots = Snapshots(folder, definition, fsync=fsync)
         self._rows = rows if fsync else ()
-
         self._begun: _Begun | None = None
 
     @property

@@ -48,6 +48,8 @@ FEW, LEARN_FEW = 256, 8
 shares the processor is never kept waiting for longer."""
 KEEPS_UP = 20_000
 """Records that may be behind then."""
+REST_SECONDS = 0.003
+"""Between two turns then."""
 CAUSES = {
     BY_LABEL: "label",
     BY_MATURITY: "maturity",
@@ -145,7 +147,7 @@ class LearnJob(TopicJob):
         )
 
     def _turn(self, timeout: float) -> int:
-        hurried = self.hurried
+        hurried = self._hurried
         done = self._read(BATCH if hurried else FEW, 0.0 if self._ready else timeout)
         for _ in range(LEARN_AT_ONCE if hurried else LEARN_FEW):
             if not self._ready:
@@ -171,9 +173,13 @@ class LearnJob(TopicJob):
             super().close()
 
     @property
-    def hurried(self) -> bool:
-        """Whether so much is there that it takes no rest between turns."""
-        return self.behind >= KEEPS_UP
+    def rest(self) -> float:
+        return 0.0 if self._hurried else REST_SECONDS
+
+    @property
+    def _hurried(self) -> bool:
+        """Whether so much is there that it does as much as it can."""
+        return self.behind >= KEEPS_UP or len(self._queue) >= LEARN_AT_ONCE
 
     @property
     def _ready(self) -> bool:

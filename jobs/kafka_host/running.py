@@ -19,7 +19,6 @@ from jobs.monitoring.serving import Serving
 
 log = logging.getLogger("headrace")
 WAIT_SECONDS = 0.1
-REST_SECONDS = 0.003
 SAY_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
 _PARENT_DEATH = 1
@@ -34,8 +33,8 @@ class Job(Protocol):
         """One turn: how much was done; waits up to `timeout` seconds for something to do."""
 
     @property
-    def hurried(self) -> bool:
-        """Whether it takes no rest between turns."""
+    def rest(self) -> float:
+        """Seconds that it leaves to others before its next turn."""
 
     def said(self) -> str:
         """Where it stands, in a line."""
@@ -111,8 +110,8 @@ def drive(
         try:
             while not stop.asked:
                 done = job.step(WAIT_SECONDS)
-                if not job.hurried:
-                    time.sleep(REST_SECONDS)
+                if job.rest:
+                    time.sleep(job.rest)
                 now = time.monotonic()
                 if now - collected >= COLLECT_SECONDS and (
                     not done or now - collected >= SAY_SECONDS

@@ -156,9 +156,9 @@ class TopicJob(ABC):
         return sum(gauge.behind for gauge in self.monitor.inputs)
 
     @property
-    def hurried(self) -> bool:
-        """Whether it takes no rest between turns."""
-        return True
+    def rest(self) -> float:
+        """Seconds that it leaves to others before its next turn."""
+        return 0.0
 
     def step(self, timeout: float) -> int:
         """One turn: how much was done; waits up to `timeout` seconds for something to do."""

@@ -173,8 +173,8 @@ class MemoryProducer:
         for line in self._lines.values():
             if line.unsent and (self._session is not None or not line.unanswered):
                 for _ in range(self._process.ask("append", len(line.unsent))):
-                    self._append(line, line.unsent[0])
                     line.unanswered.append(line.unsent.popleft())
+                    self._append(line, line.unanswered[-1])
             if line.unanswered:
                 for _ in range(self._process.ask("append answered", len(line.unanswered))):
                     line.unanswered.popleft()
