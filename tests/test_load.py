@@ -22,6 +22,7 @@ from benchmarks.peers.job import windows
 from jobs.commands import headrace
 from jobs.config import Settings
 from jobs.fraud import transaction
+from jobs.load import subscriber
 from jobs.load.clients import connection, consumer
 from jobs.load.generator import Generator, Load, Observed, Target, latencies
 from jobs.load.report import plot, processes, summary, table
@@ -31,7 +32,7 @@ from jobs.load.saturate import PRECISION, highest
 from jobs.load.schedule import SECOND_NS, Arrivals, in_burst, schedule
 from jobs.load.sender import Order, Sender, Supply
 from jobs.load.stand import echo_topics, own_echo
-from jobs.load.subscriber import Heard
+from jobs.load.subscriber import Heard, Subscriber, Watch
 from jobs.load.topics import made
 from jobs.load.traffic import Traffic
 from jobs.load.usage import usage
@@ -145,6 +146,48 @@ def test_what_is_missing_is_counted_and_not_timed() -> None:
     run = measured([1.0, 2.0, -1.0, 3.0])
     assert (run.events, run.missing, run.duplicates) == (4, 1, 1)
     assert run.latency_ms["max"] == pytest.approx(3.0, rel=1e-2) and run.throughput == 1.5
+
+
+class Prediction:
+    """A message of a subscriber's."""
+
+    def __init__(self, number: int) -> None:
+        self._value = b'{"id":"17000000%010d"}' % number
+
+    def value(self) -> bytes:
+        return self._value
+
+    def error(self) -> None:
+        return None
+
+
+class Stalled:
+    """A consumer between whose two calls its process waits for a second."""
+
+    def __init__(self, clock: list[int]) -> None:
+        self._clock = clock
+
+    def assign(self, _: object) -> None: ...
+
+    def unassign(self) -> None: ...
+
+    def poll(self, _: float) -> Prediction:
+        return Prediction(0)
+
+    def consume(self, _most: int, _timeout: float) -> list[Prediction]:
+        self._clock[0] += SECOND_NS
+        return [Prediction(1)]
+
+
+def test_what_came_while_the_subscriber_stalled_is_heard_when_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0]
+    monkeypatch.setattr(subscriber, "consumer", lambda _: Stalled(clock))
+    monkeypatch.setattr("jobs.load.subscriber.time.monotonic_ns", lambda: clock[0])
+    watch = Watch("predictions", 0, run=17_000_000_00, first=0, events=2, until_ns=9 * SECOND_NS)
+    heard = Subscriber({})(watch)
+    assert heard.numbers.tolist() == [0, 1] and heard.at_ns.tolist() == [SECOND_NS] * 2
 
 
 def test_bursts_are_timed_apart() -> None:

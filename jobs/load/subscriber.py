@@ -61,8 +61,9 @@ class Subscriber:
             message = self._consumer.poll(WAIT_S)
             if message is None:
                 continue
-            now = time.monotonic_ns()
             messages = [message, *self._consumer.consume(MANY, 0)]
+            # Only now: what came while this process waited for its turn was not there before.
+            now = time.monotonic_ns()
             for message in messages:
                 value = message.value()
                 if message.error() or value is None:
