@@ -21,19 +21,29 @@ from streams.jit import borrow, kernel
 from streams.jsonl import VERSION
 from streams.schema import EARLIEST, LATEST, MISSING, SECOND, Event, Number, duration_us
 from streams.timestamps import parse_one
+from streams.tokens import (
+    DECIMAL,
+    FALSE,
+    INTEGER,
+    MOST_DIGITS,
+    NOTHING,
+    NULL,
+    STRING,
+    TRUE,
+    past_space,
+    token,
+)
 
 Int64s = npt.NDArray[np.int64]
 
 _TEXT, _TIME, _NUMBER, _LABEL, _VERSION, _OTHER = range(6)
 _START, _STOP, _USE, _PLACE, _NEEDED = range(5)
 _SPLIT, _AHEAD, _VERSIONS, _MOST_BYTES, _EVENT_NEEDS, _LABEL_NEEDS = range(6)
-_NOTHING, _STRING, _INTEGER, _DECIMAL, _TRUE, _FALSE, _NULL = range(7)
-_NEWLINE, _QUOTE, _COMMA, _MINUS, _POINT, _ZERO, _COLON, _OPEN, _CLOSE = b'\n",-.0:{}'
+_NEWLINE, _COMMA, _COLON, _OPEN, _CLOSE = b"\n,:{}"
 _MOST_FIELDS = 60
 _MOST_OTHERS = 64
-_MOST_DIGITS = 18
 _LARGEST_MANTISSA = 2**53
-_POWERS = np.array([float(10**power) for power in range(_MOST_DIGITS + 2)])
+_POWERS = np.array([float(10**power) for power in range(MOST_DIGITS + 2)])
 _LARGE_STRING = pa.large_string()
 _EACH_ITS_OWN = np.empty(0, np.int64)
 
@@ -168,26 +178,9 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _plain() -> npt.NDArray[np.uint8]:
-    """Per byte: 1 if it stands for itself inside a string, 2 if it is space between values."""
-    table = np.ones(256, np.uint8)
-    table[:32] = 0
-    table[list(b'"\\')] = 0
-    table[list(b" \t\r")] |= 2
-    return table
-
-
-_PLAIN = _plain()
 _BYTES = "Array(uint8, 1, 'C', readonly=True)"
 _LONGS = "Array(int64, 1, 'C', readonly=True)"
 _LONG_ROWS = "Array(int64, 2, 'C', readonly=True)"
-
-
-@kernel()
-def _past_space(text, at):  # type: ignore[no-untyped-def]
-    while _PLAIN[text[at]] & 2:
-        at += 1
-    return at
 
 
 @kernel()
@@ -210,61 +203,11 @@ def _field_of(text, start, stop, keys, fields, first, last, likely):  # type: ig
 
 
 @kernel()
-def _word(text, at, a, b, c):  # type: ignore[no-untyped-def]
-    """Whether three bytes follow; reading stops at the first that differs, so at a newline."""
-    return text[at + 1] == a and text[at + 2] == b and text[at + 3] == c
-
-
-@kernel()
-def _token(text, at):  # type: ignore[no-untyped-def]
-    """What plain value begins here, the first byte after it, an integer mantissa and decimals."""
-    byte = text[at]
-    mantissa, decimals = np.int64(0), 0
-    if byte == _QUOTE:
-        at += 1
-        while _PLAIN[text[at]] & 1:
-            at += 1
-        if text[at] != _QUOTE:
-            return _NOTHING, at, mantissa, decimals
-        return _STRING, at + 1, mantissa, decimals
-    if byte == _MINUS or 48 <= byte <= 57:
-        negative = byte == _MINUS
-        at += negative
-        first = at
-        while 48 <= text[at] <= 57 and at - first <= _MOST_DIGITS:
-            mantissa = mantissa * 10 + (np.int64(text[at]) - 48)
-            at += 1
-        digits = at - first
-        if digits == 0 or (text[first] == _ZERO and digits > 1):
-            return _NOTHING, at, mantissa, decimals
-        what = _INTEGER
-        if text[at] == _POINT:
-            what = _DECIMAL
-            at += 1
-            while 48 <= text[at] <= 57 and digits + decimals <= _MOST_DIGITS:
-                mantissa = mantissa * 10 + (np.int64(text[at]) - 48)
-                at += 1
-                decimals += 1
-            if decimals == 0:
-                return _NOTHING, at, mantissa, decimals
-        if digits + decimals > _MOST_DIGITS or (negative and mantissa == 0):
-            return _NOTHING, at, mantissa, decimals
-        return what, at, (-mantissa if negative else mantissa), decimals
-    if byte == 116 and _word(text, at, 114, 117, 101):
-        return _TRUE, at + 4, mantissa, decimals
-    if byte == 102 and _word(text, at, 97, 108, 115) and text[at + 4] == 101:
-        return _FALSE, at + 5, mantissa, decimals
-    if byte == 110 and _word(text, at, 117, 108, 108):
-        return _NULL, at + 4, mantissa, decimals
-    return _NOTHING, at, mantissa, decimals
-
-
-@kernel()
 def _time(text, what, start, stop, mantissa):  # type: ignore[no-untyped-def]
     """Microseconds UTC, or -1 of what is none for sure."""
-    if what == _STRING:
+    if what == STRING:
         time = parse_one(text, start, stop)
-    elif what == _INTEGER:
+    elif what == INTEGER:
         time = mantissa
         for per_second in (1, 1000):  # another unit, by its looks
             if RECENT_SECONDS * per_second <= time < LATEST // SECOND * per_second:
@@ -280,7 +223,7 @@ def _units(what, mantissa, decimals, limits, place):  # type: ignore[no-untyped-
 
     A mantissa below 2**53 over a power of ten is the double nearest to what was written.
     """
-    if what not in (_INTEGER, _DECIMAL) or abs(mantissa) > _LARGEST_MANTISSA:
+    if what not in (INTEGER, DECIMAL) or abs(mantissa) > _LARGEST_MANTISSA:
         return MISSING
     scaled = np.float64(mantissa) / _POWERS[decimals] * limits[place, 0]
     units = np.rint(scaled)
@@ -298,17 +241,17 @@ def _record(  # type: ignore[no-untyped-def]
     has, a bit each, or where it ceases to be regular and 0.
     """
     seen, others, likely = 0, 0, first
-    at = _past_space(text, at)
+    at = past_space(text, at)
     if text[at] != _OPEN:
         return at, 0
     while True:
-        at = _past_space(text, at + 1)
+        at = past_space(text, at + 1)
         start = at + 1
-        what, at, mantissa, decimals = _token(text, at)
-        if what != _STRING:
+        what, at, mantissa, decimals = token(text, at)
+        if what != STRING:
             return at, 0
         stop = at - 1
-        at = _past_space(text, at)
+        at = past_space(text, at)
         if text[at] != _COLON:
             return at, 0
         field = _field_of(text, start, stop, keys, fields, first, last, likely)
@@ -332,20 +275,20 @@ def _record(  # type: ignore[no-untyped-def]
             hashes[others] = key
             others += 1
 
-        at = _past_space(text, at + 1)
+        at = past_space(text, at + 1)
         start = at
-        what, at, mantissa, decimals = _token(text, at)
+        what, at, mantissa, decimals = token(text, at)
         stop = at
-        if what == _STRING:
+        if what == STRING:
             start += 1
             stop -= 1
-        if what == _NULL and use != _OTHER:
+        if what == NULL and use != _OTHER:
             if fields[field, _NEEDED]:
                 return at, 0
-        elif what == _NOTHING:
+        elif what == NOTHING:
             return at, 0
         elif use == _TEXT:
-            plain = what == _STRING or (what == _INTEGER and mantissa >= 0)
+            plain = what == STRING or (what == INTEGER and mantissa >= 0)
             if not plain or not 0 < stop - start <= LONGEST_TEXT:
                 return at, 0
             spans[place, out, 0], spans[place, out, 1] = start, stop
@@ -358,15 +301,15 @@ def _record(  # type: ignore[no-untyped-def]
             if numbers[out, place] == MISSING:
                 return at, 0
         elif use == _LABEL:
-            label[out] = 1 if what == _TRUE or (what == _INTEGER and mantissa == 1) else 0
-            if what not in (_TRUE, _FALSE) and (what != _INTEGER or not 0 <= mantissa <= 1):
+            label[out] = 1 if what == TRUE or (what == INTEGER and mantissa == 1) else 0
+            if what not in (TRUE, FALSE) and (what != INTEGER or not 0 <= mantissa <= 1):
                 return at, 0
-        elif use == _VERSION and (what != _INTEGER or mantissa != version):
+        elif use == _VERSION and (what != INTEGER or mantissa != version):
             return at, 0
 
-        at = _past_space(text, at)
+        at = past_space(text, at)
         if text[at] == _CLOSE:
-            return _past_space(text, at + 1), seen
+            return past_space(text, at + 1), seen
         if text[at] != _COMMA:
             return at, 0
 
