@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from jobs.clients.topic_reader import TopicReader
 from jobs.clients.topics import create_topics
@@ -43,6 +45,7 @@ class Deployment:
             f"HEADRACE_{name.upper()}": str(value) for name, value in given.items()
         }
         self._producer = self.client.producer()
+        self.admin = AdminClient(kafka.client())
 
     def send(
         self, topic: str, records: Sequence[bytes], keys: Sequence[bytes] | None = None
@@ -67,6 +70,17 @@ class Deployment:
     def predicted(self) -> list[str]:
         """The ids that have a prediction, in the topic's order."""
         return [each["id"] for each in self.read("predictions")]
+
+    def wait_until_committed(self, count: int, job: Job) -> None:
+        """Return once what was made of so many transactions is the broker's for good."""
+        group, topic = f"{self.prefix}jobs", f"{self.prefix}transactions"
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])]
+
+        def committed() -> int:
+            answer = self.admin.list_consumer_group_offsets(asked)[group].result()
+            return int(answer.topic_partitions[0].offset)
+
+        until(lambda: committed() == count, f"{count} to be committed", job.log)
 
     def wait_for(self, count: int, job: Job) -> list[str]:
         """The ids that have a prediction, once there are so many."""

@@ -35,6 +35,7 @@ def test_a_broker_that_is_away_is_waited_for(
     with here.running() as job:
         here.pay(0, 300)
         here.wait_for(300, job)
+        here.wait_until_committed(300, job)
         own_kafka.kill()
         last_for_the_outage()
         own_kafka.start()
