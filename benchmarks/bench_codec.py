@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from streams.batch import EVENT
-from streams.codec import Decoder, encode_predictions
+from streams.codec import Decoder
+from streams.predictions import encode_predictions
 from streams.schema import DAY, SECOND, Event, Label, Number
 from streams.sources import FileSource
 
@@ -74,7 +75,8 @@ def _encode() -> dict[str, float]:
     ids = [str(number) for number in range(count)]
     versions, times = np.zeros(count, np.int64), np.arange(count)
     records = [{"id": each, "features": row} for each, row in zip(ids, features, strict=True)]
-    decisions, reasons = ["approve"] * count, [["amount", "night"]] * count
+    review, reasons = np.zeros(count, bool), np.zeros((count, 2), np.int16)
+    texts, names = pa.array(ids, pa.large_string()), ["amount"]
     numpy = orjson.OPT_SERIALIZE_NUMPY
     scores = random.random(count)
     return {
@@ -83,7 +85,7 @@ def _encode() -> dict[str, float]:
         ),
         "encode predictions, 45 features": _rate(
             lambda: encode_predictions(
-                ids, times, scores, decisions, reasons, versions, features, times
+                texts, times, scores, review, reasons, names, versions, features, times
             ),
             count,
         ),

@@ -12,12 +12,14 @@ import pyarrow as pa
 from jobs.pipeline import Scored
 from streams.batch import EVENT, LABEL, Batch, as_text
 from streams.broker import Headers, Input
-from streams.codec import Decoder, encode_predictions
+from streams.codec import Decoder
 from streams.errors import DeadLetter
 from streams.merge import Taken
+from streams.predictions import encode_predictions
 from streams.regular import RegularLines
 from streams.schema import Event
 from streams.sinks import encode_dead_letter
+from streams.texts import each_encoded
 
 Int64s = npt.NDArray[np.int64]
 REASONS = 3
@@ -85,20 +87,20 @@ def prediction_records(
     batch: Batch, scored: Scored, names: Sequence[str]
 ) -> tuple[list[bytes], list[bytes]]:
     """Keys and values: the key is the first entity key, or without entities the id."""
-    tops = scored.reasons(np.arange(len(scored)), REASONS)
     ids = _texts(batch.texts[0], scored.rows)
     keys = _texts(batch.texts[1], scored.rows) if len(batch.texts) > 1 else ids
     values = encode_predictions(
         ids,
         batch.time[scored.rows],
-        np.ascontiguousarray(scored.scores[:, 0]),
-        ["review" if each else "approve" for each in scored.review.tolist()],
-        [[names[place] for place in row if place >= 0] for row in tops.tolist()],
+        scored.scores[:, 0],
+        scored.review,
+        scored.reasons(np.arange(len(scored)), REASONS),
+        names,
         scored.version,
         scored.features,
         scored.number,
     )
-    return [key.encode() for key in keys], values
+    return each_encoded(keys), values
 
 
 def letter_records(letters: Sequence[DeadLetter]) -> tuple[list[bytes], list[bytes]]:
@@ -109,11 +111,8 @@ def letter_records(letters: Sequence[DeadLetter]) -> tuple[list[bytes], list[byt
     )
 
 
-def _texts(column: pa.Array, rows: Int64s) -> list[str]:
-    if len(rows) < len(column):
-        column = column.take(pa.array(rows))
-    texts: list[str] = as_text(column).to_numpy(zero_copy_only=False).tolist()
-    return texts
+def _texts(column: pa.Array, rows: Int64s) -> pa.Array:
+    return as_text(column if len(rows) == len(column) else column.take(pa.array(rows)))
 
 
 Kept = dict[tuple[int, int], Headers]

@@ -1,13 +1,12 @@
-"""JSON in and out: lines to a `Batch` and dead letters, predictions to lines."""
+"""JSON lines to a `Batch` and dead letters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 
 from streams.batch import EVENT, LABEL, Batch
@@ -168,55 +167,3 @@ def _times(values: list[Any]) -> tuple[Int64s, npt.NDArray[np.bool_] | None]:
     integers = np.array([isinstance(each, int) for each in values])
     numbers = np.array([each if isinstance(each, int) else 0 for each in values], np.int64)
     return np.where(integers, numbers, parse(pa.array(texts, pa.large_string()))), integers
-
-
-def encode_predictions(
-    ids: Sequence[str],
-    time: Int64s,
-    score: npt.NDArray[np.float64],
-    decision: Sequence[str],
-    reasons: Sequence[Sequence[str]],
-    model_version: Int64s,
-    features: npt.NDArray[np.float64],
-    number: Int64s,
-) -> list[bytes]:
-    """One JSON line per prediction, in the field order of `streams.records.Prediction`.
-
-    `features` is (n, F), F names published once per pipeline; NaN and infinities become null. Equal
-    predictions give equal bytes: shortest round-trip floats, no spaces.
-
-    >>> one = np.ones(1)
-    >>> encode_predictions(["a"], np.array([7]), one, ["review"], [["amount"]], np.array([0]),
-    ...                    np.array([[0.1, np.nan]]), np.array([5]))[0].decode()
-    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
-    """
-    words = {each: orjson.dumps(each) for each in set(decision)}
-    columns = zip(
-        map(orjson.dumps, ids),
-        time.tolist(),
-        map(orjson.dumps, score.tolist()),
-        map(words.__getitem__, decision),
-        map(orjson.dumps, reasons),
-        model_version.tolist(),
-        _arrays(np.ascontiguousarray(features, np.float64)),
-        number.tolist(),
-        strict=True,
-    )
-    return [_PREDICTION % each for each in columns]
-
-
-_PREDICTION = (
-    b'{"id":%b,"time":%d,"score":%b,"decision":%b,"reasons":%b,"model_version":%d,"features":[%b'
-    b'"number":%d}'
-)
-_WRITTEN_AT_ONCE = 256
-"""Rows of numbers: an array of its own for each costs more, and so do megabytes at once."""
-
-
-def _arrays(rows: npt.NDArray[np.float64]) -> Iterator[bytes]:
-    """Each row as a JSON array and a comma, without the opening bracket."""
-    for start in range(0, len(rows), _WRITTEN_AT_ONCE):
-        some = orjson.dumps(
-            rows[start : start + _WRITTEN_AT_ONCE], option=orjson.OPT_SERIALIZE_NUMPY
-        )
-        yield from (some[2:-1] + b",").split(b"[")

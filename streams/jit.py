@@ -23,7 +23,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
-from numba.core.cgutils import create_struct_proxy, get_null_value
+from numba.core.cgutils import create_struct_proxy, get_null_value, raw_memcpy
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic as numba_intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -140,6 +140,26 @@ def prefetch(typing_context: Any, array: Any, place: Any) -> Any:  # noqa: ARG00
     return types.none(array, place), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_bytes(typing_context: Any, out: Any, at: Any, text: Any, start: Any, count: Any) -> Any:  # noqa: ARG001
+    """out[at : at + count] = text[start : start + count], of two arrays that share no memory.
+
+    A loop asks first whether they do, which takes longer than most texts.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        struct: Any = make_array
+        copy: Any = raw_memcpy
+        to, source = (
+            builder.gep(struct(kind)(context, builder, array).data, [place])
+            for kind, array, place in ((out, *arguments[:2]), (text, *arguments[2:4]))
+        )
+        copy(builder, to, source, arguments[4], 1)
+        return context.get_constant_generic(builder, signature.return_type, None)
+
+    return types.none(out, at, text, start, count), codegen
+
+
 if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches when it reads
 
     def borrow(array: Any) -> Any:
@@ -148,6 +168,10 @@ if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches
 
     def prefetch(array: Any, place: Any) -> None:
         """Nothing."""
+
+    def copy_bytes(out: Any, at: int, text: Any, start: int, count: int) -> None:
+        """The same."""
+        out[at : at + count] = text[start : start + count]
 
 
 def lend(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ from streams.broker import Headers, Run
 from streams.errors import StateError
 
 Int64s = npt.NDArray[np.int64]
-_FIELDS = ("offsets", "stamps", "keys", "values", "headers")
+_FIELDS = ("offsets", "stamps", "values", "headers")
 _NONE = -(2**62)
 
 
@@ -26,7 +26,6 @@ class Taken:
     """(n,) the place of each one's input."""
     offsets: Int64s
     stamps: Int64s
-    keys: list[bytes | None]
     values: list[bytes | None]
     headers: list[Headers | None]
 
@@ -52,7 +51,6 @@ class Taken:
 class _Buffer:
     offsets: list[int] = field(default_factory=list)
     stamps: list[int] = field(default_factory=list)
-    keys: list[bytes | None] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
     headers: list[Headers | None] = field(default_factory=list)
     newest: int = _NONE
@@ -94,7 +92,6 @@ class Merge:
         buffer.newest = stamps[-1]
         buffer.offsets += run.offsets
         buffer.stamps += stamps
-        buffer.keys += run.keys
         buffer.values += run.values
         buffer.headers += run.headers
 
@@ -175,7 +172,6 @@ class Merge:
             whole.inputs[places],
             whole.offsets[places],
             whole.stamps[places],
-            [whole.keys[row] for row in rows],
             [whole.values[row] for row in rows],
             [whole.headers[row] for row in rows],
         )
@@ -196,7 +192,6 @@ def _joined(parts: Sequence[Taken]) -> Taken:
         np.concatenate([*none, *(part.inputs for part in parts)]),
         np.concatenate([*none, *(part.offsets for part in parts)]),
         np.concatenate([*none, *(part.stamps for part in parts)]),
-        [key for part in parts for key in part.keys],
         [value for part in parts for value in part.values],
         [headers for part in parts for headers in part.headers],
     )

@@ -17,7 +17,7 @@ import pyarrow as pa
 from streams.batch import EVENT, UNKNOWN, Batch
 from streams.columns import LONGEST_TEXT, RECENT_SECONDS, TOLERANCE
 from streams.ident import write_idents
-from streams.jit import borrow, kernel
+from streams.jit import borrow, copy_bytes, kernel
 from streams.jsonl import VERSION
 from streams.schema import EARLIEST, LATEST, MISSING, SECOND, Event, Number, duration_us
 from streams.timestamps import parse_one
@@ -321,9 +321,9 @@ def _write_texts(text, spans, m, idents, categories, label_rows, bounds, data): 
     for column in range(len(spans)):
         for row in range(m):
             bounds[column * m + row] = end
-            for j in range(spans[column, row, 0], spans[column, row, 1]):
-                data[end] = text[j]
-                end += 1
+            count = spans[column, row, 1] - spans[column, row, 0]
+            copy_bytes(data, end, text, spans[column, row, 0], count)
+            end += count
     bounds[len(spans) * m] = end
     found = np.empty((len(spans) * m, 2), np.int64)
     write_idents(bounds[: len(found) + 1], data, found)

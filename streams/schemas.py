@@ -74,7 +74,7 @@ def label_schema(event: Event) -> Schema:
 
 
 def prediction_schema() -> Schema:
-    """What `streams.codec.encode_predictions` writes."""
+    """What `streams.predictions.encode_predictions` writes."""
     properties: Schema = {
         "id": {"type": "string", "description": "The id of the event, as text."},
         "time": {"type": "integer", "description": "The event's time, microseconds UTC."},

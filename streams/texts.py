@@ -1,4 +1,4 @@
-"""Several columns of short texts at once: one buffer, one pass, for batches of any size."""
+"""Columns of short texts: several at once in one buffer and one pass, and the bytes of one."""
 
 from __future__ import annotations
 
@@ -49,3 +49,25 @@ def text_columns(
         [pa.Array.from_buffers(_TEXT, n, buffers, 0, start) for start in starts],
         [idents[start : start + n] for start in starts],
     )
+
+
+def bytes_of(column: pa.Array) -> tuple[Int64s, npt.NDArray[np.uint8]]:
+    """Of n texts, without nulls, the n + 1 bounds, and the bytes that they are bounds in."""
+    _, bounds, text = column.buffers()
+    where = np.frombuffer(bounds, np.int64)[column.offset : column.offset + len(column) + 1]
+    return where, np.frombuffer(text or b"", np.uint8)
+
+
+def each_encoded(column: pa.Array) -> list[bytes]:
+    """Each text of a large_string column without nulls as UTF-8.
+
+    >>> each_encoded(pa.array(["7", "", "x9"], pa.large_string())[1:])
+    [b'', b'x9']
+    """
+    bounds, text = bytes_of(column)
+    if not len(column):
+        return []
+    first = int(bounds[0])
+    whole = text[first : bounds[-1]].tobytes()
+    places = (bounds - first).tolist()
+    return list(map(whole.__getitem__, map(slice, places, places[1:])))

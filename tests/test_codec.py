@@ -12,11 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.batch import EVENT, LABEL, UNKNOWN, Batch
-from streams.codec import Decoder, encode_predictions
+from streams.codec import Decoder
 from streams.errors import ConfigError, DeadLetter, Reason
 from streams.jsonl import MIXED
 from streams.packing import pack
-from streams.records import Prediction
 from streams.schema import MISSING, Category, Event, Label, Number
 from streams.tables import from_columns
 from streams.timestamps import NOT_A_TIME, parse, time_text
@@ -311,61 +310,3 @@ def test_a_large_integer_id_has_the_ident_of_its_text() -> None:
     numbers, _ = from_columns(event, {"id": pa.array([10**18]), "time": pa.array([5])}, None)
     texts, _ = decode({"id": str(10**18), "time": 5}, event=event)
     assert numbers.idents.tolist() == texts.idents.tolist()
-
-
-def test_predictions_are_encoded_as_their_record_says() -> None:
-    lines = encode_predictions(
-        ["a", "7"],
-        np.array([TIME, TIME]),
-        np.array([0.5, 0.25]),
-        ["review", "approve"],
-        [["amount"], []],
-        np.array([3, 3]),
-        np.array([[1.5, np.nan], [0.1, np.inf]]),
-        np.array([8, 9]),
-    )
-    first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None), 8)
-    assert orjson.loads(lines[0]) == orjson.loads(orjson.dumps(first, default=_plain))
-    assert orjson.loads(lines[1])["features"] == [0.1, None]
-
-
-def _plain(record: Prediction) -> dict[str, object]:
-    return {name: getattr(record, name) for name in record.__struct_fields__}
-
-
-@given(
-    st.lists(
-        st.tuples(st.text(max_size=4), st.floats(), st.lists(st.floats(), min_size=3, max_size=3)),
-        max_size=4,
-    ),
-    st.lists(st.text(max_size=3), max_size=3),
-)
-def test_predictions_are_the_bytes_that_orjson_makes_of_each(
-    rows: list[tuple[str, float, list[float]]], why: list[str]
-) -> None:
-    n = len(rows)
-    lines = encode_predictions(
-        [id_ for id_, _, _ in rows],
-        np.arange(n),
-        np.array([score for _, score, _ in rows]),
-        ["review", "approve", "review", "odd\n"][:n],
-        [why] * n,
-        np.full(n, 3),
-        np.array([features for _, _, features in rows]).reshape(n, 3),
-        np.arange(n) + 5,
-    )
-    assert lines == [
-        orjson.dumps(
-            {
-                "id": id_,
-                "time": place,
-                "score": score,
-                "decision": ["review", "approve", "review", "odd\n"][place],
-                "reasons": why,
-                "model_version": 3,
-                "features": features,
-                "number": place + 5,
-            }
-        )
-        for place, (id_, score, features) in enumerate(rows)
-    ]

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from jobs.kafka_host.learn_job import CAUSES
-from streams.codec import Decoder, encode_predictions
+from streams.codec import Decoder
 from streams.errors import DeadLetter, Reason
-from streams.predictions import encode_examples
+from streams.predictions import encode_examples, encode_predictions
 from streams.schema import Category, Event, Label, Number
 from streams.schemas import encode, schemas
 from streams.sinks import encode_dead_letter
@@ -73,11 +74,12 @@ def test_what_the_decoder_takes_the_schema_takes(event: Event, draw: st.DataObje
 
 def test_predictions_are_valid() -> None:
     (line,) = encode_predictions(
-        ["a"],
+        pa.array(["a"], pa.large_string()),
         np.ones(1, int),
         np.ones(1),
-        ["review"],
-        [["x"]],
+        np.ones(1, bool),
+        np.zeros((1, 1), np.int16),
+        ["x"],
         np.zeros(1, int),
         np.ones((1, 2)),
         np.zeros(1, int),

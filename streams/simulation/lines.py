@@ -8,6 +8,7 @@ import numpy.typing as npt
 from streams.jit import kernel
 from streams.schema import DAY, SECOND
 from streams.simulation.scenarios import CENTS, ID, IS_LABEL, TIME, WHERE, WHO
+from streams.written import BYTES, write_bytes, write_digits
 
 Int64s = npt.NDArray[np.int64]
 
@@ -39,23 +40,9 @@ def lines(rows: Int64s) -> tuple[memoryview, Int64s]:
     return out[: ends[-1] if len(rows) else 0].data, ends
 
 
-@kernel("int64(uint8[::1], int64, Array(uint8, 1, 'C', readonly=True))")
+@kernel(f"int64(uint8[::1], int64, {BYTES})")
 def _text(out, at, text):  # type: ignore[no-untyped-def]
-    for i in range(len(text)):
-        out[at + i] = text[i]
-    return at + len(text)
-
-
-@kernel("int64(uint8[::1], int64, int64, int64)")
-def _digits(out, at, number, width):  # type: ignore[no-untyped-def]
-    """Write a number in at least `width` digits."""
-    length = width
-    while number >= 10**length:
-        length += 1
-    for i in range(length - 1, -1, -1):
-        out[at + i] = 48 + number % 10
-        number //= 10
-    return at + length
+    return write_bytes(out, at, text, 0, len(text))
 
 
 @kernel("int64(uint8[::1], int64, int64)")
@@ -73,19 +60,19 @@ def _moment(out, at, time):  # type: ignore[no-untyped-def]
     in_month = in_year - (153 * month + 2) // 5
     month = month + 3 if month < 10 else month - 9
     seconds = time // SECOND % 86_400
-    at = _digits(out, at, 400 * era + year + (month <= 2), 4)
+    at = write_digits(out, at, 400 * era + year + (month <= 2), 4)
     out[at] = 45
-    at = _digits(out, at + 1, month, 2)
+    at = write_digits(out, at + 1, month, 2)
     out[at] = 45
-    at = _digits(out, at + 1, in_month + 1, 2)
+    at = write_digits(out, at + 1, in_month + 1, 2)
     out[at] = 84
-    at = _digits(out, at + 1, seconds // 3600, 2)
+    at = write_digits(out, at + 1, seconds // 3600, 2)
     out[at] = 58
-    at = _digits(out, at + 1, seconds // 60 % 60, 2)
+    at = write_digits(out, at + 1, seconds // 60 % 60, 2)
     out[at] = 58
-    at = _digits(out, at + 1, seconds % 60, 2)
+    at = write_digits(out, at + 1, seconds % 60, 2)
     out[at] = 46
-    return _digits(out, at + 1, time % SECOND, 6)
+    return write_digits(out, at + 1, time % SECOND, 6)
 
 
 @kernel("void(int64[:, ::1], uint8[::1], int64[::1])")
@@ -93,19 +80,19 @@ def _write(rows, out, ends):  # type: ignore[no-untyped-def]
     at = 0
     for i in range(len(rows)):
         at = _text(out, at, _ID)
-        at = _digits(out, at, rows[i, ID], 1)
+        at = write_digits(out, at, rows[i, ID], 1)
         at = _text(out, at, _TIME)
         at = _moment(out, at, rows[i, TIME])
         if rows[i, IS_LABEL]:
             at = _text(out, at, _FRAUD)
         else:
             at = _text(out, at, _WHO)
-            at = _digits(out, at, rows[i, WHO], 1)
+            at = write_digits(out, at, rows[i, WHO], 1)
             at = _text(out, at, _WHERE)
-            at = _digits(out, at, rows[i, WHERE], 1)
+            at = write_digits(out, at, rows[i, WHERE], 1)
             at = _text(out, at, _AMOUNT)
-            at = _digits(out, at, rows[i, CENTS] // 100, 1)
+            at = write_digits(out, at, rows[i, CENTS] // 100, 1)
             out[at] = 46
-            at = _digits(out, at + 1, rows[i, CENTS] % 100, 2)
+            at = write_digits(out, at + 1, rows[i, CENTS] % 100, 2)
             at = _text(out, at, _END)
         ends[i] = at

@@ -164,7 +164,6 @@ def _taken(
         np.array(places, np.int64),
         np.array([record.offset for record in records], np.int64),
         np.array([record.stamp for record in records], np.int64),
-        [record.key for record in records],
         [record.value for record in records],
         [record.headers for record in records],
     )
