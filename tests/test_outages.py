@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from jobs.clients.topics import create_topics
+from jobs.load.usage import usage
 from jobs.stack.kafka import Kafka
 from jobs.stack.ports import free_port
 from jobs.stack.redis import Redis
@@ -45,7 +46,7 @@ def test_a_broker_that_is_away_is_waited_for(
     assert Counter(ids) == Counter(f"t{n}" for n in range(600))
 
 
-def test_a_broker_that_is_away_shows_though_there_is_nothing_to_do(
+def test_a_broker_that_is_away_shows_though_there_is_nothing_to_do_and_costs_no_processor(
     own_kafka: Kafka, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -54,6 +55,10 @@ def test_a_broker_that_is_away_shows_though_there_is_nothing_to_do(
         until(lambda: readiness(port) == "ready\n", "a job that is ready", job.log)
         own_kafka.kill()
         until(lambda: "broker: " in readiness(port), "a job that is not ready", job.log)
+        before = usage(job.process.pid).cpu_seconds
+        last_for_the_outage()
+        # It takes a thirtieth of a core; asking the broker without a pause took all of one.
+        assert usage(job.process.pid).cpu_seconds - before < OUTAGE_S / 3
         own_kafka.start()
         until(lambda: readiness(port) == "ready\n", "a job that is ready again", job.log)
         here.pay(0, 10)

@@ -141,6 +141,15 @@ def test_nothing_from_before_the_moment_is_taken_twice(folder: Path, cluster: Cl
     assert first["time"] >= moment_us(UNTIL)
 
 
+def test_it_says_which_moment_it_goes_on_from(folder: Path, tmp_path: Path) -> None:
+    settings = Settings(state=tmp_path, order="strict")
+    take_over(folder / "begun", settings, pipeline)
+    cluster = published(folder / "traffic.ndjson")
+    job = ScoreJob(pipeline, MemoryBroker(cluster), settings, threads=False)
+    assert f"what came before {UNTIL} left out" in job.began()
+    job.close()
+
+
 def test_another_order_or_other_state_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give --order strict"):
         take_over(folder / "begun", Settings(state=tmp_path), pipeline)

@@ -49,6 +49,7 @@ from streams.merge import Merge, Taken
 from streams.order import Sorter
 from streams.records import Outcomes
 from streams.schema import duration_us
+from streams.timestamps import time_text
 from streams.topics import DEAD_LETTERS, LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 
 FAR_AHEAD = 50_000
@@ -174,9 +175,10 @@ class ScoreJob(TopicJob):
         """How it begins, in a line."""
         state = f"going on in {self.folder}" if self.sequence else f"new state in {self.folder}"
         again = f", {self.resuming} batches of the journal to make again" if self.resuming else ""
+        since = f", what came before {time_text(self._from_us)} left out" if self._from_us else ""
         return (
             f"pipeline {self.pipeline.name}, {len(self.inputs)} partitions, order "
-            f"{self.settings.order}, {self.settings.delivery}, {state}{again}, "
+            f"{self.settings.order}, {self.settings.delivery}, {state}{since}{again}, "
             f"version {self._versions.in_force[0]}"
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from streams.errors import InputError
 from streams.kafka.failures import DECISIVE, translated
-from streams.kafka.library import Error, Failure, admin, client, open_client
+from streams.kafka.library import Error, Failure, admin, client, in_background, open_client
 from streams.kafka.security import Security
 from streams.kafka.settings import CONNECTION
 
@@ -108,12 +109,16 @@ class Cluster:
             for topic in topics
         }
 
-    def ask(self, topics: Sequence[str]) -> dict[str, Any]:
+    def ask(self, topics: Sequence[str], timeout: float = ANSWER_S) -> dict[str, Any]:
         """Ask what each topic is: futures of answers that `description` reads."""
         futures: dict[str, Any] = self.admin.describe_topics(
-            client.TopicCollection(list(topics)), request_timeout=ANSWER_S
+            client.TopicCollection(list(topics)), request_timeout=timeout
         )
         return futures
+
+    def reached(self) -> Future[Any]:
+        """Ask for anything at all; an exception where there is no answer within SLICE_S."""
+        return in_background(lambda: self.admin.list_topics(timeout=SLICE_S))
 
     def result(self, request: Callable[[], Any], patience: float = COORDINATE_S) -> Any:
         """What an admin request came to; its failure as our error.
