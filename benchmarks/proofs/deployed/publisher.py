@@ -14,6 +14,8 @@ from benchmarks.proofs.simulated.traffic import Sent
 from streams.topics import TRANSACTIONS
 
 FLUSH_SECONDS = 120.0
+ROOM = 50_000
+"""Records that the client may hold, those among them whose fate it has not told yet."""
 SETTINGS: dict[str, Any] = {
     "acks": "all",
     "enable.idempotence": True,
@@ -48,7 +50,9 @@ class Publisher:
         self.flush()
 
     def send(self, record: Sent) -> None:
-        """Hand over one record."""
+        """Hand over one record, once there is room for it."""
+        while len(self._producer) >= ROOM:
+            self._producer.poll(0.1)
         self._producer.produce(
             record.topic,
             record.value,
