@@ -10,6 +10,8 @@ Features are compared with the exact ones, once for each contender.
 from __future__ import annotations
 
 import statistics
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,7 +24,6 @@ from rich.table import Table
 
 from benchmarks.catching_up import Rate, differing, fill, rate
 from benchmarks.peers.start import PEERS, peer
-from benchmarks.profiles import shares
 from benchmarks.prove import ROOT
 from jobs.config import Settings
 from jobs.kafka_host.score_job import ScoreJob
@@ -85,18 +86,18 @@ def run() -> dict[str, Any]:
                 size = round(measured.bytes)
                 print(f"{name}: {measured.events_per_s:,.0f} events/s", flush=True)
         spent = {
-            name: _shares(replace(settings, prefix=f"{slug}.", state=folder / slug, pipeline=path))
+            name: _parts(replace(settings, prefix=f"{slug}.", state=folder / slug, pipeline=path))
             for name, slug, path in (
                 ("reduced", "profile-a", REDUCED),
                 ("whole", "profile-b", "fraud"),
             )
         }
     rows = {name: _row(rates[name], wrong.get(name)) for name in CONTENDERS}
-    return {"contenders": rows, "shares": spent}
+    return {"contenders": rows, "microseconds": spent}
 
 
-def _shares(settings: Settings) -> dict[str, float]:
-    """Where the score job's time goes while it catches up, in this process."""
+def _parts(settings: Settings) -> dict[str, float]:
+    """Microseconds an event in each part of the score job while it catches up, in this process."""
     source = settings.topic(TRANSACTIONS)
     with made(connection(settings), job_topics(settings)):
         labels = settings.topic(LABELS)
@@ -105,14 +106,49 @@ def _shares(settings: Settings) -> dict[str, float]:
         try:
             while job.taken["events"] < WARM:
                 job.step(0.1)
-
-            def work() -> None:
-                while job.taken["events"] < PROFILED:
-                    job.step(0.1)
-
-            return shares(work)
+            before, spent = job.taken["events"], defaultdict[str, float](float)
+            for owner, method, part in _timed_of(job):
+                _time(owner, method, part, spent)
+            began = time.perf_counter()
+            while job.taken["events"] < PROFILED:
+                job.step(0.1)
+            whole = time.perf_counter() - began
         finally:
             job.close()
+    # What is made into records is handed over within the same call.
+    spent["records made"] -= spent["records handed to the client"]
+    spent["the rest"] = whole - sum(spent.values())
+    events = (job.taken["events"] - before) / 1e6
+    return {part: seconds / events for part, seconds in spent.items()}
+
+
+def _timed_of(job: Any) -> list[tuple[Any, str, str]]:
+    """The methods that a batch goes through, in order, and what they are told as."""
+    delivery = job._delivery  # noqa: SLF001 - a profile looks inside
+    return [
+        (job._consumer, "poll", "read"),  # noqa: SLF001
+        (job._merge, "take", "merged"),  # noqa: SLF001
+        (job._decoder, "decode", "decoded"),  # noqa: SLF001
+        (job.scoring, "process", "features and scores"),
+        (job._journal, "append", "journal"),  # noqa: SLF001
+        (job, "_send", "records made"),
+        (delivery._producer, "send", "records handed to the client"),  # noqa: SLF001
+        (delivery, "turn", "answers heard"),
+    ]
+
+
+def _time(owner: Any, method: str, part: str, spent: defaultdict[str, float]) -> None:
+    """Count the seconds in a method of this one object."""
+    call = getattr(owner, method)
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return call(*arguments, **named)
+        finally:
+            spent[part] += time.perf_counter() - began
+
+    setattr(owner, method, timed)
 
 
 @contextmanager
@@ -174,9 +210,9 @@ def show(result: dict[str, Any]) -> None:
         )
     console = Console(width=140)
     console.print(found)
-    for name, spent in result["shares"].items():
-        told = ", ".join(f"{what} {share:.0%}" for what, share in spent.items())
-        console.print(f"the score job, {name}: {told}", highlight=False)
+    for name, spent in result["microseconds"].items():
+        told = ", ".join(f"{what} {microseconds:.2f}" for what, microseconds in spent.items())
+        console.print(f"the score job, {name}, µs an event: {told}", highlight=False)
     best = max((name for name in rates if name in PEERS), key=rates.__getitem__)
     times = rates["headrace, reduced"] / rates[best]
     console.print(f"the reduced job is {times:.1f} times as fast as the best peer, {best}")
