@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -55,10 +56,7 @@ def encode_predictions(
     ...                    np.array([[0.1, np.nan]]), np.array([5]))[0].decode()
     '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
     """
-    words = [orjson.dumps(each) for each in (*DECISIONS, *names)]
-    ends = np.cumsum([0, *map(len, words)])
-    letters = np.frombuffer(b"".join(words), np.uint8)
-    longest = int(np.diff(ends).max()) + 1
+    letters, ends, longest = _words(tuple(names))
     bounds, text = bytes_of(ids)
     lines: list[bytes] = []
     for start in range(0, len(time), _AT_ONCE):
@@ -86,6 +84,14 @@ def encode_predictions(
         )
         lines += out[: end - 1].tobytes().split(b"\n")
     return lines
+
+
+@lru_cache(maxsize=8)
+def _words(names: tuple[str, ...]) -> tuple[npt.NDArray[np.uint8], Int64s, int]:
+    """The decisions and these names as JSON strings, where each begins, room for the longest."""
+    words = [orjson.dumps(each) for each in (*DECISIONS, *names)]
+    letters = np.frombuffer(b"".join(words), np.uint8)
+    return letters, np.cumsum([0, *map(len, words)]), max(map(len, words)) + 1
 
 
 def _literal(text: bytes) -> npt.NDArray[np.uint8]:
