@@ -21,8 +21,9 @@ from statistics import median
 
 import click
 
+from benchmarks.proofs.deployed.process import KafkaError
 from benchmarks.proofs.deployed.round import Kills, Round, Scenario
-from benchmarks.proofs.proof import Proof, Record
+from benchmarks.proofs.proof import BrokenError, Proof, Record
 from jobs.config import Delivery
 
 SCENARIOS = {
@@ -40,7 +41,7 @@ STRICT = {
 ROUNDS = [*SCENARIOS, *SCENARIOS, *STRICT, *SCENARIOS, *SCENARIOS]
 """The scenarios of ten rounds: again and again."""
 OF_A_ROUND = Kills(score=6, broker=2, learn=2)
-COUNTED = ("score_kills", "broker_kills", "learn_kills", "starts", "gave_up")
+COUNTED = ("score_kills", "broker_kills", "learn_kills", "starts", "gave_up", "left_open")
 COMPARED = ("transactions", "predictions", "repeats", "letters", "versions", "batches")
 
 
@@ -52,9 +53,26 @@ def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:
             return
         name = ROUNDS[seed % len(ROUNDS)]
         kills = replace(OF_A_ROUND, score=min(left, OF_A_ROUND.score))
-        record = play((SCENARIOS | STRICT)[name], kills, seed, folder / "round")
+        record = play_again((SCENARIOS | STRICT)[name], kills, seed, folder / "round")
         left -= record["score_kills"]
         yield {"scenario": name, **record}
+
+
+def play_again(scenario: Scenario, kills: Kills, seed: int, folder: Path) -> Record:
+    """One round; another in its place where Kafka left a transaction without an end.
+
+    Apache Kafka 4.3 loses the end of a transaction now and then when its only broker dies just
+    then: back again it does not know yet who leads the partitions, takes them for deleted, and
+    tells them nothing. How often that was is in the record; a third time is no coincidence.
+    """
+    said = ""
+    for left_open in range(3):
+        try:
+            return play(scenario, kills, seed + 1000 * left_open, folder) | {"left_open": left_open}
+        except KafkaError as error:
+            said = str(error)
+            shutil.rmtree(folder)
+    raise BrokenError(f"Kafka left a transaction open in three rounds: {said}")
 
 
 def play(scenario: Scenario, kills: Kills, seed: int, folder: Path) -> Record:

@@ -12,7 +12,7 @@ from streams.errors import HeadraceError, InputError, StateError
 from streams.kafka.cluster import ANSWER_S, Cluster, Heard
 from streams.kafka.commits import Commits
 from streams.kafka.failures import DISPLACED, HOPELESS, LEADERLESS, said_of, translated
-from streams.kafka.library import Failure, Partition, client, in_background, open_client
+from streams.kafka.library import Error, Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
 from streams.kafka.records import Records
 from streams.kafka.settings import CONSUMER, FETCH_BYTES
@@ -104,11 +104,34 @@ class KafkaConsumer:
         try:
             answers = self._client.committed(self._partitions, timeout=ANSWER_S)
         except Failure as failure:
+            if failure.args[0].code() == Error._TIMED_OUT and self._left_open():
+                raise StateError(
+                    f"{what}, but a transaction that would change them has no end: the broker died "
+                    "as it was committed or aborted, and its coordinator takes it for ended though "
+                    "it never told the partitions (Apache Kafka, on a single broker); find it with "
+                    "kafka-transactions.sh find-hanging and end it with kafka-transactions.sh abort"
+                ) from failure
             raise translated(failure.args[0], what) from failure
         for answer in answers:
             if answer.error is not None:
                 raise translated(answer.error, what)
         return [answer.offset if answer.offset >= 0 else NEVER for answer in answers]
+
+    def _left_open(self) -> bool:
+        """Whether the group's positions are there but for a transaction that is not ended."""
+        settings = self._cluster.settings | {
+            "group.id": self._group,
+            "isolation.level": "read_uncommitted",
+        }
+        asked = open_client(client.Consumer, settings, Heard())
+        try:
+            answers = asked.committed(self._partitions, timeout=ANSWER_S)
+        except Failure:
+            return False
+        else:
+            return all(answer.error is None for answer in answers)
+        finally:
+            asked.close()
 
     def seek(self, positions: Sequence[int]) -> None:
         self._records.restart(positions)

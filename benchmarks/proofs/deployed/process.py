@@ -18,6 +18,11 @@ STOP_SECONDS = 60.0
 AWAY_SECONDS = 15.0
 """For so long after an outage a process may give up for it: it waits 10 s for an answer."""
 TAIL = 3000
+ENDLESS = "a transaction that would change them has no end"
+
+
+class KafkaError(Exception):
+    """Kafka itself did not keep what it promises; nothing can be said of the jobs."""
 
 
 class JobProcess:
@@ -51,10 +56,13 @@ class JobProcess:
     def look(self, away_at: float) -> None:
         """Start it again if it gave up, which it may only while the broker is away.
 
-        `away_at`: when it was away last. Raises BrokenError if it ended for another reason.
+        `away_at`: when it was away last. Raises BrokenError if it ended for another reason,
+        KafkaError if Kafka left a transaction without an end.
         """
         if self._process is None or (status := self._process.poll()) is None:
             return
+        if ENDLESS in self.said():
+            raise KafkaError(self.said())
         if status != 1 or time.monotonic() - away_at > AWAY_SECONDS or "Traceback" in self.said():
             raise BrokenError(f"{self._log}: ended with status {status}: {self.said()}")
         self.given_up += 1
