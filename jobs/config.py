@@ -66,7 +66,9 @@ class Settings:
     delivery: Annotated[
         Delivery,
         one_of("at-least-once", "exactly-once"),
-        "`exactly-once` makes predictions and positions one Kafka transaction.",
+        "`exactly-once` makes predictions and positions one Kafka transaction. On a cluster of one "
+        "broker a kill of that broker may leave a transaction open for good (Apache Kafka 4.3); "
+        "the job then says so.",
     ] = "at-least-once"
     commit_ms: Annotated[
         int,

@@ -11,10 +11,12 @@ import pytest
 pytest.importorskip("confluent_kafka")
 
 from jobs.stack.kafka import Kafka as Server
-from streams.broker import Input
+from streams.broker import NEVER, Input
 from streams.errors import StateError
 from streams.kafka import Kafka, settings
+from streams.kafka import consumer as consumer_module
 from streams.kafka.consumer import KafkaConsumer
+from streams.kafka.library import client
 from tests.kafka_clients import (
     fails,
     fill,
@@ -41,7 +43,7 @@ def test_a_group_that_is_owned_is_refused_with_the_name_of_its_owner(kafka_broke
 
 OWNER = """
 import sys
-from streams.broker import Input
+from streams.broker import NEVER, Input
 from streams.kafka import Kafka
 bootstrap, topic, group = sys.argv[1:]
 consumer = Kafka(bootstrap).consumer([Input(topic, 0)], group, "me")
@@ -122,3 +124,24 @@ def test_of_two_that_start_at_the_same_time_one_survives(kafka_broker: Server) -
 def test_without_a_group_nothing_can_be_committed(kafka_broker: Server) -> None:
     with pytest.raises(ValueError, match="group"):
         reader(kafka_broker, topic(kafka_broker)).commit([1])
+
+
+def test_positions_that_wait_for_a_transaction_without_an_end_say_so(
+    kafka_broker: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "ANSWER_S", 1.0)
+    name, group = topic(kafka_broker), unique("group")
+    consumer = Kafka(kafka_broker.bootstrap).consumer([Input(name, 0)], group, "me")
+    other = client.Producer({**kafka_broker.client(), "transactional.id": unique("other")})
+    other.init_transactions(10)
+    other.begin_transaction()
+    of_the_group = client.Consumer({**kafka_broker.client(), "group.id": group})
+    other.send_offsets_to_transaction(
+        [client.TopicPartition(name, 0, 5)], of_the_group.consumer_group_metadata(), 10
+    )
+    of_the_group.close()
+    with pytest.raises(StateError, match=f"{group}, but a transaction .* has no end"):
+        consumer.committed()
+    other.abort_transaction(10)
+    assert consumer.committed() == [NEVER]
+    consumer.close()
