@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 
 from benchmarks.peers.job import Job
@@ -50,7 +51,8 @@ def peer(
         stack.enter_context(made(connection(settings), {target: APPENDED}))
         exactly_once = settings.delivery == "exactly-once"
         job = Job(settings.brokers, source, target, str(folder), exactly_once, settings.commit_ms)
-        command = ["uv", "run", "--no-project", "--quiet", "--python", "3.11"]
+        uv = which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+        command = [uv, "run", "--no-project", "--quiet", "--python", "3.11"]
         for package in import_module(module).PACKAGES:
             command += ["--with", package]
         command += ["python", "-m", module, job.text()]
