@@ -374,3 +374,19 @@ def test_a_speed_is_a_factor_or_as_fast_as_can_be(text: str, speed: float) -> No
 def test_what_is_no_speed_is_wrong_usage(text: str) -> None:
     with pytest.raises(BadParameter, match="10000x, or max"):
         SPEED.convert(text, None, None)
+
+
+def test_a_time_that_cannot_be_does_not_hurry_what_comes_after_it(tmp_path: Path) -> None:
+    times = [f"2024-01-0{day}T00:00:00Z" for day in (1, 2, 3)]
+    times.insert(1, "2924-01-01T00:00:00Z")
+    path = tmp_path / "leap.ndjson"
+    path.write_bytes(
+        b"".join(
+            orjson.dumps({"id": n, "time": time, "customer": "a", "terminal": "b", "amount": 1})
+            + b"\n"
+            for n, time in enumerate(times)
+        )
+    )
+    (records,) = from_files([path], transaction, {})
+    days = np.diff(records.time) // 86_400_000_000
+    assert days.tolist() == [0, 1, 1]

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from streams.batch import LABEL, Batch
 from streams.errors import DeadLetter
-from streams.schema import MISSING, Event
+from streams.schema import LATEST, MISSING, Event
 from streams.sources import FileSource
 from streams.textfile import read_lines
 from streams.timestamps import parse
@@ -36,7 +36,8 @@ class Records(NamedTuple):
     label: Bools
     """(n,) whether it is a label."""
     time: Int64s
-    """(n,) its time, microseconds UTC, or that of an earlier record if that is later."""
+    """(n,) its time, microseconds UTC, or that of an earlier record if that is later. A time that no
+    record can have counts as none."""
 
 
 def from_files(
@@ -62,7 +63,8 @@ def from_files(
         )
         for records in read:
             if len(records.values):
-                time = np.maximum(np.maximum.accumulate(records.time), latest)
+                possible = np.where(records.time < LATEST, records.time, 0)
+                time = np.maximum(np.maximum.accumulate(possible), latest)
                 latest = int(time[-1])
                 yield records._replace(time=time)
 
