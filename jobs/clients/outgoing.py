@@ -36,8 +36,10 @@ class Records(NamedTuple):
     label: Bools
     """(n,) whether it is a label."""
     time: Int64s
-    """(n,) its time, microseconds UTC, or that of an earlier record if that is later. A time that no
-    record can have counts as none."""
+    """(n,) its time, microseconds UTC, or that of an earlier record if that is later.
+
+    A time that no record can have counts as none.
+    """
 
 
 def from_files(
