@@ -43,7 +43,7 @@ def test_a_group_that_is_owned_is_refused_with_the_name_of_its_owner(kafka_broke
 
 OWNER = """
 import sys
-from streams.broker import NEVER, Input
+from streams.broker import Input
 from streams.kafka import Kafka
 bootstrap, topic, group = sys.argv[1:]
 consumer = Kafka(bootstrap).consumer([Input(topic, 0)], group, "me")

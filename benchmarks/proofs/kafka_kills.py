@@ -21,7 +21,7 @@ from statistics import median
 
 import click
 
-from benchmarks.proofs.deployed.process import KafkaError
+from benchmarks.proofs.deployed.process import LeftOpenError
 from benchmarks.proofs.deployed.round import Kills, Round, Scenario
 from benchmarks.proofs.proof import BrokenError, Proof, Record
 from jobs.config import Delivery
@@ -69,7 +69,7 @@ def play_again(scenario: Scenario, kills: Kills, seed: int, folder: Path) -> Rec
     for left_open in range(3):
         try:
             return play(scenario, kills, seed + 1000 * left_open, folder) | {"left_open": left_open}
-        except KafkaError as error:
+        except LeftOpenError as error:
             said = str(error)
             shutil.rmtree(folder)
     raise BrokenError(f"Kafka left a transaction open in three rounds: {said}")
@@ -132,7 +132,7 @@ def main(
     """Play one round and print what it found; the folder stays where something does not hold."""
     scenario = Scenario(delivery, rate=rate, within=within)
     folder = Path(tempfile.mkdtemp(prefix=f"round-{seed}-"))
-    print(json.dumps(play(scenario, Kills(*kills), seed, folder)))
+    print(json.dumps(play_again(scenario, Kills(*kills), seed, folder)))
 
 
 if __name__ == "__main__":

@@ -106,10 +106,11 @@ class KafkaConsumer:
         except Failure as failure:
             if failure.args[0].code() == Error._TIMED_OUT and self._left_open():
                 raise StateError(
-                    f"{what}, but a transaction that would change them has no end: the broker died "
-                    "as it was committed or aborted, and its coordinator takes it for ended though "
-                    "it never told the partitions (Apache Kafka, on a single broker); find it with "
-                    "kafka-transactions.sh find-hanging and end it with kafka-transactions.sh abort"
+                    f"{what}, but a transaction that would change them has no end: it is another "
+                    "producer's, or the broker died as it was ended and never told the partitions "
+                    "(Apache Kafka, on a single broker). kafka-transactions.sh find-hanging names "
+                    "it; abort takes back what it wrote, and what a snapshot came after is not "
+                    "made again"
                 ) from failure
             raise translated(failure.args[0], what) from failure
         for answer in answers:

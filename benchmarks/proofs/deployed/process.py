@@ -21,8 +21,8 @@ TAIL = 3000
 ENDLESS = "a transaction that would change them has no end"
 
 
-class KafkaError(Exception):
-    """Kafka itself did not keep what it promises; nothing can be said of the jobs."""
+class LeftOpenError(Exception):
+    """Kafka left a transaction without an end; nothing can be said of the jobs."""
 
 
 class JobProcess:
@@ -57,12 +57,12 @@ class JobProcess:
         """Start it again if it gave up, which it may only while the broker is away.
 
         `away_at`: when it was away last. Raises BrokenError if it ended for another reason,
-        KafkaError if Kafka left a transaction without an end.
+        LeftOpenError if Kafka left a transaction without an end.
         """
         if self._process is None or (status := self._process.poll()) is None:
             return
         if ENDLESS in self.said():
-            raise KafkaError(self.said())
+            raise LeftOpenError(self.said())
         if status != 1 or time.monotonic() - away_at > AWAY_SECONDS or "Traceback" in self.said():
             raise BrokenError(f"{self._log}: ended with status {status}: {self.said()}")
         self.given_up += 1
