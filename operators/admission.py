@@ -347,3 +347,22 @@ def admit(  # type: ignore[no-untyped-def]
         if e == budget:
             return i + 1, e
     return stop, e
+
+
+@kernel(
+    "void(int64[:, ::1], int64[:, ::1], uint32[::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    " int64[::1], int64[:, ::1])"
+)
+def look_up(  # type: ignore[no-untyped-def]
+    idents, ids, slots, spill, states, waiting, book, out
+):
+    """Write the log row of each id or -1, the label held of it and the label that waits for it."""
+    for i in range(len(idents)):
+        hi = idents[i, HI]
+        lo = idents[i, LO]
+        row = find_row(slots, spill, ids, book, spread(hi, lo), hi, lo)
+        at = find(states, row, 0) if row >= 0 else -1
+        waits = find(waiting, hi, lo)
+        out[i, 0] = row
+        out[i, 1] = states[at, 0] if at >= 0 else 0
+        out[i, 2] = waiting[waits, 0] if waits >= 0 else 0

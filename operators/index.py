@@ -34,6 +34,7 @@ from operators.admission import (
     Admission,
     Examples,
     admit,
+    look_up,
 )
 from operators.idtable import (
     FIRST,
@@ -213,10 +214,26 @@ class Index:
             counts,
         )
 
+    def book(self) -> dict[str, int]:
+        """The counters of `state()`, by name."""
+        return {name: int(self._book[place]) for name, place in _SAVED.items()}
+
+    def held(self, idents: Int64s) -> Int64s:
+        """What is known of ids (n, 2): rows (log row or -1, word of its label, word that waits).
+
+        Words are those of `operators.labels`, 0 where there is none.
+        """
+        out = np.empty((len(idents), 3), np.int64)
+        look_up(
+            np.ascontiguousarray(idents), self._ids.view, self._slots, self._spill, self._states,
+            self._waiting, self._book, out,
+        )  # fmt: skip
+        return out
+
     def state(self) -> dict[str, Int64s | int]:
         """All that is not in the log; the same for every way the same rows were cut."""
         queued = np.arange(self._book[HEAD], self._book[TAIL]) % len(self._queue)
-        return {name: int(self._book[place]) for name, place in _SAVED.items()} | {
+        return self.book() | {
             "labels": held(self._states),
             "waiting": held(self._waiting),
             "queue": self._queue[queued],

@@ -99,6 +99,57 @@ def _unpack(
     return 0
 
 
+@kernel("int64(int32[::1], int64[:, ::1], int64[:, :, ::1], int64, int64[::1])")
+def absent(
+    index: npt.NDArray[np.int32], slots: Int64s, keys: Int64s, entity: int, out: Int64s
+) -> int:
+    """Write the rows whose key has no record; returns how many."""
+    n = 0
+    for row in range(len(keys)):
+        hi = keys[row, entity, 0]
+        lo = keys[row, entity, 1]
+        if find(index, slots, hi, lo) < 0:
+            out[n] = row
+            n += 1
+    return n
+
+
+@kernel(
+    "int64(int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int32[::1], uint8[::1],"
+    " int64[:, :, ::1], int64, int64, int64[::1], int64[::1])"
+)
+def pack_changed(
+    words: Int64s,
+    shape: Int64s,
+    classes: Int64s,
+    slots: Int64s,
+    index: npt.NDArray[np.int32],
+    dirty: npt.NDArray[np.uint8],
+    keys: Int64s,
+    entity: int,
+    first: int,
+    out: Int64s,
+    ends: Int64s,
+) -> int:
+    """Pack the changed records of the keys of rows from `first` on, each once, until `out` is full.
+
+    `ends` takes where each ends, after how many there are. Returns the row to go on at.
+    """
+    row = first
+    to = 0
+    n = 0
+    while row < len(keys) and len(out) - to >= PREFIX + CHUNK:
+        slot = find(index, slots, keys[row, entity, 0], keys[row, entity, 1])
+        if slot >= 0 and dirty[slot]:
+            to = write_record(words, shape, classes, slots, slot, out, to)
+            dirty[slot] = 0
+            n += 1
+            ends[n] = to
+        row += 1
+    ends[0] = n
+    return row
+
+
 @kernel("int64(int64[::1], int64[::1])")
 def _count(shape: Int64s, packed: Int64s) -> int:
     own = PREFIX + shape[HEAD] - 2
@@ -129,6 +180,11 @@ def unpack(arena: Arena, shape: Int64s, packed: Int64s) -> None:
     )  # fmt: skip
     if done < 0:
         raise MemoryError("the records in this state need more memory than there is")
+
+
+def newest_us(packed: Int64s, shape: Int64s) -> int:
+    """The time of a packed record's newest event, microseconds; it has at least one."""
+    return int(packed[len(packed) - shape[STRIDE]])
 
 
 def clock(arena: Arena) -> int:

@@ -16,12 +16,8 @@ from jobs.load.clients import connection
 from jobs.load.generator import Target
 from jobs.load.stand import APPENDED, running
 from jobs.load.topics import made
-from jobs.stack.jars import Jar, fetch, jars_folder
+from jobs.stack.jars import FLINK_CONNECTOR, fetch, jars_folder
 
-CONNECTOR = Jar(
-    "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",
-    "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
-)
 PEERS = {
     "Quix Streams": "quix_streams",
     "Quix sliding windows": "quix_windows",
@@ -45,8 +41,8 @@ def peer(
     module = f"benchmarks.peers.{PEERS[name]}"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-peer-")))
-        fetch([CONNECTOR])
-        (folder / "connector.jar").symlink_to(jars_folder() / CONNECTOR.name)
+        fetch([FLINK_CONNECTOR])
+        (folder / "connector.jar").symlink_to(jars_folder() / FLINK_CONNECTOR.name)
         target = f"{source}-{PEERS[name].replace('_', '-')}"
         stack.enter_context(made(connection(settings), {target: APPENDED}))
         exactly_once = settings.delivery == "exactly-once"

@@ -14,6 +14,7 @@ from jobs.commands.dead_letters import dead_letters
 from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
 from jobs.commands.features import features
+from jobs.commands.flink import flink
 from jobs.commands.inspect import check, state, why
 from jobs.commands.ledger import ledger
 from jobs.commands.pipelines import describe, init
@@ -74,6 +75,6 @@ def headrace() -> None:
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
     subscribe, dead_letters, ledger,
-    features, bench, up, status, down, doctor, topics,
+    features, flink, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)

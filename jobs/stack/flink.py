@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from jobs.stack.jars import FLINK_CONNECTOR, fetch, jars_folder
 from jobs.stack.java import environment, java_home
 from jobs.stack.ports import HOST
 from jobs.stack.process import Process
@@ -60,6 +61,7 @@ class Flink(Service[FlinkSettings]):
     def __init__(self, folder: Path, settings: FlinkSettings | None = None) -> None:
         super().__init__(folder, settings)
         self.conf = self.folder / "conf"
+        self.jars = self.folder / "lib"
 
     @property
     def address(self) -> str:
@@ -92,8 +94,9 @@ class Flink(Service[FlinkSettings]):
         distribution()
 
     def prepare(self) -> None:
-        """Write Flink's configuration; made anew at each start."""
+        """Write Flink's configuration and gather its jars; made anew at each start."""
         self.conf.mkdir(exist_ok=True)
+        self._gather_jars()
         for name in COPIED:
             shutil.copy(distribution() / "conf" / name, self.conf / name)
         config = "".join(f"{key}: {json.dumps(value)}\n" for key, value in self.config().items())
@@ -107,6 +110,20 @@ class Flink(Service[FlinkSettings]):
         }
         lines = [f"{key}={value}\n".encode() for key, value in keeper.items()]
         write_whole(self.conf / "zoo.cfg", lines)
+
+    def _gather_jars(self) -> None:
+        """Beside Flink's own, those of its Python and of its Kafka connector.
+
+        In the cluster's own class path they are loaded once, not once a job: what they load of C
+        can be loaded only once in a process.
+        """
+        shutil.rmtree(self.jars, ignore_errors=True)
+        self.jars.mkdir()
+        fetch([FLINK_CONNECTOR])
+        home = distribution()
+        found = [*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")]
+        for jar in (*found, jars_folder() / FLINK_CONNECTOR.name):
+            (self.jars / jar.name).symlink_to(jar)
 
     def command(self, process: Process) -> tuple[list[str], dict[str, str]]:
         programs = {
@@ -128,6 +145,9 @@ class Flink(Service[FlinkSettings]):
             "PATH": path,
             "JAVA_HOME": str(java_home()),
             "FLINK_CONF_DIR": str(self.conf),
+            # Without a home that is said, Flink's Python takes the wheel's own jars.
+            "FLINK_HOME": str(distribution()),
+            "FLINK_LIB_DIR": str(self.jars),
             "FLINK_LOG_DIR": str(self.folder / "log"),
             "FLINK_PID_DIR": str(self.folder / "pid"),
         }

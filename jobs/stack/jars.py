@@ -48,6 +48,13 @@ class Jar(NamedTuple):
         return f"{artifact}-{version}.jar"
 
 
+FLINK_CONNECTOR = Jar(
+    "org.apache.flink:flink-sql-connector-kafka:5.0.0-2.2",
+    "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616",
+)
+"""Kafka for Flink 2.3, in one jar with all that it needs."""
+
+
 def jars_folder() -> Path:
     """Where jars are kept: `$HEADRACE_CACHE/jars`, by default `~/.cache/headrace/jars`."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -1,0 +1,180 @@
+"""`headrace flink`: the score job on a Flink cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.commands.configured import configured
+from jobs.commands.stack import FOLDER
+
+if TYPE_CHECKING:
+    from jobs.config import Settings
+    from jobs.stack.flink import Flink
+
+ADDRESS = click.option(
+    "--flink", "address", envvar="HEADRACE_FLINK_URL", show_envvar=True, metavar="URL",
+    help="The cluster's REST interface. By default that of `headrace up flink`.",
+)  # fmt: skip
+JOB = click.argument("job", default="headrace", metavar="[JOB]")
+TARGET = click.option("--to", "target", metavar="URI", help="By default the cluster's own folder.")
+SECONDS = click.option(
+    "--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS",
+    help="How long to wait for the savepoint.",
+)  # fmt: skip
+
+
+@click.group()
+def flink() -> None:
+    """Run the score job on Flink: the same operators, on as many machines as it takes.
+
+    \b
+    Examples
+      headrace up kafka flink
+      headrace flink submit --parallelism 2
+      headrace flink list
+      headrace flink stop                 prints the savepoint it ends with
+      headrace flink submit --savepoint .headrace/stack/flink/savepoints/savepoint-…
+    """
+
+
+@flink.command()
+@ADDRESS
+@FOLDER
+@click.option("--name", default="headrace", show_default=True, help="What Flink calls the job.")
+@click.option(
+    "--parallelism", type=click.IntRange(1, 32_768), default=1, show_default=True,
+    help="Tasks of each operator.",
+)  # fmt: skip
+@click.option(
+    "--lanes", type=click.IntRange(1, 32_768), default=16, show_default=True,
+    help="The most tasks that the job can ever be rescaled to; fixed for the life of its state.",
+)  # fmt: skip
+@click.option("--savepoint", default="", metavar="URI", help="Go on from this savepoint.")
+@click.option(
+    "--memory", "memory_mb", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
+    help="Of key records that a task keeps at hand; the rest it reads from its state.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint", "checkpoint_ms", type=click.IntRange(10), metavar="MS",
+    help="Between checkpoints: 10000, or with exactly-once the setting commit_ms.",
+)  # fmt: skip
+@configured("group", "pipeline", "order", "delivery", "commit_ms", "linger_ms")
+def submit(
+    settings: Settings,
+    *,
+    address: str | None,
+    folder: Path,
+    name: str,
+    parallelism: int,
+    lanes: int,
+    savepoint: str,
+    memory_mb: int,
+    checkpoint_ms: int | None,
+) -> None:
+    """Start the score job on the cluster.
+
+    It takes transactions and labels from their topics and hands on to predictions, outcomes and
+    dead-letters what `headrace run` would; `headrace learn` works beside it as beside that.
+
+    \b
+    Examples
+      headrace flink submit
+      headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
+      headrace flink submit --pipeline shop.py --name shop --prefix shop.
+    """
+    from jobs.flink_host.cluster import FlinkCluster
+    from jobs.flink_host.order import FlinkOrder
+    from jobs.flink_host.submit import submit as hand_over
+    from jobs.load_pipeline import load_pipeline
+    from streams.errors import ConfigError, StateError
+
+    if parallelism > lanes:
+        raise ConfigError(f"--parallelism: wanted at most --lanes, {lanes}, got {parallelism}")
+    load_pipeline(settings.pipeline)
+    cluster = FlinkCluster(address or _local(folder).address)
+    if there := cluster.running(name):
+        raise StateError(
+            f"{cluster.address}: job {there.id} has the name {name} and is {there.state}; stop it "
+            f"with `headrace flink stop {name}`, or choose another --name"
+        )
+    exactly_once = settings.delivery == "exactly-once"
+    every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
+    order = FlinkOrder(
+        name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
+        checkpoint_ms=every, savepoint=savepoint,
+    )  # fmt: skip
+    job = hand_over(order, settings, cluster.address, _local(folder).client())
+    state = cluster.wait(job, ("RUNNING", "FAILED"), 60)
+    click.echo(f"job {job} {state}, {cluster.address}/#/job/running/{job}")
+
+
+@flink.command("list")
+@ADDRESS
+@FOLDER
+def list_(address: str | None, folder: Path) -> None:
+    """The jobs of the cluster, the newest first."""
+    from jobs.flink_host.cluster import FlinkCluster
+    from streams.timestamps import time_text
+
+    cluster = FlinkCluster(address or _local(folder).address)
+    jobs = cluster.jobs()
+    for job in jobs:
+        click.echo(f"{job.id}  {job.state:<10} {time_text(job.started_ms * 1000)}  {job.name}")
+    if not jobs:
+        click.echo("no jobs; start one with `headrace flink submit`", err=True)
+
+
+@flink.command()
+@JOB
+@ADDRESS
+@FOLDER
+@TARGET
+@SECONDS
+def savepoint(
+    job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
+) -> None:
+    """Write the job's state to a folder, and print where; the job goes on. JOB: its name or id."""
+    from jobs.flink_host.cluster import FlinkCluster
+
+    cluster = FlinkCluster(address or _local(folder).address)
+    click.echo(cluster.savepoint(cluster.job(job).id, target, timeout))
+
+
+@flink.command()
+@JOB
+@ADDRESS
+@FOLDER
+@TARGET
+@SECONDS
+def stop(
+    job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
+) -> None:
+    """End the job with a savepoint, and print where that is. JOB: its name or id."""
+    from jobs.flink_host.cluster import FlinkCluster
+
+    cluster = FlinkCluster(address or _local(folder).address)
+    click.echo(cluster.stop(cluster.job(job).id, target, timeout))
+
+
+@flink.command()
+@JOB
+@ADDRESS
+@FOLDER
+def cancel(job: str, address: str | None, folder: Path) -> None:
+    """End the job without a savepoint; its last checkpoint is kept. JOB: its name or id."""
+    from jobs.flink_host.cluster import FlinkCluster
+
+    cluster = FlinkCluster(address or _local(folder).address)
+    found = cluster.job(job)
+    cluster.cancel(found.id)
+    click.echo(f"job {found.id} {cluster.wait(found.id, ('CANCELED', 'FAILED'), 60)}")
+
+
+def _local(folder: Path) -> Flink:
+    """The cluster of the stack in this folder, as it was last started."""
+    from jobs.stack.flink import Flink
+
+    return Flink.at(folder / "flink") or Flink(folder / "flink")

@@ -1,0 +1,1 @@
+"""The Flink host: operators in keyed process functions, and what submits them."""

@@ -1,0 +1,46 @@
+"""What a job on Flink is submitted with, and the settings of Flink that follow from it."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+
+class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job is to run."""
+
+    name: str = "headrace"
+    parallelism: int = 1
+    lanes: int = 16
+    """Into how many shares keys are divided: the most parallel tasks the job can ever have."""
+    memory_mb: int = 1024
+    """Of key records at hand in a task; the others are read from its state."""
+    checkpoint_ms: int = 10_000
+    buffer_timeout: str = "0 ms"
+    """How long a parcel waits in Flink's output for others; they are batches already."""
+    savepoint: str = ""
+    """Where to go on from."""
+
+    def configuration(self) -> dict[str, str]:
+        """Flink's own settings, by name."""
+        resumed = {"execution.state-recovery.path": self.savepoint} if self.savepoint else {}
+        return resumed | {
+            "python.execution-mode": "thread",
+            "python.executable": sys.executable,
+            "python.client.executable": sys.executable,
+            "execution.buffer-timeout.interval": self.buffer_timeout,
+            "execution.checkpointing.interval": f"{self.checkpoint_ms} ms",
+            "execution.checkpointing.mode": "EXACTLY_ONCE",
+            "execution.checkpointing.incremental": "true",
+            # Parcels are addressed to lanes of today's tasks: none may be kept for tomorrow's.
+            "execution.checkpointing.unaligned.enabled": "false",
+            "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+            "state.backend.type": "rocksdb",
+            "pipeline.object-reuse": "true",
+            "pipeline.auto-watermark-interval": "20 ms",
+            "restart-strategy.type": "exponential-delay",
+            "restart-strategy.exponential-delay.initial-backoff": "1 s",
+            "restart-strategy.exponential-delay.max-backoff": "30 s",
+            "restart-strategy.exponential-delay.attempts-before-reset-backoff": "20",
+        }

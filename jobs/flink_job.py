@@ -1,0 +1,175 @@
+"""The score job on Flink, top to bottom: read, index, windows by entity, score, topics.
+
+    transactions, labels ─► readers ─► index ─► windows(customer) ─► windows(terminal), score ─► predictions
+                              │          └► outcomes                                   ▲
+                              └► dead-letters                                   models ┘
+
+Between two operators rows travel in parcels, each for a lane: Flink's key.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import msgspec
+from pyflink.common import Configuration, Duration, Types, WatermarkStrategy
+from pyflink.common.serialization import ByteArraySchema, RowFieldExtractorSchema
+from pyflink.common.watermark_strategy import TimestampAssigner
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream.connectors.base import DeliveryGuarantee
+from pyflink.datastream.connectors.kafka import (
+    KafkaOffsetsInitializer,
+    KafkaRecordSerializationSchema,
+    KafkaSink,
+    KafkaSource,
+)
+from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.java_gateway import get_gateway
+
+from jobs.config import Settings
+from jobs.flink_host.functions import (
+    BYTES,
+    LETTERS_TAG,
+    OUTCOMES_TAG,
+    RECORD,
+    Indexing,
+    Plan,
+    Reading,
+    Windows,
+)
+from jobs.flink_host.order import FlinkOrder
+from jobs.flink_host.parcel import address_of, key_of, parcel
+from jobs.load_pipeline import load_pipeline
+from streams.schema import duration_us
+from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS
+
+IDLE_MS = 2000
+"""After so long without a record a task's readers hold event time back no more."""
+
+
+class HeadTime(TimestampAssigner):  # type: ignore[misc]
+    """A parcel's time is in its head."""
+
+    def extract_timestamp(self, value: bytes, record_timestamp: int) -> int:
+        return address_of(value).time_us // 1000
+
+
+def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
+    """Put the job together."""
+    pipeline = load_pipeline(plan.settings.pipeline)
+    entities = pipeline.plan().entities
+    read = _keyed(_seeds(env, plan)).process(Reading(plan), output_type=BYTES)
+    read = _named(read, "read")
+    rows = read
+    if plan.strict:
+        lateness = Duration.of_millis(duration_us(pipeline.lateness) // 1000)
+        strategy = WatermarkStrategy.for_bounded_out_of_orderness(lateness)
+        # In this order: what comes after a timestamp assigner of Python's own forgets it.
+        strategy = strategy.with_idleness(Duration.of_millis(IDLE_MS))
+        strategy = strategy.with_timestamp_assigner(HeadTime())
+        rows = rows.assign_timestamps_and_watermarks(strategy)
+    index = _named(_keyed(rows).process(Indexing(plan), output_type=BYTES), "index")
+    letters = [read, index]
+    rows = index
+    for place in range(max(len(entities), 1)):
+        last = place >= len(entities) - 1
+        key = entities[place].key if entities else "id"
+        windows = _keyed(rows).process(
+            Windows(plan, place, last=last), output_type=RECORD if last else BYTES
+        )
+        rows = _named(windows, f"windows-{key}")
+        if last:
+            letters.append(rows)
+    _sink(rows, plan, PREDICTIONS)
+    _sink(index.get_side_output(OUTCOMES_TAG), plan, OUTCOMES)
+    first, *others = (each.get_side_output(LETTERS_TAG) for each in letters)
+    _sink(first.union(*others), plan, DEAD_LETTERS)
+
+
+def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
+    """One parcel for every reader to begin by; and a source without end, so that the job has none.
+
+    That is the topic of the models, of which nothing is passed on.
+    """
+    seeds = env.from_source(
+        NumberSequenceSource(0, plan.lanes - 1), WatermarkStrategy.no_watermarks(), "seeds"
+    ).uid("seeds")
+    keys = plan.keys
+    begin = seeds.map(lambda lane: parcel(keys[lane], lane, 0), output_type=BYTES)
+    models = (
+        KafkaSource.builder()
+        .set_bootstrap_servers(plan.settings.brokers)
+        .set_topics(plan.settings.topic(MODELS))
+        .set_starting_offsets(KafkaOffsetsInitializer.latest())
+        .set_value_only_deserializer(ByteArraySchema())
+        .build()
+    )
+    endless = env.from_source(models, WatermarkStrategy.no_watermarks(), "models").uid("models")
+    return begin.union(endless.filter(lambda _: False))
+
+
+def _keyed(stream: DataStream) -> Any:
+    return stream.key_by(key_of, key_type=Types.INT())
+
+
+def _named(stream: DataStream, name: str) -> DataStream:
+    """Name an operator; its state is found by that name in any later release."""
+    return stream.name(name).uid(name)
+
+
+def _sink(stream: DataStream, plan: Plan, topic: str) -> None:
+    settings = plan.settings
+    guarantee = DeliveryGuarantee.AT_LEAST_ONCE
+    if settings.delivery == "exactly-once":
+        guarantee = DeliveryGuarantee.EXACTLY_ONCE
+    schema = (
+        KafkaRecordSerializationSchema.builder()
+        .set_topic(settings.topic(topic))
+        .set_key_serialization_schema(RowFieldExtractorSchema(0))
+        .set_value_serialization_schema(RowFieldExtractorSchema(1))
+        .build()
+    )
+    sink = (
+        KafkaSink.builder()
+        .set_bootstrap_servers(settings.brokers)
+        .set_property("linger.ms", f"{settings.linger_ms:.0f}")
+        .set_property("transaction.timeout.ms", "300000")
+        .set_delivery_guarantee(guarantee)
+        .set_transactional_id_prefix(f"{settings.prefix}{settings.group}-{topic}")
+        .set_record_serializer(schema)
+        .build()
+    )
+    stream.sink_to(sink).name(topic).uid(f"sink-{topic}")
+
+
+def keys_of(lanes: int) -> tuple[int, ...]:
+    """A key for each lane that Flink puts into the key group of the lane's number.
+
+    So lanes are shared out evenly among any number of tasks.
+    """
+    jvm = get_gateway().jvm
+    assign = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
+    row = jvm.org.apache.flink.types.Row
+    found: dict[int, int] = {}
+    key = 0
+    while len(found) < lanes:
+        made = row(1)
+        made.setField(0, key)
+        found.setdefault(assign(made, lanes), key)
+        key += 1
+    return tuple(found[lane] for lane in range(lanes))
+
+
+def main() -> str:
+    """Put the job together as the environment says and hand it to the cluster; the job's id."""
+    order = msgspec.json.decode(os.environ["HEADRACE_FLINK"], type=FlinkOrder)
+    settings = Settings.load()
+    config = Configuration()
+    for name, value in order.configuration().items():
+        config.set_string(name, value)
+    env = StreamExecutionEnvironment.get_execution_environment(config)
+    env.set_parallelism(order.parallelism)
+    env.set_max_parallelism(order.lanes)
+    build(env, Plan(settings, keys_of(order.lanes), order.memory_mb << 20))
+    return str(env.execute_async(order.name).get_job_id())

@@ -1,0 +1,50 @@
+"""Which lane a key belongs to, and rows sorted into lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from streams.ident import mix
+from streams.jit import kernel
+
+Int64s = npt.NDArray[np.int64]
+_UPPER = np.uint64(40)
+"""The lower bits place a key inside a task's table: the lane takes others."""
+
+
+@kernel("void(int64[:, ::1], int64, int64[::1])")
+def _lanes(idents: Int64s, count: int, out: Int64s) -> None:
+    for i in range(len(idents)):
+        word = mix(np.uint64(idents[i, 0]) ^ np.uint64(idents[i, 1]))
+        out[i] = np.int64(word >> _UPPER) % count
+
+
+def lanes_of(idents: Int64s, count: int) -> Int64s:
+    """The lane of each ident (n, 2), from 0 to `count` − 1.
+
+    >>> lanes_of(np.array([[0, 42], [0, 42]]), 16).tolist()
+    [3, 3]
+    """
+    out = np.empty(len(idents), np.int64)
+    _lanes(np.ascontiguousarray(idents), count, out)
+    return out
+
+
+def runs(lanes: Int64s) -> tuple[Int64s, Iterator[tuple[int, int, int]]]:
+    """An order that brings rows of a lane together, each lane's in their own order, and the runs.
+
+    A run is (lane, first place, place after the last) in that order.
+
+    >>> order, found = runs(np.array([1, 0, 1]))
+    >>> order.tolist(), list(found)
+    ([1, 0, 2], [(0, 0, 1), (1, 1, 3)])
+    """
+    order = np.argsort(lanes, kind="stable")
+    sorted_ = lanes[order]
+    starts = np.flatnonzero(np.diff(sorted_, prepend=-1))
+    stops = np.append(starts, len(sorted_))[1:]
+    each = zip(sorted_[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
+    return order, each

@@ -1,0 +1,125 @@
+"""A reader: some partitions of transactions and labels, in the order of their append times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+from jobs.config import Settings
+from jobs.definition import Pipeline
+from jobs.lanes.rows import Arrivals
+from jobs.topic_records import TopicDecoder
+from streams.batch import EVENT, LABEL
+from streams.broker import Broker, Input
+from streams.errors import DeadLetter
+from streams.merge import Merge
+from streams.schema import duration_us
+from streams.topics import LABELS, TRANSACTIONS
+
+BATCH = 8192
+"""Records taken at a time, at most."""
+FAR_AHEAD = 50_000
+"""Records of an input that may wait to be merged; with more, it is not read."""
+_KINDS = {TRANSACTIONS: EVENT, LABELS: LABEL}
+_NONE = -(2**62)
+
+
+class _Kept(msgspec.Struct, array_like=True):
+    """Where a reader stands: the next offset of each input, and the newest event it has seen."""
+
+    positions: list[tuple[str, int, int]] = []
+    newest_us: int = _NONE
+
+
+def inputs_of(broker: Broker, settings: Settings, reader: int, readers: int) -> list[Input]:
+    """What reader `reader` of so many reads: every partition has one, and few are far apart.
+
+    Raises InputError for a topic that does not exist.
+    """
+    topics = [settings.topic(name) for name in _KINDS]
+    counts: Mapping[str, int] = broker.partitions(topics)
+    spread = sorted(range(readers), key=lambda number: f"{number:032b}"[::-1])
+    return [
+        Input(at, p) for at in topics for p in range(counts[at]) if spread[p % readers] == reader
+    ]
+
+
+class Reader:
+    """Reads its inputs from where `state` says, from their first record where it says nothing."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        broker: Broker,
+        settings: Settings,
+        inputs: list[Input],
+        state: bytes | None,
+    ) -> None:
+        kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in inputs]
+        kept = _Kept() if state is None else msgspec.msgpack.decode(state, type=_Kept)
+        self._consumer = broker.consumer(inputs)
+        known = {Input(topic, partition): at for topic, partition, at in kept.positions}
+        self._positions = [
+            known.get(at, first)
+            for at, (first, _) in zip(inputs, self._consumer.bounds(), strict=True)
+        ]
+        self._consumer.seek(self._positions)
+        self._ahead = self._positions.copy()
+        self._inputs, self._kinds = inputs, kinds
+        self._partitions = np.array([partition for _, partition in inputs], np.int32)
+        self._decoder = TopicDecoder(pipeline.event, inputs, kinds)
+        self._merge = Merge([int(kind == EVENT) for kind in kinds])
+        self._lateness_us = duration_us(pipeline.lateness)
+        self.newest_us = kept.newest_us
+        """The time of the newest event that was read."""
+
+    def take(self, timeout: float) -> tuple[Arrivals | None, list[DeadLetter], int]:
+        """The next records, what cannot be read of them, and how many there were."""
+        held = [self._merge.held(place) for place in range(len(self._inputs))]
+        self._consumer.pause([place for place, count in enumerate(held) if count > FAR_AHEAD])
+        for run in self._consumer.poll(BATCH, 0.0 if any(held) else timeout):
+            self._merge.push(run)
+            self._ahead[run.input] = run.offsets[-1] + 1
+        unread = [
+            end > at for end, at in zip(self._consumer.ends(), self._ahead, strict=True)
+        ]
+        taken = self._merge.take(BATCH, unread)
+        if not len(taken):
+            return None, [], 0
+        batch, letters = self._decoder.decode(taken)
+        for place, _, last, _ in taken.ranges.tolist():
+            self._positions[place] = last + 1
+        if not len(batch):
+            return None, letters, len(taken)
+        if len(batch) == len(taken):
+            values = [value or b"" for value in taken.values]
+        else:
+            there = dict(zip(_places(taken.inputs, taken.offsets), taken.values, strict=True))
+            values = [there[at] or b"" for at in _places(batch.partition, batch.offset)]
+        times = np.where(batch.kind == EVENT, batch.time, _NONE)
+        newest = np.maximum.accumulate(np.concatenate([[self.newest_us], times]))
+        late = (batch.kind == EVENT) & (batch.time < newest[:-1] - self._lateness_us)
+        self.newest_us = int(newest[-1])
+        batch.partition[:] = self._partitions[batch.partition]
+        return Arrivals(batch, late, values), letters, len(taken)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to read, as of the last answer."""
+        ends = self._consumer.ends()
+        return all(at >= end for at, end in zip(self._positions, ends, strict=True))
+
+    def state(self) -> bytes:
+        """Where it stands: another reader goes on from there."""
+        positions = [(*at, n) for at, n in zip(self._inputs, self._positions, strict=True)]
+        return msgspec.msgpack.encode(_Kept(positions, self.newest_us))
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._consumer.close()
+
+
+def _places(inputs: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int]]:  # type: ignore[type-arg]
+    return list(zip(inputs.tolist(), offsets.tolist(), strict=True))

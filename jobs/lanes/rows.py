@@ -1,0 +1,152 @@
+"""What travels between the operators of an engine: rows as columns, and those columns as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from streams.batch import Batch, as_text
+from streams.order import in_order
+from streams.packing import array_of, pack, packed_array, packed_text, text_of, unpack
+
+Int64s = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """n records as they were read, on their way to the index."""
+
+    batch: Batch
+    late: Bools
+    """(n,) whether an event is older than the newest its reader has seen, by more than allowed."""
+    values: list[bytes]
+    """The records themselves, for the letter about one that cannot stay."""
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    @property
+    def time(self) -> Int64s:
+        """(n,) what rows are ordered by, microseconds."""
+        return self.batch.time
+
+    def order(self) -> Int64s:
+        """The places of the rows in strict order."""
+        return in_order(self.batch)
+
+    def take(self, rows: Int64s) -> Arrivals:
+        """The rows at these places, in this order."""
+        values = [self.values[row] for row in rows.tolist()]
+        return Arrivals(self.batch.take(rows), self.late[rows], values)
+
+    def __getitem__(self, rows: slice) -> Arrivals:
+        return Arrivals(self.batch[rows], self.late[rows], self.values[rows])
+
+    @staticmethod
+    def concat(parts: Sequence[Arrivals]) -> Arrivals:
+        """The rows of all parts, one after the other; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        values = [value for part in parts for value in part.values]
+        late = np.concatenate([part.late for part in parts])
+        return Arrivals(Batch.concat([part.batch for part in parts]), late, values)
+
+    def pack(self) -> bytes:
+        """The rows as bytes."""
+        return msgspec.msgpack.encode((pack(self.batch), self.late.tobytes(), self.values))
+
+    @classmethod
+    def unpack(cls, raw: bytes | memoryview) -> Self:
+        """The rows that `pack` made these bytes of."""
+        batch, late, values = msgspec.msgpack.decode(raw)
+        return cls(unpack(batch), np.frombuffer(late, np.bool_), values)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """n rows behind the index, K keys, V numbers, C categories, F columns of features.
+
+    An event that was admitted, or a label with the keys and the time of the event it speaks of.
+    """
+
+    number: Int64s
+    """(n,) an event's number, unique in its job; -1 for a label."""
+    time: Int64s
+    """(n,) what rows are ordered by: the event's time, or when the label became known."""
+    when: Int64s
+    """(n,) the event's time."""
+    ident: Int64s
+    """(n,) low word of the id."""
+    known: Int64s
+    """(n,) when the label to be written into the windows became known; 0 if there is none."""
+    value: npt.NDArray[np.int8]
+    """(n,) that label, -1 if there is none."""
+    late: Bools
+    """(n,)"""
+    keys: Int64s
+    """(n, K, 2)"""
+    numbers: Int64s
+    """(n, V)"""
+    categories: Int64s
+    """(n, C)"""
+    features: Floats
+    """(n, F) of events, as far as they are made."""
+    texts: tuple[pa.Array, ...]
+    """The id, and the first key if there are keys, as they were written; of labels empty."""
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def order(self) -> Int64s:
+        """The places of the rows in strict order."""
+        return np.asarray(np.lexsort((self.ident, self.number >= 0, self.time)))
+
+    def take(self, rows: Int64s) -> Admitted:
+        """The rows at these places, in this order."""
+        places = pa.array(rows)
+        arrays = [getattr(self, name).take(rows, axis=0) for name in _ARRAYS]
+        return Admitted(*arrays, texts=tuple(text.take(places) for text in self.texts))
+
+    def __getitem__(self, rows: slice) -> Admitted:
+        start, stop, _ = rows.indices(len(self))
+        arrays = [getattr(self, name)[start:stop] for name in _ARRAYS]
+        return Admitted(
+            *arrays, texts=tuple(text.slice(start, stop - start) for text in self.texts)
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[Admitted]) -> Admitted:
+        """The rows of all parts, one after the other; at least one part."""
+        if len(parts) == 1:
+            return parts[0]
+        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS]
+        texts = (
+            pa.concat_arrays([as_text(part.texts[column]) for part in parts])
+            for column in range(len(parts[0].texts))
+        )
+        return Admitted(*arrays, texts=tuple(texts))
+
+    def pack(self) -> bytes:
+        """The rows as bytes."""
+        arrays = [packed_array(getattr(self, name)) for name in _ARRAYS]
+        return msgspec.msgpack.encode((arrays, [packed_text(text) for text in self.texts]))
+
+    @classmethod
+    def unpack(cls, raw: bytes | memoryview) -> Self:
+        """The rows that `pack` made these bytes of."""
+        arrays, texts = msgspec.msgpack.decode(raw)
+        return cls(*map(array_of, arrays), texts=tuple(map(text_of, texts)))
+
+
+_ARRAYS = (
+    "number", "time", "when", "ident", "known", "value", "late", "keys", "numbers", "categories",
+    "features",
+)  # fmt: skip

@@ -1,0 +1,57 @@
+"""The end of the flow: features that need only the event or other features, the score, the records."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jobs.definition import Pipeline
+from jobs.lanes.rows import Admitted
+from jobs.topic_records import REASONS
+from models.base import Version
+from operators.featurize import derived_features, event_features
+from streams.batch import as_text
+from streams.predictions import encode_predictions
+from streams.texts import each_encoded
+
+
+class Scorer:
+    """Scores rows whose windows are made, by the version in force: the prior, until there is one."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._plan = pipeline.plan()
+        self.names = self._plan.names
+        self.version: Version = pipeline.champion.bind(self.names).version()
+        self.sequence = 0
+
+    def serve(self, sequence: int, version: Version) -> None:
+        """Score with this version from now on."""
+        self.sequence, self.version = sequence, version
+
+    def take(self, rows: Admitted) -> tuple[list[bytes], list[bytes]]:
+        """Keys and values of the predictions of the events among these rows."""
+        here = np.flatnonzero(rows.number >= 0)
+        if not len(here):
+            return [], []
+        events = rows if len(here) == len(rows) else rows.take(here)
+        plan, features = self._plan, events.features
+        event_features(
+            plan.event_ops, plan.units, np.arange(len(events)), events.when, events.numbers,
+            events.categories, features,
+        )  # fmt: skip
+        if len(plan.derived_ops):
+            derived_features(plan.derived_ops, features)
+        x = np.ascontiguousarray(features[:, : len(self.names)])
+        scores = self.version.predict_many(x)
+        ids = as_text(events.texts[0])
+        values = encode_predictions(
+            ids,
+            events.when,
+            scores,
+            scores >= self.version.threshold,
+            self.version.reasons_many(x, REASONS),
+            self.names,
+            np.full(len(events), self.sequence),
+            x,
+            events.number,
+        )
+        return each_encoded(as_text(events.texts[1]) if len(events.texts) > 1 else ids), values

@@ -1,0 +1,109 @@
+"""The windows of one entity over lanes of keys.
+
+Key records live in the lanes' stores. An arena holds a copy of those that were asked for, and the
+kernels work there; what a batch has changed goes back into its lane's store before the next. A copy
+that has grown too large is dropped whole: nothing is lost, and what is asked for is read again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.lanes.rows import Admitted
+from jobs.lanes.store import Store
+from operators.arena import CHUNK
+from operators.featurize import EntityWindows
+from operators.keyrecords import PREFIX, absent, clock, newest_us, pack_changed, set_clock, unpack
+from operators.plan import EntityPlan
+from operators.ring import RETENTION
+
+Int64s = npt.NDArray[np.int64]
+_ROOM = 4 * (PREFIX + CHUNK)
+SWEEPS = 16
+"""How often in the time that events are retained a lane's store is cleared of expired records."""
+
+
+class LaneWindows:
+    """The windows of entity `number` of an event's keys, for the lanes that one task owns.
+
+    At most about `most_bytes` of records are in memory. `custom` is the kernel of the pipeline's own
+    features (`operators.featurize.chain`).
+    """
+
+    def __init__(self, plan: EntityPlan, number: int, custom: Any, most_bytes: int) -> None:
+        self.plan, self.number = plan, number
+        self._custom, self._most = custom, most_bytes
+        self._windows = EntityWindows(plan, number, custom)
+        self._out = np.empty(_ROOM, np.int64)
+        self._swept: dict[int, int] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the records in memory."""
+        return self._windows.arena.nbytes
+
+    def take(self, lane: int, rows: Admitted, store: Store) -> None:
+        """Carry rows through: labels are written into the windows, features into `rows.features`."""
+        self._load(rows.keys, store)
+        n = len(rows)
+        admitted = np.where(rows.number >= 0, np.arange(n), -1)
+        self._windows.update(
+            rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
+        )
+        self._keep(rows.keys, store)
+        self._sweep(lane, store)
+        if self.nbytes > self._most:
+            at = clock(self._windows.arena)
+            self._windows = EntityWindows(self.plan, self.number, self._custom)
+            set_clock(self._windows.arena, at)
+
+    def _load(self, keys: Int64s, store: Store) -> None:
+        """Have the records of these keys in memory, where there are any."""
+        arena = self._windows.arena
+        rows = np.empty(len(keys), np.int64)
+        count = absent(arena.index, arena.slots, keys, self.number, rows)
+        if not count:
+            return
+        wanted = {keys[row, self.number].tobytes() for row in rows[:count].tolist()}
+        found = [raw for raw in map(store.get, wanted) if raw is not None]
+        if found:
+            unpack(arena, self.plan.shape, np.frombuffer(bytearray(b"".join(found)), np.int64))
+
+    def _keep(self, keys: Int64s, store: Store) -> None:
+        """Put the records that changed into the store."""
+        arena, row = self._windows.arena, 0
+        ends = np.zeros(len(keys) + 1, np.int64)
+        while row < len(keys):
+            row = pack_changed(
+                arena.words, self.plan.shape, arena.classes, arena.slots, arena.index, arena.dirty,
+                keys, self.number, row, self._out, ends,
+            )  # fmt: skip
+            count = int(ends[0])
+            if not count:
+                continue
+            stops = ends[1 : count + 1].tolist()
+            raw = self._out[: stops[-1]].tobytes()
+            store.put_all(
+                {
+                    raw[8 * start : 8 * start + 16]: raw[8 * start : 8 * stop]
+                    for start, stop in zip([0, *stops], stops, strict=False)
+                }
+            )
+
+    def _sweep(self, lane: int, store: Store) -> None:
+        """Now and then, forget the keys of a lane whose events have all expired."""
+        shape, now = self.plan.shape, clock(self._windows.arena)
+        if now < self._swept.setdefault(lane, now) + shape[RETENTION] // SWEEPS:
+            return
+        self._swept[lane] = now
+        limit = now - int(shape[RETENTION])
+        expired = [
+            key
+            for key, raw in store.items()
+            if newest_us(np.frombuffer(raw, np.int64), shape) <= limit
+        ]
+        for key in expired:
+            store.remove(key)

@@ -1,0 +1,86 @@
+"""A Flink cluster for tests: one for those that share it, on ports of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from jobs.flink_host.cluster import FlinkCluster, FlinkJob
+from jobs.stack.flink import Flink, FlinkSettings
+from jobs.stack.ports import free_port
+from tests.deployment import Deployment, until
+
+SUBMITTED_S = 180.0
+
+
+def new_flink(folder: Path, *, high_availability: bool = False) -> Flink:
+    """A cluster on free ports, not started."""
+    settings = FlinkSettings(
+        port=free_port(),
+        rpc_port=free_port(),
+        zookeeper_port=free_port(),
+        high_availability=high_availability,
+    )
+    return Flink(folder, settings)
+
+
+@pytest.fixture(scope="module")
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
+    """A cluster that the tests of a module share; leave it up, and end your jobs."""
+    cluster = new_flink(tmp_path_factory.mktemp("stack") / "flink")
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+
+
+class FlinkDeployment(Deployment):
+    """A deployment whose score job runs on a Flink cluster."""
+
+    def headrace(self, *command: str, flink: Flink) -> str:
+        """What a command of `headrace flink` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs.cli", "flink", *command],
+            env={**self.environment, **folder_of(flink)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=SUBMITTED_S,
+            cwd=Path(__file__).parents[1],
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    @contextmanager
+    def on_flink(self, flink: Flink, *options: str) -> Iterator[FlinkJob]:
+        """The job, submitted and running; cancelled if it is still there after."""
+        name = f"{self.prefix}score"
+        self.headrace("submit", "--name", name, *options, flink=flink)
+        cluster = FlinkCluster(flink.address)
+        try:
+            yield cluster.job(name)
+        finally:
+            if job := cluster.running(name):
+                cluster.cancel(job.id)
+                cluster.wait(job.id, ("CANCELED", "FAILED", "FINISHED"), 60)
+
+    def wait_on_flink(self, count: int, flink: Flink) -> list[str]:
+        """The ids that have a prediction, once there are so many."""
+
+        def log() -> str:
+            return "\n".join(p.log.read_text(errors="replace")[-5000:] for p in flink.processes)
+
+        until(lambda: len(self.predicted()) >= count, f"{count} predictions", log)
+        return self.predicted()
+
+
+def folder_of(flink: Flink) -> Mapping[str, str]:
+    """The environment in which commands find the cluster."""
+    return {**os.environ, "HEADRACE_STACK_FOLDER": str(flink.folder.parent)}

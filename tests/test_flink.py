@@ -1,0 +1,98 @@
+"""The score job on a real Flink cluster says what the embedded host says."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+
+from jobs.stack.flink import Flink
+from jobs.stack.kafka import Kafka
+from tests.deployment import Deployment
+from tests.flink_cluster import FlinkDeployment, flink_cluster
+
+pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
+__all__ = ["flink_cluster"]
+
+NOON = 1_704_110_400_000_000
+MINUTE = 60_000_000
+DAY = 1440 * MINUTE
+EVENTS = 3000
+END = 2
+"""Events that come long after all others, so that nothing waits any more."""
+
+
+def stream(seed: int) -> tuple[list[bytes], list[bytes]]:
+    """Transactions and labels: out of order, twice, conflicting, garbage; labels days late."""
+    rng = Random(seed)
+    events, labels = [], []
+    for n in range(EVENTS):
+        time = NOON + n * 20 * MINUTE
+        event = {
+            "id": f"t{n}",
+            "time": time,
+            "customer": f"c{rng.randrange(60)}",
+            "terminal": f"s{rng.randrange(25)}",
+            "amount": rng.randrange(1, 30_000) / 100,
+        }
+        events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(event)))
+        if rng.random() < 0.02:
+            events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(event)))
+        if rng.random() < 0.01:
+            other = event | {"amount": 1.0, "time": time + 1}
+            events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(other)))
+        if rng.random() < 0.01:
+            garbage = rng.choice([b"{", b"[]", b'{"id":"x"}', b"\xff", b"null"])
+            events.append((time, garbage))
+        if rng.random() < 0.2:
+            known = time + rng.randrange(-DAY // 4, 9 * DAY)
+            label = {"id": f"t{n}", "time": known, "fraud": rng.random() < 0.5}
+            labels.append((known, orjson.dumps(label)))
+    last = NOON + EVENTS * 20 * MINUTE + 30 * DAY
+    events.sort(key=lambda each: each[0])
+    labels.sort(key=lambda each: each[0])
+    for n in range(END):
+        event = {"id": f"e{n}", "time": last + n * DAY, "customer": "e", "terminal": "e"}
+        events.append((last, orjson.dumps(event | {"amount": 1})))
+    return [value for _, value in events], [value for _, value in labels]
+
+
+def said(deployment: Deployment) -> dict[str, Any]:
+    """What was predicted of each id, without its number."""
+    found = {}
+    for each in deployment.read("predictions"):
+        each.pop("number")
+        assert each["id"] not in found
+        found[each["id"]] = each
+    return found
+
+
+def buried(deployment: Deployment) -> list[Any]:
+    """The dead letters, without what no two runs have in common."""
+    names = ("reason", "detail", "partition", "offset", "raw")
+    letters = deployment.read("dead-letters")
+    return sorted(str([each.get(name) for name in names]) for each in letters)
+
+
+@pytest.mark.parametrize("parallelism", [1, 2])
+def test_in_strict_order_flink_says_what_the_embedded_host_says_to_the_bit(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path, parallelism: int
+) -> None:
+    events, labels = stream(seed=parallelism)
+    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
+    here = FlinkDeployment(kafka_broker, tmp_path / "flink", order="strict")
+    for each in (there, here):
+        each.folder.mkdir()
+        each.send("labels", labels)
+        each.send("transactions", events)
+    count = EVENTS + END - 1
+    with there.running() as job:
+        there.wait_for(count, job)
+    with here.on_flink(flink_cluster, "--parallelism", f"{parallelism}"):
+        here.wait_on_flink(count, flink_cluster)
+        assert said(here) == said(there)
+        assert buried(here) == buried(there)

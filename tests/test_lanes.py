@@ -1,0 +1,219 @@
+"""Operators spread over lanes say what one process says, whatever is lost and moved on the way."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.definition import Pipeline
+from jobs.lanes.held import NEVER, Held
+from jobs.lanes.indexing import LaneIndex
+from jobs.lanes.lanes import lanes_of, runs
+from jobs.lanes.rows import Admitted, Arrivals
+from jobs.lanes.scoring import Scorer
+from jobs.lanes.store import MemoryStore
+from jobs.lanes.windows import LaneWindows
+from jobs.scoring import Scoring
+from jobs.topic_records import prediction_records
+from operators.admission import COUNTS
+from operators.featurize import chain
+from streams.batch import EVENT, Batch
+from streams.order import Sorter
+from streams.records import Outcomes
+from streams.schema import duration_us
+from tests.batches import (
+    PIPELINE,
+    Row,
+    batch_of,
+    cuts,
+    delays,
+    pieces,
+    transactions,
+    with_labels,
+)
+
+PLENTY = 1 << 30
+lanes = st.integers(1, 5)
+
+
+def arrivals(batch: Batch) -> Arrivals:
+    return Arrivals(batch, np.zeros(len(batch), np.bool_), [b""] * len(batch))
+
+
+@dataclass
+class Engine:
+    """What an engine does with the operators, in strict order: it keeps stores and moves time."""
+
+    lanes: int
+    folder: Path
+    most_bytes: int = PLENTY
+    pipeline: Pipeline = PIPELINE
+    said: list[bytes] = field(default_factory=list)
+    outcomes: list[Outcomes] = field(default_factory=list)
+    conflicts: int = 0
+
+    def __post_init__(self) -> None:
+        self.stores: dict[tuple[str, int], MemoryStore] = {}
+        self.newest = NEVER
+        # How far time is at the index and at each entity's windows: it gets there last.
+        self.at = [NEVER] * (1 + len(self.pipeline.plan().entities))
+        self.begin()
+
+    def begin(self) -> None:
+        """Have nothing in memory, as after a restart or a move."""
+        plan, keys = self.pipeline.plan(), self.pipeline.event.keys
+        custom = chain([f.function for f in plan.columns if f.function is not None])
+        self.indexes: dict[int, LaneIndex] = {}
+        self.windows = [
+            LaneWindows(entity, keys.index(entity.key), custom, self.most_bytes)
+            for entity in plan.entities
+        ]
+        self.scorer = Scorer(self.pipeline)
+        self.held: dict[tuple[str, int], Held[Any]] = {}
+
+    def restart(self) -> None:
+        for index in self.indexes.values():
+            index.close()
+        self.begin()
+
+    def store(self, name: str, lane: int) -> MemoryStore:
+        return self.stores.setdefault((name, lane), MemoryStore())
+
+    def index(self, lane: int) -> LaneIndex:
+        if lane not in self.indexes:
+            store = self.store("index", lane)
+            self.indexes[lane] = LaneIndex(self.pipeline, lane, self.lanes, store, self.folder)
+        return self.indexes[lane]
+
+    def hold(self, kind: type[Any], name: str, lane: int) -> Held[Any]:
+        if (name, lane) not in self.held:
+            self.held[name, lane] = Held(kind, self.store(f"{name} held", lane))
+        return self.held[name, lane]
+
+    def take(self, batch: Batch) -> None:
+        for lane, rows in self.parts(arrivals(batch), batch.idents[:, 0]):
+            late = self.hold(Arrivals, "index", lane).push(rows, self.at[0])
+            if late is not None:
+                self.admit(lane, late)
+        events = batch.time[batch.kind == EVENT]
+        self.newest = max(self.newest, int(events.max()) if len(events) else NEVER)
+        self.advance(self.newest - duration_us(self.pipeline.lateness))
+
+    def advance(self, before: int) -> None:
+        """Time has passed: every operator lets go what waited for it, the first one first."""
+        for lane in range(self.lanes):
+            rows = self.hold(Arrivals, "index", lane).release(before)
+            if rows is not None:
+                self.admit(lane, rows)
+        self.at[0] = before
+        for place in range(len(self.windows)):
+            for lane in range(self.lanes):
+                rows = self.hold(Admitted, f"windows {place}", lane).release(before)
+                if rows is not None:
+                    self.carry(place, lane, rows)
+            self.at[place + 1] = before
+
+    def admit(self, lane: int, rows: Arrivals) -> None:
+        admitted, outcomes, letters = self.index(lane).take(Arrivals.unpack(rows.pack()))
+        self.outcomes += outcomes
+        self.conflicts += len(letters)
+        self.send(0, admitted)
+
+    def send(self, place: int, rows: Admitted) -> None:
+        number = self.windows[place].number
+        for lane, part in self.parts(rows, rows.keys[:, number]):
+            moved = Admitted.unpack(part.pack())
+            late = self.hold(Admitted, f"windows {place}", lane).push(moved, self.at[place + 1])
+            if late is not None:
+                self.carry(place, lane, late)
+
+    def carry(self, place: int, lane: int, rows: Admitted) -> None:
+        self.windows[place].take(lane, rows, self.store(f"windows {place}", lane))
+        if place + 1 < len(self.windows):
+            self.send(place + 1, rows)
+        else:
+            self.said += self.scorer.take(rows)[1]
+
+    def parts(self, rows: Any, idents: Any) -> list[tuple[int, Any]]:
+        order, found = runs(lanes_of(idents, self.lanes))
+        whole = rows.take(order)
+        return [(lane, whole[start:stop]) for lane, start, stop in found]
+
+    def counts(self) -> Counter[str]:
+        total = Counter[str]()
+        for lane in range(self.lanes):
+            total.update(self.index(lane).counts)
+        return total
+
+
+def of_one_process(batches: list[Batch], pipeline: Pipeline = PIPELINE) -> tuple[Any, Any, Any]:
+    """Predictions by id, counts, and what became known of whom."""
+    with tempfile.TemporaryDirectory() as folder:
+        scoring, sorter = Scoring(pipeline, Path(folder)), Sorter(duration_us(pipeline.lateness))
+        said: list[bytes] = []
+        known: Counter[Any] = Counter()
+        numbers: dict[int, str] = {}
+        rest = (sorter.flush() for _ in range(1))
+        ordered = (sorter.push(batch)[0] for batch in batches)
+        for batch in (*ordered, *(each for each in rest if each is not None)):
+            scored, outcomes = scoring.process(batch)
+            said += prediction_records(batch, scored, scoring.names)[1]
+            numbers |= by_number(said)
+            known.update(told(outcomes, numbers))
+        counts = Counter(dict(zip(COUNTS, scoring.counts.tolist(), strict=True)))
+        scoring.close()
+        return by_id(said), counts, known
+
+
+def by_id(said: list[bytes]) -> dict[str, bytes]:
+    """What was said of each id, its number left out."""
+    return {orjson.loads(each)["id"]: each[: each.rindex(b',"number"')] for each in said}
+
+
+def by_number(said: list[bytes]) -> dict[int, str]:
+    found = map(orjson.loads, said)
+    return {each["number"]: each["id"] for each in found}
+
+
+def told(outcomes: list[Outcomes], numbers: dict[int, str]) -> list[Any]:
+    return [
+        (numbers[number], *rest)
+        for each in outcomes
+        for number, *rest in zip(
+            each.numbers, each.values, each.known, each.causes, strict=True
+        )
+        if each.causes
+    ]
+
+
+@given(transactions(), delays, cuts, lanes, st.sets(st.integers(0, 8)), st.booleans())
+def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
+    rows: list[Row], late: list[int], edges: list[int], count: int, lost: set[int], small: bool
+) -> None:
+    batches = pieces(with_labels(rows, late), edges)
+    said, counts, known = of_one_process(batches)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(count, Path(folder), most_bytes=0 if small else PLENTY)
+        for place, batch in enumerate(batches):
+            engine.take(batch)
+            if place in lost:
+                engine.restart()
+        engine.advance(2**62)
+        assert by_id(engine.said) == said
+        found = engine.counts()
+        time_bound = {"matured", "expired", "waiting_expired"}
+        assert {k: v for k, v in found.items() if k not in time_bound} == {
+            k: v for k, v in counts.items() if k not in time_bound
+        }
+        labelled = {k: v for k, v in known.items() if k[3] != 1}
+        mine = Counter(told(engine.outcomes, by_number(engine.said)))
+        assert {k: v for k, v in mine.items() if k[3] != 1} == labelled
