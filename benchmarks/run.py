@@ -33,6 +33,7 @@ NAMES = tuple(sorted(path.stem[6:] for path in Path(__file__).parent.glob("bench
 SERVED = {
     "kafka": ("kafka_latency", "kafka_throughput", "kafka_peers"),
     "kafka_more": ("exactly_once", "swaps", "kafka_client"),
+    "flink": ("flink",),
 }
 """What starts a broker, by the name of the group."""
 WHOLE = {name for group in SERVED.values() for name in group}

@@ -1,8 +1,8 @@
 """The score job on Flink, top to bottom: read, index, windows by entity, score, topics.
 
-    transactions, labels ─► readers ─► index ─► windows(customer) ─► windows(terminal), score ─► predictions
-                              │          └► outcomes                                   ▲
-                              └► dead-letters                                   models ┘
+    transactions ┬► readers ─► index ─► windows(customer) ─► windows(terminal), score ─► predictions
+          labels ┘     │         └► outcomes                                      ▲
+                       └► dead-letters                                     models ┘
 
 Between two operators rows travel in parcels, each for a lane: Flink's key.
 """
@@ -39,7 +39,8 @@ from jobs.flink_host.functions import (
     Windows,
 )
 from jobs.flink_host.order import FlinkOrder
-from jobs.flink_host.parcel import address_of, key_of, parcel
+from jobs.flink_host.parcel import address_of, parcel
+from jobs.flink_host.release import RELEASE
 from jobs.load_pipeline import load_pipeline
 from streams.schema import duration_us
 from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS
@@ -59,7 +60,7 @@ def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
     """Put the job together."""
     pipeline = load_pipeline(plan.settings.pipeline)
     entities = pipeline.plan().entities
-    read = _keyed(_seeds(env, plan)).process(Reading(plan), output_type=BYTES)
+    read = _keyed(_seeds(env, plan), plan).process(Reading(plan), output_type=BYTES)
     read = _named(read, "read")
     rows = read
     if plan.strict:
@@ -69,13 +70,13 @@ def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
         strategy = strategy.with_idleness(Duration.of_millis(IDLE_MS))
         strategy = strategy.with_timestamp_assigner(HeadTime())
         rows = rows.assign_timestamps_and_watermarks(strategy)
-    index = _named(_keyed(rows).process(Indexing(plan), output_type=BYTES), "index")
+    index = _named(_keyed(rows, plan).process(Indexing(plan), output_type=BYTES), "index")
     letters = [read, index]
     rows = index
     for place in range(max(len(entities), 1)):
         last = place >= len(entities) - 1
         key = entities[place].key if entities else "id"
-        windows = _keyed(rows).process(
+        windows = _keyed(rows, plan).process(
             Windows(plan, place, last=last), output_type=RECORD if last else BYTES
         )
         rows = _named(windows, f"windows-{key}")
@@ -95,8 +96,7 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
     seeds = env.from_source(
         NumberSequenceSource(0, plan.lanes - 1), WatermarkStrategy.no_watermarks(), "seeds"
     ).uid("seeds")
-    keys = plan.keys
-    begin = seeds.map(lambda lane: parcel(keys[lane], lane, 0), output_type=BYTES)
+    begin = seeds.map(lambda lane: parcel(lane, lane, 0), output_type=BYTES)
     models = (
         KafkaSource.builder()
         .set_bootstrap_servers(plan.settings.brokers)
@@ -109,8 +109,9 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
     return begin.union(endless.filter(lambda _: False))
 
 
-def _keyed(stream: DataStream) -> Any:
-    return stream.key_by(key_of, key_type=Types.INT())
+def _keyed(stream: DataStream, plan: Plan) -> Any:
+    keys = plan.keys
+    return stream.key_by(lambda raw: keys[address_of(raw).lane], key_type=Types.STRING())
 
 
 def _named(stream: DataStream, name: str) -> DataStream:
@@ -143,7 +144,7 @@ def _sink(stream: DataStream, plan: Plan, topic: str) -> None:
     stream.sink_to(sink).name(topic).uid(f"sink-{topic}")
 
 
-def keys_of(lanes: int) -> tuple[int, ...]:
+def keys_of(lanes: int) -> tuple[str, ...]:
     """A key for each lane that Flink puts into the key group of the lane's number.
 
     So lanes are shared out evenly among any number of tasks.
@@ -151,13 +152,13 @@ def keys_of(lanes: int) -> tuple[int, ...]:
     jvm = get_gateway().jvm
     assign = jvm.org.apache.flink.runtime.state.KeyGroupRangeAssignment.assignToKeyGroup
     row = jvm.org.apache.flink.types.Row
-    found: dict[int, int] = {}
-    key = 0
+    found: dict[int, str] = {}
+    number = 0
     while len(found) < lanes:
         made = row(1)
-        made.setField(0, key)
-        found.setdefault(assign(made, lanes), key)
-        key += 1
+        made.setField(0, str(number))
+        found.setdefault(assign(made, lanes), str(number))
+        number += 1
     return tuple(found[lane] for lane in range(lanes))
 
 
@@ -171,5 +172,14 @@ def main() -> str:
     env = StreamExecutionEnvironment.get_execution_environment(config)
     env.set_parallelism(order.parallelism)
     env.set_max_parallelism(order.lanes)
-    build(env, Plan(settings, keys_of(order.lanes), order.memory_mb << 20))
+    plan = Plan(
+        settings,
+        keys_of(order.lanes),
+        order.parallelism,
+        order.memory_mb << 20,
+        order.pace_ms / 1000,
+        RELEASE,
+        load_pipeline(settings.pipeline).definition,
+    )
+    build(env, plan)
     return str(env.execute_async(order.name).get_job_id())

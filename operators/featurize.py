@@ -4,7 +4,7 @@ records in arenas.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -107,6 +107,18 @@ def _link(rest: Any, number: int, function: Any) -> Any:
     return dispatch
 
 
+class Columns(Protocol):
+    """What the windows need of rows, beside what the index says of them."""
+
+    @property
+    def numbers(self) -> Int64s:
+        """(n, V)."""
+
+    @property
+    def categories(self) -> Int64s:
+        """(n, C)."""
+
+
 class EntityWindows:
     """One entity's key records and the scratch its kernel needs."""
 
@@ -149,7 +161,7 @@ class EntityWindows:
 
     def update(
         self,
-        batch: Batch,
+        batch: Columns,
         admitted: Int64s,
         when: Int64s,
         keys: Int64s,

@@ -78,6 +78,37 @@ def buried(deployment: Deployment) -> list[Any]:
     return sorted(str([each.get(name) for name in names]) for each in letters)
 
 
+def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    events, labels = stream(seed=3)
+    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
+    here = FlinkDeployment(
+        kafka_broker, tmp_path / "flink", order="strict", delivery="exactly-once", commit_ms=200
+    )
+    for each in (there, here):
+        each.folder.mkdir()
+        each.send("labels", labels)
+    there.send("transactions", events)
+    count = EVENTS + END - 1
+    with there.running() as job:
+        there.wait_for(count, job)
+    third = len(events) // 3
+    here.send("transactions", events[:third])
+    with here.on_flink(flink_cluster, "--parallelism", "2") as job:
+        here.wait_on_flink(third // 2, flink_cluster)
+        flink_cluster.processes[0].kill()
+        here.send("transactions", events[third : 2 * third])
+        flink_cluster.start()
+        here.wait_on_flink(third, flink_cluster)
+        savepoint = here.headrace("stop", job.name, flink=flink_cluster)
+    with here.on_flink(flink_cluster, "--savepoint", savepoint):
+        here.send("transactions", events[2 * third :])
+        here.wait_on_flink(count, flink_cluster)
+        assert said(here) == said(there)
+        assert buried(here) == buried(there)
+
+
 @pytest.mark.parametrize("parallelism", [1, 2])
 def test_in_strict_order_flink_says_what_the_embedded_host_says_to_the_bit(
     kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path, parallelism: int

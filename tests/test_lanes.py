@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +33,6 @@ from streams.schema import duration_us
 from tests.batches import (
     PIPELINE,
     Row,
-    batch_of,
     cuts,
     delays,
     pieces,
@@ -46,7 +45,8 @@ lanes = st.integers(1, 5)
 
 
 def arrivals(batch: Batch) -> Arrivals:
-    return Arrivals(batch, np.zeros(len(batch), np.bool_), [b""] * len(batch))
+    n = len(batch)
+    return Arrivals(batch, np.zeros(n, np.bool_), np.full((n, 2), -1), [b""] * n)
 
 
 @dataclass
@@ -74,8 +74,15 @@ class Engine:
         custom = chain([f.function for f in plan.columns if f.function is not None])
         self.indexes: dict[int, LaneIndex] = {}
         self.windows = [
-            LaneWindows(entity, keys.index(entity.key), custom, self.most_bytes)
-            for entity in plan.entities
+            LaneWindows(
+                entity,
+                keys.index(entity.key),
+                custom,
+                partial(self.store, f"windows {place}"),
+                self.lanes,
+                self.most_bytes,
+            )
+            for place, entity in enumerate(plan.entities)
         ]
         self.scorer = Scorer(self.pipeline)
         self.held: dict[tuple[str, int], Held[Any]] = {}
@@ -137,7 +144,7 @@ class Engine:
                 self.carry(place, lane, late)
 
     def carry(self, place: int, lane: int, rows: Admitted) -> None:
-        self.windows[place].take(lane, rows, self.store(f"windows {place}", lane))
+        self.windows[place].take(rows)
         if place + 1 < len(self.windows):
             self.send(place + 1, rows)
         else:
@@ -188,9 +195,7 @@ def told(outcomes: list[Outcomes], numbers: dict[int, str]) -> list[Any]:
     return [
         (numbers[number], *rest)
         for each in outcomes
-        for number, *rest in zip(
-            each.numbers, each.values, each.known, each.causes, strict=True
-        )
+        for number, *rest in zip(each.numbers, each.values, each.known, each.causes, strict=True)
         if each.causes
     ]
 

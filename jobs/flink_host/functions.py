@@ -24,19 +24,21 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
+from jobs.flink_host.release import RELEASE
 from jobs.flink_host.thread_state import adopt
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndex
-from jobs.lanes.lanes import lanes_of
+from jobs.lanes.lanes import Int64s, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
+from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
 from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import letter_records
 from operators.featurize import chain
-from streams.errors import DeadLetter
+from streams.errors import ConfigError, DeadLetter
 from streams.topics import TRANSACTIONS
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
@@ -50,6 +52,8 @@ WAIT_S = 0.004
 """How long it waits for a record; all readers of a task together."""
 SWITCH_S = 0.0005
 """How long a thread of Python waits for another: the operators of a task share one interpreter."""
+SMALL = 512
+"""With so many records in a batch, a reader goes on at once."""
 MILLISECOND = 1000
 
 
@@ -58,10 +62,18 @@ class Plan:
     """What every function of a job is given."""
 
     settings: Settings
-    keys: tuple[int, ...]
+    keys: tuple[str, ...]
     """Flink's key of each lane."""
+    tasks: int
+    """How many there are of each operator."""
     memory_bytes: int
     """Of the records that a task keeps at hand."""
+    pace_s: float
+    """The least time between two batches of a reader, while they are small."""
+    release: str
+    """Of the code that put the job together."""
+    definition: str
+    """Of the pipeline as it was there."""
 
     @property
     def lanes(self) -> int:
@@ -74,6 +86,29 @@ class Plan:
         return self.settings.order == "strict"
 
 
+class Lanes:
+    """Flink's current key, moved from lane to lane: a parcel has rows of several."""
+
+    def __init__(self, context: Any, keys: tuple[str, ...]) -> None:
+        from pemja import findClass  # noqa: PLC0415 - there is one only inside Flink's process
+
+        self._backend = context._keyed_state_backend._keyed_state_backend  # noqa: SLF001
+        row, self._rows = findClass("org.apache.flink.types.Row"), []
+        for key in keys:
+            made = row(1)
+            made.setField(0, key)
+            self._rows.append(made)
+        self._places = {key: lane for lane, key in enumerate(keys)}
+
+    def enter(self, lane: int) -> None:
+        """Let what states hold be that of this lane, which must be one of the task's own."""
+        self._backend.setCurrentKey(self._rows[lane])
+
+    def of(self, key: str) -> int:
+        """The lane that Flink knows by a key."""
+        return self._places[key]
+
+
 class FlinkStore:
     """A map state of the current key, as a `jobs.lanes.store.Store`.
 
@@ -81,7 +116,8 @@ class FlinkStore:
     """
 
     def __init__(self, context: Any, name: str) -> None:
-        self._java = context.get_map_state(MapStateDescriptor(name, BYTES, BYTES))._state
+        described = MapStateDescriptor(name, BYTES, BYTES)
+        self._java = context.get_map_state(described)._state  # noqa: SLF001
 
     def get(self, key: bytes) -> bytes | None:
         found: bytes | None = self._java.get(key)
@@ -102,7 +138,8 @@ class FlinkValue:
     """A value state of the current key, in bytes; spoken to as `FlinkStore` does."""
 
     def __init__(self, context: Any, name: str) -> None:
-        self._java = context.get_state(ValueStateDescriptor(name, BYTES))._state
+        described = ValueStateDescriptor(name, BYTES)
+        self._java = context.get_state(described)._state  # noqa: SLF001
 
     def get(self) -> bytes | None:
         """The value, None if there is none."""
@@ -127,11 +164,42 @@ class _Function(KeyedProcessFunction):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH_S)
         self.context = runtime_context
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
+        self.check()
+        self.lanes = Lanes(runtime_context, self.plan.keys)
+        self.entities = self.pipeline.plan().entities
+        keys = self.pipeline.event.keys
+        self.numbers = [keys.index(each.key) for each in self.entities]
+
+    def check(self) -> None:
+        """Refuse to run in a way that the job was not made for. Raises ConfigError."""
+        if not hasattr(self.context._keyed_state_backend, "_keyed_state_backend"):  # noqa: SLF001
+            raise ConfigError(
+                "wanted Flink's Python in thread mode, got a process of its own for this operator: "
+                "is python.execution-mode `thread` on the cluster, and pemja installed there?"
+            )
+        if self.plan.release != RELEASE:
+            raise ConfigError(
+                f"wanted release {self.plan.release}, which the job was submitted with, got "
+                f"{RELEASE} in this TaskManager: install the same code and libraries there and "
+                "restart it, for it imports them once (`headrace down flink`, `headrace up flink`)"
+            )
+        if self.plan.definition != self.pipeline.definition:
+            raise ConfigError(
+                f"{self.plan.settings.pipeline}: wanted the pipeline of definition "
+                f"{self.plan.definition}, which the job was submitted with, got "
+                f"{self.pipeline.definition} here: copy the file to this machine"
+            )
 
     def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
         """Dead letters, beside the rows."""
         for key, value in zip(*letter_records(letters), strict=True):
             yield LETTERS_TAG, Row(key, value)
+
+    def parcels(
+        self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
+    ) -> Iterator[bytes]:
+        """Rows on their way to the tasks that own these lanes."""
+        yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
 
 
 class Reading(_Function):
@@ -147,8 +215,7 @@ class Reading(_Function):
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         """A seed: begin, if there is anything to read."""
         adopt()
-        number = address_of(value).lane
-        if inputs_of(self.broker, self.plan.settings, number, self.plan.lanes):
+        if inputs_of(self.broker, self.plan.settings, address_of(value).lane, self.plan.lanes):
             self.again(ctx)
         yield from ()
 
@@ -159,7 +226,7 @@ class Reading(_Function):
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         adopt()
-        number = self.plan.keys.index(ctx.get_current_key())
+        number = self.lanes.of(ctx.get_current_key())
         reader = self.readers.get(number) or self.begin(number)
         deadline = time.monotonic() + TURN_S
         taken = 0
@@ -168,14 +235,18 @@ class Reading(_Function):
             if self.plan.strict and before > self.told:
                 # What was read before is all out: time may move on.
                 self.told = before
-                yield parcel(self.plan.keys[number], number, before)
+                yield parcel(number, number, before)
+            began = time.monotonic()
             rows, letters, count = reader.take(WAIT_S / len(self.readers))
             taken += count
             if letters:
                 yield from self.letters(letters)
             if rows is not None:
                 lanes = lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
-                yield from parcels(rows, lanes, self.plan.keys, before)
+                yield from self.parcels(rows, lanes, number, before)
+            left = began + self.plan.pace_s - time.monotonic()
+            if 0 < count < SMALL and left > 0:
+                time.sleep(left)
             if not count or time.monotonic() > deadline:
                 break
         if taken:
@@ -189,9 +260,12 @@ class Reading(_Function):
 
     def begin(self, number: int) -> Reader:
         """The reader of this number, where its state stands."""
-        settings = self.plan.settings
-        inputs = inputs_of(self.broker, settings, number, self.plan.lanes)
-        reader = Reader(self.pipeline, self.broker, settings, inputs, self.kept.get())
+        plan = self.plan
+        inputs = inputs_of(self.broker, plan.settings, number, plan.lanes)
+        reader = Reader(
+            self.pipeline, self.broker, plan.settings, inputs, plan.lanes, plan.tasks,
+            self.kept.get(),
+        )  # fmt: skip
         self.readers[number] = reader
         return reader
 
@@ -214,17 +288,33 @@ class _Ordered(_Function):
 
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         adopt()
-        lane = address_of(value).lane
         if len(value) == BODY:
             return
+        reader = address_of(value).reader
         rows = self.kind.unpack(memoryview(value)[BODY:])
-        if self.plan.strict:
-            rows = self.hold(lane, rows, ctx)
-        if rows is not None:
-            yield from self.carry(lane, rows)
+        if not self.plan.strict:
+            ready = self.in_turn(reader, rows)
+            if ready is not None:
+                yield from self.carry(reader, ready)
+            return
+        order, found = runs(self.lanes_in(rows))
+        rows = rows.take(order)
+        for lane, start, stop in found:
+            self.lanes.enter(lane)
+            late = self.hold(lane, rows[start:stop], ctx)
+            if late is not None:
+                yield from self.carry(reader, late)
+
+    def lanes_in(self, rows: Any) -> Int64s:
+        """The lanes of rows, by what they are to this operator."""
+        raise NotImplementedError
+
+    def in_turn(self, reader: int, rows: Any) -> Any | None:
+        """What can go on, in the order in which the reader took it."""
+        return rows
 
     def hold(self, lane: int, rows: Any, ctx: Any) -> Any | None:
-        """Let rows wait; those that are late are given back."""
+        """Let rows of the current lane wait; those that are late are given back."""
         before_us = (ctx.timer_service().current_watermark() + 1) * MILLISECOND
         held = self.held_of(lane)
         late = held.push(rows, before_us)
@@ -244,15 +334,14 @@ class _Ordered(_Function):
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         adopt()
-        lane = self.plan.keys.index(ctx.get_current_key())
-        held = self.held_of(lane)
+        held = self.held_of(self.lanes.of(ctx.get_current_key()))
         rows = held.release((ctx.timer_service().current_watermark() + 1) * MILLISECOND)
         self.remind(held, ctx)
         if rows is not None:
-            yield from self.carry(lane, rows)
+            yield from self.carry(0, rows)
 
-    def carry(self, lane: int, rows: Any) -> Iterator[Any]:
-        """Work on rows of the current lane, in order."""
+    def carry(self, reader: int, rows: Any) -> Iterator[Any]:
+        """Work on rows, in order."""
         raise NotImplementedError
 
 
@@ -266,22 +355,36 @@ class Indexing(_Ordered):
         self.indexes: dict[int, LaneIndex] = {}
         self.folder = Path(mkdtemp(prefix="headrace-index-"))
         self.topic = self.plan.settings.topic(TRANSACTIONS)
-        entities = self.pipeline.plan().entities
-        self.next = self.pipeline.event.keys.index(entities[0].key) if entities else None
 
-    def carry(self, lane: int, rows: Arrivals) -> Iterator[Any]:
-        index = self.indexes.get(lane) or self.begin(lane)
-        admitted, outcomes, letters = index.take(rows)
-        for letter in letters:
-            yield from self.letters([replace(letter, topic=self.topic)])
-        for each in outcomes:
-            yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
-        yield from sent(admitted, self.next, lane, self.plan)
+    def lanes_in(self, rows: Arrivals) -> Int64s:
+        return lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
 
-    def begin(self, lane: int) -> LaneIndex:
-        """The index of the current lane, as its store has it."""
-        lanes = self.plan.lanes
-        self.indexes[lane] = LaneIndex(self.pipeline, lane, lanes, self.store, self.folder)
+    def carry(self, reader: int, rows: Arrivals) -> Iterator[Any]:
+        lanes = self.lanes_in(rows)
+        parts: list[Admitted] = []
+        order, found = runs(lanes)
+        rows = rows.take(order)
+        for lane, start, stop in found:
+            self.lanes.enter(lane)
+            admitted, outcomes, letters = self.index(lane).take(rows[start:stop])
+            parts.append(admitted)
+            if letters:
+                yield from self.letters([replace(each, topic=self.topic) for each in letters])
+            for each in outcomes:
+                yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
+            if not self.entities:
+                where = np.full(len(admitted), lane)
+                yield from self.parcels(admitted, where, reader, 0)
+        if self.entities:
+            whole = Admitted.concat(parts)
+            where = lanes_of(whole.keys[:, self.numbers[0]], self.plan.lanes)
+            yield from self.parcels(whole, where, reader, 0)
+
+    def index(self, lane: int) -> LaneIndex:
+        """The index of the current lane; the first time as its store has it."""
+        if lane not in self.indexes:
+            lanes = self.plan.lanes
+            self.indexes[lane] = LaneIndex(self.pipeline, lane, lanes, self.store, self.folder)
         return self.indexes[lane]
 
     def close(self) -> None:
@@ -302,16 +405,19 @@ class Windows(_Ordered):
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
-        compiled = self.pipeline.plan()
-        keys = self.pipeline.event.keys
-        self.numbers = [keys.index(each.key) for each in compiled.entities]
-        custom = chain([f.function for f in compiled.columns if f.function is not None])
+        columns = self.pipeline.plan().columns
+        custom = chain([f.function for f in columns if f.function is not None])
+        self.turns = Turns(self.entity)
         self.windows = None
-        if compiled.entities:
-            number = self.numbers[self.entity]
-            most = self.plan.memory_bytes // len(compiled.entities)
-            entity = compiled.entities[self.entity]
-            self.windows = LaneWindows(entity, number, custom, most)
+        if self.entities:
+            self.windows = LaneWindows(
+                self.entities[self.entity],
+                self.numbers[self.entity],
+                custom,
+                self.store_of,
+                self.plan.lanes,
+                self.plan.memory_bytes // len(self.entities),
+            )
         if self.last:
             settings = self.plan.settings
             self.scorer = Scorer(self.pipeline)
@@ -320,11 +426,25 @@ class Windows(_Ordered):
                 Path(mkdtemp(prefix="headrace-models-")),
             )  # fmt: skip
 
-    def carry(self, lane: int, rows: Admitted) -> Iterator[Any]:
+    def store_of(self, lane: int) -> FlinkStore:
+        """The records of a lane, which becomes the current one."""
+        self.lanes.enter(lane)
+        return self.store
+
+    def lanes_in(self, rows: Admitted) -> Int64s:
+        if not self.entities:
+            return rows.number % self.plan.lanes
+        return lanes_of(rows.keys[:, self.numbers[self.entity]], self.plan.lanes)
+
+    def in_turn(self, reader: int, rows: Admitted) -> Admitted | None:
+        return self.turns.push(reader, rows) if self.entities else rows
+
+    def carry(self, reader: int, rows: Admitted) -> Iterator[Any]:
         if self.windows is not None:
-            self.windows.take(lane, rows, self.store)
+            self.windows.take(rows)
         if not self.last:
-            yield from sent(rows, self.numbers[self.entity + 1], lane, self.plan)
+            lanes = lanes_of(rows.keys[:, self.numbers[self.entity + 1]], self.plan.lanes)
+            yield from self.parcels(rows, lanes, reader, 0)
             return
         self.versions.swap()
         if letters := self.versions.letters():
@@ -340,14 +460,3 @@ class Windows(_Ordered):
     def close(self) -> None:
         if self.last:
             self.versions.close()
-
-
-def sent(rows: Admitted, entity: int | None, lane: int, plan: Plan) -> Iterator[bytes]:
-    """Rows on their way to the windows of an entity key; without one they stay in their lane."""
-    if not len(rows):
-        return
-    if entity is None:
-        lanes = np.full(len(rows), lane)
-    else:
-        lanes = lanes_of(rows.keys[:, entity], plan.lanes)
-    yield from parcels(rows, lanes, plan.keys, int(rows.time.max()))

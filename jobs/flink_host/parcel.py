@@ -1,35 +1,34 @@
-"""What Flink carries between our operators: a head that says where to, and rows as bytes."""
+"""What Flink carries between our operators: a head that says where to, and rows as bytes.
+
+A parcel goes to a task, by the key of the first lane that it owns, and holds rows of all its lanes.
+So a batch stays a batch, however many lanes there are. That a parcel is for the tasks of today does
+no harm: none is ever part of a checkpoint.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
-from jobs.lanes.lanes import Int64s, runs
+from jobs.lanes.lanes import Int64s, first_lane, runs, tasks_of
 from jobs.lanes.rows import Admitted, Arrivals
 
-R = TypeVar("R", Arrivals, Admitted)
 _HEAD = struct.Struct("<iiq")
 BODY = _HEAD.size
 
 
 class Address(NamedTuple):
-    """A lane, the key that Flink knows it by, and the time in the head."""
+    """The lane by which a parcel finds its task, who read the rows, and the time in the head."""
 
-    key: int
     lane: int
+    reader: int
     time_us: int
 
 
-def parcel(key: int, lane: int, time_us: int, body: bytes = b"") -> bytes:
-    """A parcel for a lane."""
-    return _HEAD.pack(key, lane, time_us) + body
-
-
-def key_of(raw: bytes) -> int:
-    """Flink's key of a parcel."""
-    return int.from_bytes(raw[:4], "little", signed=True)
+def parcel(lane: int, reader: int, time_us: int, body: bytes = b"") -> bytes:
+    """A parcel for the task that owns a lane."""
+    return _HEAD.pack(lane, reader, time_us) + body
 
 
 def address_of(raw: bytes) -> Address:
@@ -37,15 +36,17 @@ def address_of(raw: bytes) -> Address:
     return Address(*_HEAD.unpack_from(raw))
 
 
-def parcels(rows: R, lanes: Int64s, keys: tuple[int, ...], time_us: int) -> Iterator[bytes]:
-    """One parcel a lane that has rows; `keys` are Flink's keys of the lanes."""
+def parcels(
+    rows: Arrivals | Admitted, lanes: Int64s, count: int, tasks: int, reader: int, time_us: int
+) -> Iterator[bytes]:
+    """A parcel for each task that owns one of the rows' lanes, of `count` lanes."""
     if not len(rows):
         return
-    first = int(lanes[0])
-    if (lanes == first).all():
-        yield parcel(keys[first], first, time_us, rows.pack())
+    if tasks == 1:
+        yield parcel(0, reader, time_us, rows.pack())
         return
-    order, found = runs(lanes)
+    order, found = runs(tasks_of(lanes, count, tasks))
     sorted_ = rows.take(order)
-    for lane, start, stop in found:
-        yield parcel(keys[lane], lane, time_us, sorted_[start:stop].pack())
+    for task, start, stop in found:
+        lane = first_lane(task, count, tasks)
+        yield parcel(lane, reader, time_us, sorted_[start:stop].pack())

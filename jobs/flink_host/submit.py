@@ -20,9 +20,7 @@ SAID = "submitted "
 LINES = 4
 
 
-def submit(
-    order: FlinkOrder, settings: Settings, address: str, client: Mapping[str, str]
-) -> str:
+def submit(order: FlinkOrder, settings: Settings, address: str, client: Mapping[str, str]) -> str:
     """The id of the job that was made; the cluster may not have started it yet.
 
     `client` is the environment in which Flink's client speaks to the cluster. Raises ConfigError
@@ -56,6 +54,4 @@ def submit(
             return line.removeprefix(SAID)
     said = [each.strip() for each in done.stderr.splitlines() if each.strip()]
     causes = [each for each in said if "Caused by" in each or "Error" in each] or said
-    raise ServiceError(
-        f"{address}: the job was not submitted: " + " | ".join(causes[-LINES:])
-    )
+    raise ServiceError(f"{address}: the job was not submitted: " + " | ".join(causes[-LINES:]))

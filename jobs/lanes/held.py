@@ -46,7 +46,6 @@ class Held(Generic[R]):
         late = rows.time < before_us
         waiting = rows.take(np.flatnonzero(~late)) if late.any() else rows
         if len(waiting):
-            # Sorted, so that a part is done with once its last row is.
             self._parts[self._next] = waiting
             self._store.put_all({_PART.pack(self._next): waiting.pack()})
             self._next += 1
@@ -55,7 +54,7 @@ class Held(Generic[R]):
     def release(self, before_us: int) -> R | None:
         """The rows before this time, in strict order; None if there are none."""
         ready = []
-        for number, part in list(self._parts.items()):
+        for part in self._parts.values():
             early = part.time < before_us
             if early.any():
                 ready.append(part.take(np.flatnonzero(early)))

@@ -21,7 +21,7 @@ from jobs.lanes.store import Store
 from operators.admission import COUNTS, Admission
 from operators.index import Index
 from operators.labels import CONFLICTING
-from streams.batch import LABEL
+from streams.batch import EVENT, LABEL
 from streams.errors import DeadLetter, Reason
 from streams.records import Outcomes
 from streams.rows import MappedRows
@@ -84,7 +84,7 @@ class LaneIndex:
         self._labelled: set[int] = set()
         """The lane's rows that have a label in the store."""
         self._waits: dict[bytes, int] = {}
-        """The entries of waiting labels in the order in which they came, and when each was known."""
+        """The entries of waiting labels as they came, and when each was known."""
         self._book = _Book()
         self._restore()
 
@@ -125,9 +125,9 @@ class LaneIndex:
         return np.where(rows >= 0, (rows + self._base) * self._lanes + self._lane, -1)
 
     def _admitted(self, rows: Arrivals, admission: Admission) -> Admitted:
-        """What goes on to the windows: admitted events, and labels whose event is known."""
+        """What goes on to the windows: labels whose event is known, and all events' turns."""
         batch = rows.batch
-        here = np.flatnonzero((admission.row >= 0) | (admission.value >= 0))
+        here = np.flatnonzero((batch.kind == EVENT) | (admission.value >= 0))
         taken = batch if len(here) == len(batch) else batch.take(here)
         n = len(here)
         return Admitted(
@@ -141,6 +141,7 @@ class LaneIndex:
             keys=admission.keys[here],
             numbers=taken.numbers,
             categories=taken.categories,
+            turn=rows.turn[here],
             features=np.zeros((n, self._columns)),
             texts=taken.texts[:2],
         )
@@ -192,7 +193,9 @@ class LaneIndex:
             self._store.put_all(entries)
         self._forget()
         counts = np.array(self._book.counts) + admission.counts
-        counts[_LATE] += np.count_nonzero(rows.late & (admission.row >= 0)) - admission.counts[_LATE]
+        # What is late is told by its reader, who sees more than one lane.
+        counts[_LATE] -= admission.counts[_LATE]
+        counts[_LATE] += np.count_nonzero(rows.late & (admission.row >= 0))
         self._book.counts = tuple(counts.tolist())
 
     def _note_labels(self, rows: Arrivals, places: Int64s, entries: dict[bytes, bytes]) -> None:

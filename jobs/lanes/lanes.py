@@ -1,4 +1,4 @@
-"""Which lane a key belongs to, and rows sorted into lanes."""
+"""Which lane a key belongs to, which task owns it, and rows sorted into lanes."""
 
 from __future__ import annotations
 
@@ -31,6 +31,24 @@ def lanes_of(idents: Int64s, count: int) -> Int64s:
     out = np.empty(len(idents), np.int64)
     _lanes(np.ascontiguousarray(idents), count, out)
     return out
+
+
+def tasks_of(lanes: Int64s, count: int, tasks: int) -> Int64s:
+    """Which of so many tasks owns each lane of `count`: neighbours together, as Flink has it.
+
+    >>> tasks_of(np.arange(5), 5, 2).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    return lanes * tasks // count
+
+
+def first_lane(task: int, count: int, tasks: int) -> int:
+    """The first lane that a task owns.
+
+    >>> [first_lane(task, 5, 2) for task in range(2)]
+    [0, 3]
+    """
+    return -(-task * count // tasks)
 
 
 def runs(lanes: Int64s) -> tuple[Int64s, Iterator[tuple[int, int, int]]]:

@@ -1,4 +1,4 @@
-"""The newest version of the model, for an operator on an engine: every task reads `models` itself."""
+"""The newest version of the model, on an engine: every task that scores reads `models` itself."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
 from jobs.topic_records import TopicDecoder
-from streams.batch import EVENT, LABEL
+from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Input
 from streams.errors import DeadLetter
 from streams.merge import Merge
@@ -47,7 +48,10 @@ def inputs_of(broker: Broker, settings: Settings, reader: int, readers: int) -> 
 
 
 class Reader:
-    """Reads its inputs from where `state` says, from their first record where it says nothing."""
+    """Reads its inputs from where `state` says, from their first record where it says nothing.
+
+    `lanes` is into how many keys are divided, `tasks` among how many those are shared out.
+    """
 
     def __init__(
         self,
@@ -55,6 +59,8 @@ class Reader:
         broker: Broker,
         settings: Settings,
         inputs: list[Input],
+        lanes: int,
+        tasks: int,
         state: bytes | None,
     ) -> None:
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in inputs]
@@ -72,6 +78,12 @@ class Reader:
         self._decoder = TopicDecoder(pipeline.event, inputs, kinds)
         self._merge = Merge([int(kind == EVENT) for kind in kinds])
         self._lateness_us = duration_us(pipeline.lateness)
+        entities = pipeline.plan().entities
+        self._keys = [1 + pipeline.event.keys.index(each.key) for each in entities]
+        # Turns are counted from the start of the job: whatever was under way before it has come
+        # through, or comes again.
+        self._lanes = lanes
+        self._turns = np.zeros((len(entities), tasks), np.int64)
         self.newest_us = kept.newest_us
         """The time of the newest event that was read."""
 
@@ -82,9 +94,7 @@ class Reader:
         for run in self._consumer.poll(BATCH, 0.0 if any(held) else timeout):
             self._merge.push(run)
             self._ahead[run.input] = run.offsets[-1] + 1
-        unread = [
-            end > at for end, at in zip(self._consumer.ends(), self._ahead, strict=True)
-        ]
+        unread = [end > at for end, at in zip(self._consumer.ends(), self._ahead, strict=True)]
         taken = self._merge.take(BATCH, unread)
         if not len(taken):
             return None, [], 0
@@ -103,7 +113,21 @@ class Reader:
         late = (batch.kind == EVENT) & (batch.time < newest[:-1] - self._lateness_us)
         self.newest_us = int(newest[-1])
         batch.partition[:] = self._partitions[batch.partition]
-        return Arrivals(batch, late, values), letters, len(taken)
+        return Arrivals(batch, late, self._turns_of(batch), values), letters, len(taken)
+
+    def _turns_of(self, batch: Batch) -> Int64s:
+        """See `Arrivals.turn`."""
+        out = np.full((len(batch), len(self._keys)), -1)
+        events = np.flatnonzero(batch.kind == EVENT)
+        for entity, key in enumerate(self._keys):
+            next_ = self._turns[entity]
+            lanes = lanes_of(batch.idents[events, key], self._lanes)
+            order, found = runs(tasks_of(lanes, self._lanes, len(next_)))
+            for task, start, stop in found:
+                at = int(next_[task])
+                out[events[order[start:stop]], entity] = np.arange(at, at + stop - start)
+                next_[task] += stop - start
+        return out
 
     @property
     def idle(self) -> bool:

@@ -27,6 +27,9 @@ class Arrivals:
     batch: Batch
     late: Bools
     """(n,) whether an event is older than the newest its reader has seen, by more than allowed."""
+    turn: Int64s
+    """(n, E) an event's place among those that its reader took of the lanes of one task, for each
+    entity; -1 for a label, whose keys the reader does not know."""
     values: list[bytes]
     """The records themselves, for the letter about one that cannot stay."""
 
@@ -45,10 +48,10 @@ class Arrivals:
     def take(self, rows: Int64s) -> Arrivals:
         """The rows at these places, in this order."""
         values = [self.values[row] for row in rows.tolist()]
-        return Arrivals(self.batch.take(rows), self.late[rows], values)
+        return Arrivals(self.batch.take(rows), self.late[rows], self.turn[rows], values)
 
     def __getitem__(self, rows: slice) -> Arrivals:
-        return Arrivals(self.batch[rows], self.late[rows], self.values[rows])
+        return Arrivals(self.batch[rows], self.late[rows], self.turn[rows], self.values[rows])
 
     @staticmethod
     def concat(parts: Sequence[Arrivals]) -> Arrivals:
@@ -56,29 +59,33 @@ class Arrivals:
         if len(parts) == 1:
             return parts[0]
         values = [value for part in parts for value in part.values]
-        late = np.concatenate([part.late for part in parts])
-        return Arrivals(Batch.concat([part.batch for part in parts]), late, values)
+        late, turn = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("late", "turn")
+        )
+        return Arrivals(Batch.concat([part.batch for part in parts]), late, turn, values)
 
     def pack(self) -> bytes:
         """The rows as bytes."""
-        return msgspec.msgpack.encode((pack(self.batch), self.late.tobytes(), self.values))
+        beside = self.late.tobytes(), packed_array(self.turn), self.values
+        return msgspec.msgpack.encode((pack(self.batch), *beside))
 
     @classmethod
     def unpack(cls, raw: bytes | memoryview) -> Self:
         """The rows that `pack` made these bytes of."""
-        batch, late, values = msgspec.msgpack.decode(raw)
-        return cls(unpack(batch), np.frombuffer(late, np.bool_), values)
+        batch, late, turn, values = msgspec.msgpack.decode(raw)
+        return cls(unpack(batch), np.frombuffer(late, np.bool_), array_of(turn), values)
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """n rows behind the index, K keys, V numbers, C categories, F columns of features.
+    """n rows behind the index, K keys, V numbers, C categories, F columns, E entities.
 
-    An event that was admitted, or a label with the keys and the time of the event it speaks of.
+    An event that was admitted, or a label with the keys and the time of the event it speaks of; or
+    the place of an event that was not admitted, which is nothing but its turn.
     """
 
     number: Int64s
-    """(n,) an event's number, unique in its job; -1 for a label."""
+    """(n,) an event's number, unique in its job; -1 for all else."""
     time: Int64s
     """(n,) what rows are ordered by: the event's time, or when the label became known."""
     when: Int64s
@@ -97,6 +104,8 @@ class Admitted:
     """(n, V)"""
     categories: Int64s
     """(n, C)"""
+    turn: Int64s
+    """(n, E) as of `Arrivals`."""
     features: Floats
     """(n, F) of events, as far as they are made."""
     texts: tuple[pa.Array, ...]
@@ -112,41 +121,69 @@ class Admitted:
     def take(self, rows: Int64s) -> Admitted:
         """The rows at these places, in this order."""
         places = pa.array(rows)
-        arrays = [getattr(self, name).take(rows, axis=0) for name in _ARRAYS]
-        return Admitted(*arrays, texts=tuple(text.take(places) for text in self.texts))
+        return self._each(lambda column: column.take(rows, axis=0), lambda text: text.take(places))
 
     def __getitem__(self, rows: slice) -> Admitted:
         start, stop, _ = rows.indices(len(self))
-        arrays = [getattr(self, name)[start:stop] for name in _ARRAYS]
-        return Admitted(
-            *arrays, texts=tuple(text.slice(start, stop - start) for text in self.texts)
+        return self._each(
+            lambda column: column[start:stop], lambda text: text.slice(start, stop - start)
         )
+
+    def _each(self, column, text) -> Admitted:  # type: ignore[no-untyped-def]
+        values = {name: column(getattr(self, name)) for name in _ARRAYS}
+        return Admitted(**values, texts=tuple(text(each) for each in self.texts))
 
     @staticmethod
     def concat(parts: Sequence[Admitted]) -> Admitted:
         """The rows of all parts, one after the other; at least one part."""
         if len(parts) == 1:
             return parts[0]
-        arrays = [np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS]
+        values = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
         texts = (
             pa.concat_arrays([as_text(part.texts[column]) for part in parts])
             for column in range(len(parts[0].texts))
         )
-        return Admitted(*arrays, texts=tuple(texts))
+        return Admitted(**values, texts=tuple(texts))
 
     def pack(self) -> bytes:
         """The rows as bytes."""
-        arrays = [packed_array(getattr(self, name)) for name in _ARRAYS]
-        return msgspec.msgpack.encode((arrays, [packed_text(text) for text in self.texts]))
+        sizes = [getattr(self, name).shape[1] for name in _WIDE]
+        words = b"".join([getattr(self, name).tobytes() for name in _WORDS])
+        marks = self.value.tobytes() + self.late.tobytes()
+        texts = [packed_text(text) for text in self.texts]
+        return msgspec.msgpack.encode((len(self), sizes, words, marks, texts))
 
     @classmethod
     def unpack(cls, raw: bytes | memoryview) -> Self:
         """The rows that `pack` made these bytes of."""
-        arrays, texts = msgspec.msgpack.decode(raw)
-        return cls(*map(array_of, arrays), texts=tuple(map(text_of, texts)))
+        n, (keys, numbers, categories, turn, features), words, marks, texts = (
+            msgspec.msgpack.decode(raw)
+        )
+        block, at, columns = np.frombuffer(bytearray(words), np.int64), 0, []
+        for width in (1, 1, 1, 1, 1, 2 * keys, numbers, categories, turn, features):
+            columns.append(block[at : at + n * width])
+            at += n * width
+        flags = np.frombuffer(bytearray(marks), np.int8)
+        return cls(
+            number=columns[0],
+            time=columns[1],
+            when=columns[2],
+            ident=columns[3],
+            known=columns[4],
+            value=flags[:n],
+            late=flags[n:].view(np.bool_),
+            keys=columns[5].reshape(n, keys, 2),
+            numbers=columns[6].reshape(n, numbers),
+            categories=columns[7].reshape(n, categories),
+            turn=columns[8].reshape(n, turn),
+            features=columns[9].view(np.float64).reshape(n, features),
+            texts=tuple(map(text_of, texts)),
+        )
 
 
 _ARRAYS = (
     "number", "time", "when", "ident", "known", "value", "late", "keys", "numbers", "categories",
-    "features",
+    "turn", "features",
 )  # fmt: skip
+_WIDE = ("keys", "numbers", "categories", "turn", "features")
+_WORDS = ("number", "time", "when", "ident", "known", *_WIDE)

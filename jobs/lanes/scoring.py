@@ -1,4 +1,4 @@
-"""The end of the flow: features that need only the event or other features, the score, the records."""
+"""The end of the flow: features that need no windows, the score, and the records of both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.texts import each_encoded
 
 
 class Scorer:
-    """Scores rows whose windows are made, by the version in force: the prior, until there is one."""
+    """Scores rows whose windows are made, by the version in force; at first by the prior."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._plan = pipeline.plan()

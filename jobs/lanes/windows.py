@@ -7,11 +7,13 @@ that has grown too large is dropped whole: nothing is lost, and what is asked fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted
 from jobs.lanes.store import Store
 from operators.arena import CHUNK
@@ -22,19 +24,29 @@ from operators.ring import RETENTION
 
 Int64s = npt.NDArray[np.int64]
 _ROOM = 4 * (PREFIX + CHUNK)
-SWEEPS = 16
+SWEEPS = 4
 """How often in the time that events are retained a lane's store is cleared of expired records."""
 
 
 class LaneWindows:
     """The windows of entity `number` of an event's keys, for the lanes that one task owns.
 
-    At most about `most_bytes` of records are in memory. `custom` is the kernel of the pipeline's own
-    features (`operators.featurize.chain`).
+    `stores` gives a lane's store, of `lanes` in all, until the next is asked for. At most about
+    `most_bytes` of records are in memory. `custom` is the kernel of the pipeline's own features
+    (`operators.featurize.chain`).
     """
 
-    def __init__(self, plan: EntityPlan, number: int, custom: Any, most_bytes: int) -> None:
+    def __init__(
+        self,
+        plan: EntityPlan,
+        number: int,
+        custom: Any,
+        stores: Callable[[int], Store],
+        lanes: int,
+        most_bytes: int,
+    ) -> None:
         self.plan, self.number = plan, number
+        self._stores, self._lanes = stores, lanes
         self._custom, self._most = custom, most_bytes
         self._windows = EntityWindows(plan, number, custom)
         self._out = np.empty(_ROOM, np.int64)
@@ -45,35 +57,43 @@ class LaneWindows:
         """Bytes of the records in memory."""
         return self._windows.arena.nbytes
 
-    def take(self, lane: int, rows: Admitted, store: Store) -> None:
-        """Carry rows through: labels are written into the windows, features into `rows.features`."""
-        self._load(rows.keys, store)
+    def take(self, rows: Admitted) -> None:
+        """Carry rows through: labels go into the windows, features into `rows.features`."""
+        if not len(rows):
+            return
+        self._load(rows.keys)
         n = len(rows)
         admitted = np.where(rows.number >= 0, np.arange(n), -1)
         self._windows.update(
             rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
         )
-        self._keep(rows.keys, store)
-        self._sweep(lane, store)
+        self._keep(rows.keys)
+        self._sweep()
         if self.nbytes > self._most:
             at = clock(self._windows.arena)
             self._windows = EntityWindows(self.plan, self.number, self._custom)
             set_clock(self._windows.arena, at)
 
-    def _load(self, keys: Int64s, store: Store) -> None:
+    def _load(self, keys: Int64s) -> None:
         """Have the records of these keys in memory, where there are any."""
         arena = self._windows.arena
         rows = np.empty(len(keys), np.int64)
         count = absent(arena.index, arena.slots, keys, self.number, rows)
         if not count:
             return
-        wanted = {keys[row, self.number].tobytes() for row in rows[:count].tolist()}
-        found = [raw for raw in map(store.get, wanted) if raw is not None]
-        if found:
-            unpack(arena, self.plan.shape, np.frombuffer(bytearray(b"".join(found)), np.int64))
+        wanted = keys[rows[:count], self.number]
+        order, found = runs(lanes_of(wanted, self._lanes))
+        raw: list[bytes] = []
+        for lane, start, stop in found:
+            store = self._stores(lane)
+            each = {key.tobytes() for key in wanted[order[start:stop]]}
+            raw += [record for record in map(store.get, each) if record is not None]
+            self._swept.setdefault(lane, clock(arena))
+        if raw:
+            unpack(arena, self.plan.shape, np.frombuffer(bytearray(b"".join(raw)), np.int64))
 
-    def _keep(self, keys: Int64s, store: Store) -> None:
-        """Put the records that changed into the store."""
+    def _keep(self, keys: Int64s) -> None:
+        """Put the records that changed into their stores."""
         arena, row = self._windows.arena, 0
         ends = np.zeros(len(keys) + 1, np.int64)
         while row < len(keys):
@@ -84,22 +104,30 @@ class LaneWindows:
             count = int(ends[0])
             if not count:
                 continue
-            stops = ends[1 : count + 1].tolist()
-            raw = self._out[: stops[-1]].tobytes()
-            store.put_all(
-                {
-                    raw[8 * start : 8 * start + 16]: raw[8 * start : 8 * stop]
-                    for start, stop in zip([0, *stops], stops, strict=False)
-                }
-            )
+            ends[0] = 0
+            bounds = ends[: count + 1]
+            raw = memoryview(self._out[: bounds[-1]].tobytes())
+            changed = self._out[np.stack([bounds[:-1], bounds[:-1] + 1], axis=1)]
+            order, found = runs(lanes_of(changed, self._lanes))
+            starts, stops = (8 * bounds[:-1][order]).tolist(), (8 * bounds[1:][order]).tolist()
+            for lane, first, last in found:
+                self._stores(lane).put_all(
+                    {
+                        bytes(raw[start : start + 16]): bytes(raw[start:stop])
+                        for start, stop in zip(starts[first:last], stops[first:last], strict=True)
+                    }
+                )
 
-    def _sweep(self, lane: int, store: Store) -> None:
+    def _sweep(self) -> None:
         """Now and then, forget the keys of a lane whose events have all expired."""
         shape, now = self.plan.shape, clock(self._windows.arena)
-        if now < self._swept.setdefault(lane, now) + shape[RETENTION] // SWEEPS:
+        due = now - int(shape[RETENTION]) // SWEEPS
+        lane = next((lane for lane, at in self._swept.items() if at < due), None)
+        if lane is None:
             return
         self._swept[lane] = now
         limit = now - int(shape[RETENTION])
+        store = self._stores(lane)
         expired = [
             key
             for key, raw in store.items()

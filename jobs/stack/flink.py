@@ -117,13 +117,19 @@ class Flink(Service[FlinkSettings]):
         In the cluster's own class path they are loaded once, not once a job: what they load of C
         can be loaded only once in a process.
         """
-        shutil.rmtree(self.jars, ignore_errors=True)
-        self.jars.mkdir()
         fetch([FLINK_CONNECTOR])
         home = distribution()
         found = [*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")]
-        for jar in (*found, jars_folder() / FLINK_CONNECTOR.name):
-            (self.jars / jar.name).symlink_to(jar)
+        wanted = {jar.name: jar for jar in (*found, jars_folder() / FLINK_CONNECTOR.name)}
+        self.jars.mkdir(exist_ok=True)
+        for link in self.jars.iterdir():
+            # One that is in use stays: a part of the cluster may be up.
+            if wanted.get(link.name) != link.readlink():
+                link.unlink()
+            else:
+                del wanted[link.name]
+        for name, jar in wanted.items():
+            (self.jars / name).symlink_to(jar)
 
     def command(self, process: Process) -> tuple[list[str], dict[str, str]]:
         programs = {
