@@ -139,25 +139,33 @@ class Index:
         """Events whose turn to mature has not come, those that have a label among them."""
         return int(self._book[NEXT] - self._book[CURSOR])
 
-    def admit(self, batch: Batch, start: int, budget: int, until_us: int = FOREVER) -> Admission:
+    def admit(
+        self,
+        batch: Batch,
+        start: int,
+        budget: int,
+        until_us: int = FOREVER,
+        end: int | None = None,
+    ) -> Admission:
         """Process the rows of a batch from `start` until one of three ends.
 
-        They are the end of the batch; the first row whose time is `until_us` or later; and the
+        They are `end`, by default that of the batch; the first row whose time is `until_us` or later; and the
         `budget`-th example, at least 1, be it among the negatives that come before a row, which is
         then not yet processed. The next call goes on at `stop`.
         """
         if budget < 1:
             raise ValueError(f"index: wanted a budget of at least 1 example, got {budget}")
-        rows = len(batch) - start
-        self._make_room_for(batch, start)
+        last = len(batch) if end is None else end
+        rows = last - start
+        self._make_room_for(batch, start, last)
         most = min(budget, self.pending + 2 * rows)
         keys = np.empty((rows, self._keys, 2), np.int64)
         longs, shorts = np.empty((4, rows), np.int64), np.empty((3, rows), np.uint8)
         learnt, marks = np.empty((3, most), np.int64), np.empty((2, most), np.uint8)
         counts = np.zeros(len(COUNTS), np.int64)
         stop, e, released = start, 0, 0
-        while stop < len(batch):
-            end = min(stop + _ADMITTED_AT_ONCE, len(batch))
+        while stop < last:
+            piece = min(stop + _ADMITTED_AT_ONCE, last)
             stop, e = admit(
                 batch.kind,
                 batch.time,
@@ -167,7 +175,7 @@ class Index:
                 batch.label,
                 start,
                 stop,
-                end,
+                piece,
                 until_us,
                 e,
                 budget,
@@ -185,10 +193,10 @@ class Index:
                 learnt,
                 marks,
             )
-            if stop < end or e == budget:
+            if stop < piece or e == budget:
                 break
             looked_up = stop - start - int(counts[ADMITTED])
-            if stop < len(batch) and looked_up - released >= _LOOKED_UP:
+            if stop < last and looked_up - released >= _LOOKED_UP:
                 self._ids.release()
                 released = looked_up
         m = stop - start
@@ -262,11 +270,11 @@ class Index:
         self._room = 0
         self._rebuild(0)
 
-    def _make_room_for(self, batch: Batch, start: int) -> None:
+    def _make_room_for(self, batch: Batch, start: int, end: int) -> None:
         """Make room for a long batch as it is, for short ones once in a while."""
-        rows = len(batch) - start
+        rows = end - start
         if rows > _LEAST_ROOM:
-            labels = int(np.count_nonzero(batch.kind[start:] == LABEL))
+            labels = int(np.count_nonzero(batch.kind[start:end] == LABEL))
             self._make_room(rows - labels, labels)
             self._room = 0
         else:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
 from jobs.lanes.held import NEVER, Held
-from jobs.lanes.indexing import LaneIndex
+from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
@@ -72,7 +72,9 @@ class Engine:
         """Have nothing in memory, as after a restart or a move."""
         plan, keys = self.pipeline.plan(), self.pipeline.event.keys
         custom = chain([f.function for f in plan.columns if f.function is not None])
-        self.indexes: dict[int, LaneIndex] = {}
+        self.indexes = LaneIndexes(
+            self.pipeline, self.lanes, partial(self.store, "index"), self.folder
+        )
         self.windows = [
             LaneWindows(
                 entity,
@@ -88,18 +90,11 @@ class Engine:
         self.held: dict[tuple[str, int], Held[Any]] = {}
 
     def restart(self) -> None:
-        for index in self.indexes.values():
-            index.close()
+        self.indexes.close()
         self.begin()
 
     def store(self, name: str, lane: int) -> MemoryStore:
         return self.stores.setdefault((name, lane), MemoryStore())
-
-    def index(self, lane: int) -> LaneIndex:
-        if lane not in self.indexes:
-            store = self.store("index", lane)
-            self.indexes[lane] = LaneIndex(self.pipeline, lane, self.lanes, store, self.folder)
-        return self.indexes[lane]
 
     def hold(self, kind: type[Any], name: str, lane: int) -> Held[Any]:
         if (name, lane) not in self.held:
@@ -110,7 +105,7 @@ class Engine:
         for lane, rows in self.parts(arrivals(batch), batch.idents[:, 0]):
             late = self.hold(Arrivals, "index", lane).push(rows, self.at[0])
             if late is not None:
-                self.admit(lane, late)
+                self.admit(late)
         events = batch.time[batch.kind == EVENT]
         self.newest = max(self.newest, int(events.max()) if len(events) else NEVER)
         self.advance(self.newest - duration_us(self.pipeline.lateness))
@@ -120,7 +115,7 @@ class Engine:
         for lane in range(self.lanes):
             rows = self.hold(Arrivals, "index", lane).release(before)
             if rows is not None:
-                self.admit(lane, rows)
+                self.admit(rows)
         self.at[0] = before
         for place in range(len(self.windows)):
             for lane in range(self.lanes):
@@ -129,9 +124,9 @@ class Engine:
                     self.carry(place, lane, rows)
             self.at[place + 1] = before
 
-    def admit(self, lane: int, rows: Arrivals) -> None:
-        admitted, outcomes, letters = self.index(lane).take(Arrivals.unpack(rows.pack()))
-        self.outcomes += outcomes
+    def admit(self, rows: Arrivals) -> None:
+        admitted, outcomes, letters = self.indexes.take(Arrivals.unpack(rows.pack()))
+        self.outcomes += [each for _, each in outcomes]
         self.conflicts += len(letters)
         self.send(0, admitted)
 
@@ -158,7 +153,7 @@ class Engine:
     def counts(self) -> Counter[str]:
         total = Counter[str]()
         for lane in range(self.lanes):
-            total.update(self.index(lane).counts)
+            total.update(self.indexes.lane(lane, self.store("index", lane)).counts)
         return total
 
 

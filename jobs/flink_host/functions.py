@@ -27,7 +27,7 @@ from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.thread_state import adopt
 from jobs.lanes.held import NEVER, Held
-from jobs.lanes.indexing import LaneIndex
+from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import Int64s, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
@@ -305,6 +305,11 @@ class _Ordered(_Function):
             if late is not None:
                 yield from self.carry(reader, late)
 
+    def store_of(self, lane: int) -> FlinkStore:
+        """What is kept of a lane, which becomes the current one."""
+        self.lanes.enter(lane)
+        return self.store
+
     def lanes_in(self, rows: Any) -> Int64s:
         """The lanes of rows, by what they are to this operator."""
         raise NotImplementedError
@@ -352,44 +357,29 @@ class Indexing(_Ordered):
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
-        self.indexes: dict[int, LaneIndex] = {}
         self.folder = Path(mkdtemp(prefix="headrace-index-"))
+        lanes = self.plan.lanes
+        self.indexes = LaneIndexes(self.pipeline, lanes, self.store_of, self.folder)
         self.topic = self.plan.settings.topic(TRANSACTIONS)
 
     def lanes_in(self, rows: Arrivals) -> Int64s:
         return lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
 
     def carry(self, reader: int, rows: Arrivals) -> Iterator[Any]:
-        lanes = self.lanes_in(rows)
-        parts: list[Admitted] = []
-        order, found = runs(lanes)
-        rows = rows.take(order)
-        for lane, start, stop in found:
-            self.lanes.enter(lane)
-            admitted, outcomes, letters = self.index(lane).take(rows[start:stop])
-            parts.append(admitted)
-            if letters:
-                yield from self.letters([replace(each, topic=self.topic) for each in letters])
-            for each in outcomes:
-                yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
-            if not self.entities:
-                where = np.full(len(admitted), lane)
-                yield from self.parcels(admitted, where, reader, 0)
+        admitted, outcomes, letters = self.indexes.take(rows)
+        if letters:
+            yield from self.letters([replace(each, topic=self.topic) for each in letters])
+        for lane, each in outcomes:
+            yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
         if self.entities:
-            whole = Admitted.concat(parts)
-            where = lanes_of(whole.keys[:, self.numbers[0]], self.plan.lanes)
-            yield from self.parcels(whole, where, reader, 0)
-
-    def index(self, lane: int) -> LaneIndex:
-        """The index of the current lane; the first time as its store has it."""
-        if lane not in self.indexes:
-            lanes = self.plan.lanes
-            self.indexes[lane] = LaneIndex(self.pipeline, lane, lanes, self.store, self.folder)
-        return self.indexes[lane]
+            lanes = lanes_of(admitted.keys[:, self.numbers[0]], self.plan.lanes)
+        else:
+            # Without entities nothing is kept of a row: it stays with the task that it is at.
+            lanes = np.maximum(admitted.number, 0) % self.plan.lanes
+        yield from self.parcels(admitted, lanes, reader, 0)
 
     def close(self) -> None:
-        for index in self.indexes.values():
-            index.close()
+        self.indexes.close()
         self.folder.rmdir()
 
 
@@ -426,14 +416,9 @@ class Windows(_Ordered):
                 Path(mkdtemp(prefix="headrace-models-")),
             )  # fmt: skip
 
-    def store_of(self, lane: int) -> FlinkStore:
-        """The records of a lane, which becomes the current one."""
-        self.lanes.enter(lane)
-        return self.store
-
     def lanes_in(self, rows: Admitted) -> Int64s:
         if not self.entities:
-            return rows.number % self.plan.lanes
+            return np.maximum(rows.number, 0) % self.plan.lanes
         return lanes_of(rows.keys[:, self.numbers[self.entity]], self.plan.lanes)
 
     def in_turn(self, reader: int, rows: Admitted) -> Admitted | None:

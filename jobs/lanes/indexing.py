@@ -1,4 +1,4 @@
-"""The index of one lane of ids: who was here, which label belongs to whom, what became known.
+"""The index of lanes of ids: who was here, which label belongs to whom, what became known.
 
 `operators.index.Index` works in memory and in a scratch file; what it comes to know goes into the
 lane's store as it does: the rows of ids that were added, the labels that changed, a few counters.
@@ -8,14 +8,15 @@ So a lane that moves, or is restored, is read back from its store once.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS
+from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
 from operators.admission import COUNTS, Admission
@@ -36,23 +37,16 @@ _WORD = struct.Struct("<qq")
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
 _LATE = COUNTS.index("late")
+_TOUCHED = 4096
+"""Rows after which the pages of the scratch files are let go."""
 QUIET_ROWS = 1000
 """Without any outcome the learner is told how far scoring is after this many predictions."""
 
 
-class _Book(msgspec.Struct, array_like=True):
-    """What a lane's counters stand at. Rows are counted from the lane's first event on."""
-
-    next_row: int = 0
-    first_row: int = 0
-    cursor: int = 0
-    clock_us: int = -(2**62)
-    newest_us: int = -(2**62)
-    waited: int = 0
-    """Labels that ever waited: their order."""
-    told: int = 0
-    outcomes: int = 0
-    counts: tuple[int, ...] = (0,) * len(COUNTS)
+NEXT, FIRST, CURSOR, CLOCK, NEWEST, WAITED, TOLD, OUTCOMES, COUNTED = range(9)
+"""Words of a lane's book: rows are counted from its first event on; `WAITED` is how many labels
+ever waited, which is their order; from `COUNTED` on the index's counts."""
+_NEVER = -(2**62)
 
 
 class LaneIndex:
@@ -66,8 +60,7 @@ class LaneIndex:
         self, pipeline: Pipeline, lane: int, lanes: int, store: Store, folder: Path
     ) -> None:
         event = pipeline.event
-        self._pipeline, self._lane, self._lanes, self._store = pipeline, lane, lanes, store
-        self._columns = len(pipeline.plan().columns)
+        self._lane, self._lanes = lane, lanes
         self._ids = MappedRows(folder / f"{lane}.rows", KEY_WORDS + 2 * len(event.keys))
         self._retention_us = pipeline.retention_us
         self._index = Index(
@@ -85,171 +78,136 @@ class LaneIndex:
         """The lane's rows that have a label in the store."""
         self._waits: dict[bytes, int] = {}
         """The entries of waiting labels as they came, and when each was known."""
-        self._book = _Book()
-        self._restore()
+        self._touched = 0
+        self._book = np.zeros(COUNTED + len(COUNTS), np.int64)
+        self._book[[CLOCK, NEWEST]] = _NEVER
+        self._restore(store)
 
     @property
     def counts(self) -> dict[str, int]:
         """The index's counts by name."""
-        return dict(zip(COUNTS, self._book.counts, strict=True))
+        return dict(zip(COUNTS, self._book[COUNTED:].tolist(), strict=True))
 
-    def take(self, rows: Arrivals) -> tuple[Admitted, list[Outcomes], list[DeadLetter]]:
-        """Admit events and find whom labels speak of; what is known of them now is in the store.
-
-        Of a dead letter the topic is missing, and its partition is the place of the reader's input.
-        """
-        batch = rows.batch
-        parts: list[Admitted] = []
+    def admit(
+        self, rows: Arrivals, start: int, stop: int, store: Store
+    ) -> tuple[list[Admission], list[Outcomes]]:
+        """Process rows [start, stop) of the lane; what is known of them then is in its store."""
+        entries: dict[bytes, bytes] = {}
+        found: list[Admission] = []
         outcomes: list[Outcomes] = []
-        letters: list[DeadLetter] = []
-        start = 0
-        while start < len(batch):
+        book = self._book
+        at = start
+        while at < stop:
             before = self._index.next_row
-            admission = self._index.admit(batch, start, _EXAMPLES + 2 * len(batch))
-            part = rows[start : admission.stop]
-            self._note(part, admission, before)
-            parts.append(self._admitted(part, admission))
-            letters += self._conflicts(part, admission)
-            if len(admission.examples) or self._next - self._book.told >= QUIET_ROWS:
+            admission = self._index.admit(rows.batch, at, _EXAMPLES + 2 * (stop - at), end=stop)
+            self._note(rows, at, admission, before, entries, store)
+            found.append(admission)
+            if len(admission.examples) or self._next - book[TOLD] >= QUIET_ROWS:
                 outcomes.append(self._outcomes(admission))
-            start = admission.stop
-        self._ids.release()
-        self._keep_book()
-        return Admitted.concat(parts), outcomes, letters
+            at = admission.stop
+        self._forget(store)
+        state = self._index.book()
+        book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
+        book[CURSOR] = self._base + state["cursor"]
+        book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
+        entries[_BOOK] = book.tobytes()
+        store.put_all(entries)
+        self._touched += stop - start
+        if self._touched > _TOUCHED:
+            self._touched = 0
+            self._ids.release()
+        return found, outcomes
 
     @property
     def _next(self) -> int:
         return self._base + self._index.next_row
 
-    def _number(self, rows: Int64s) -> Int64s:
+    def numbers(self, rows: Int64s) -> Int64s:
+        """The numbers of events by their rows in the scratch file; -1 stays -1."""
         return np.where(rows >= 0, (rows + self._base) * self._lanes + self._lane, -1)
-
-    def _admitted(self, rows: Arrivals, admission: Admission) -> Admitted:
-        """What goes on to the windows: labels whose event is known, and all events' turns."""
-        batch = rows.batch
-        here = np.flatnonzero((batch.kind == EVENT) | (admission.value >= 0))
-        taken = batch if len(here) == len(batch) else batch.take(here)
-        n = len(here)
-        return Admitted(
-            number=self._number(admission.row[here]),
-            time=taken.time,
-            when=admission.when[here],
-            ident=admission.event_ident[here],
-            known=admission.known[here],
-            value=admission.value[here],
-            late=rows.late[here],
-            keys=admission.keys[here],
-            numbers=taken.numbers,
-            categories=taken.categories,
-            turn=rows.turn[here],
-            features=np.zeros((n, self._columns)),
-            texts=taken.texts[:2],
-        )
-
-    def _conflicts(self, rows: Arrivals, admission: Admission) -> list[DeadLetter]:
-        if not admission.counts[CONFLICTING]:
-            return []
-        batch = rows.batch
-        return [
-            DeadLetter(
-                Reason.CONFLICTING_ID,
-                f"id {batch.texts[0][row]} came before with other content",
-                "",
-                int(batch.partition[row]),
-                int(batch.offset[row]),
-                int(batch.time[row]),
-                rows.values[row],
-            )
-            for row in np.flatnonzero(admission.status == CONFLICTING).tolist()
-        ]
 
     def _outcomes(self, admission: Admission) -> Outcomes:
         examples, book = admission.examples, self._book
-        before = book.outcomes
-        book.outcomes += len(examples)
-        book.told = self._next
+        before = int(book[OUTCOMES])
+        book[OUTCOMES] += len(examples)
+        book[TOLD] = self._next
         return Outcomes(
             before=before,
             next=self._next,
             first=self._base + self._index.first_row,
             clock=self._index.clock_us,
-            numbers=self._number(examples.row).tolist(),
+            numbers=self.numbers(examples.row).tolist(),
             values=examples.y.tolist(),
             known=examples.known_us.tolist(),
             causes=examples.cause.tolist(),
         )
 
-    def _note(self, rows: Arrivals, admission: Admission, before: int) -> None:
-        """Put into the store what these rows changed."""
-        entries: dict[bytes, bytes] = {}
+    def _note(
+        self,
+        rows: Arrivals,
+        start: int,
+        admission: Admission,
+        before: int,
+        entries: dict[bytes, bytes],
+        store: Store,
+    ) -> None:
+        """Note what rows from `start` on changed; `before` is the first row that is new."""
         after, base = self._index.next_row, self._base
         if after > before:
             entries[_ROW.pack(_ROWS, base + before)] = self._ids.view[before:after].tobytes()
             self._chunks.append((base + before, base + after))
-        changed = (rows.batch.kind == LABEL) | (admission.value >= 0)
+        here = slice(start, admission.stop)
+        changed = (rows.batch.kind[here] == LABEL) | (admission.value >= 0)
         if changed.any():
-            self._note_labels(rows, np.flatnonzero(changed), entries)
-        if entries:
-            self._store.put_all(entries)
-        self._forget()
-        counts = np.array(self._book.counts) + admission.counts
+            self._note_labels(rows.batch.idents[here, 0][changed], entries, store)
+        counts = self._book[COUNTED:]
+        counts += admission.counts
         # What is late is told by its reader, who sees more than one lane.
         counts[_LATE] -= admission.counts[_LATE]
-        counts[_LATE] += np.count_nonzero(rows.late & (admission.row >= 0))
-        self._book.counts = tuple(counts.tolist())
+        counts[_LATE] += np.count_nonzero(rows.late[here] & (admission.row >= 0))
 
-    def _note_labels(self, rows: Arrivals, places: Int64s, entries: dict[bytes, bytes]) -> None:
-        idents = rows.batch.idents[places, 0]
+    def _note_labels(self, idents: Int64s, entries: dict[bytes, bytes], store: Store) -> None:
         held = self._index.held(idents).tolist()
         for (hi, lo), (row, word, waits) in zip(idents.tolist(), held, strict=True):
             key = _IDENT.pack(_WAITING, hi, lo)
             waited = self._waits.pop(key, None)
             if waits:
-                entries[key] = _WORD.pack(waits, self._book.waited)
-                self._book.waited += 1
+                entries[key] = _WORD.pack(waits, self._book[WAITED])
+                self._book[WAITED] += 1
                 self._waits[key] = waits >> 2
             elif waited is not None:
                 entries.pop(key, None)
-                self._store.remove(key)
+                store.remove(key)
             if word:
                 entries[_ROW.pack(_LABELS, row + self._base)] = _WORD.pack(word, 0)
                 self._labelled.add(row + self._base)
 
-    def _forget(self) -> None:
+    def _forget(self, store: Store) -> None:
         """Drop from the store what the index has forgotten."""
         first = self._base + self._index.first_row
         while self._chunks and self._chunks[0][1] <= first:
             start, stop = self._chunks.pop(0)
-            self._store.remove(_ROW.pack(_ROWS, start))
-            for row in range(start, stop):
-                if row in self._labelled:
-                    self._labelled.remove(row)
-                    self._store.remove(_ROW.pack(_LABELS, row))
+            store.remove(_ROW.pack(_ROWS, start))
+            for row in self._labelled.intersection(range(start, stop)):
+                self._labelled.remove(row)
+                store.remove(_ROW.pack(_LABELS, row))
         limit = self._index.clock_us - self._retention_us
         while self._waits and next(iter(self._waits.values())) < limit:
             key = next(iter(self._waits))
             del self._waits[key]
-            self._store.remove(key)
+            store.remove(key)
 
-    def _keep_book(self) -> None:
-        state = self._index.book()
-        book = self._book
-        book.next_row, book.first_row = self._next, self._base + state["first_row"]
-        book.cursor = self._base + state["cursor"]
-        book.clock_us, book.newest_us = state["clock_us"], state["newest_us"]
-        self._store.put_all({_BOOK: msgspec.msgpack.encode(book)})
-
-    def _restore(self) -> None:
+    def _restore(self, store: Store) -> None:
         """Go on from the store, if there is anything in it."""
-        raw = self._store.get(_BOOK)
+        raw = store.get(_BOOK)
         if raw is None:
             return
-        self._book = book = msgspec.msgpack.decode(raw, type=_Book)
-        self._base = book.first_row
+        self._book = book = np.frombuffer(raw, np.int64).copy()
+        self._base = int(book[FIRST])
         rows: list[tuple[int, bytes]] = []
         labels: list[tuple[int, int, int]] = []
         waiting: list[tuple[int, int, int, int]] = []
-        for key, value in self._store.items():
+        for key, value in store.items():
             if key[:1] == _ROWS:
                 rows.append((_ROW.unpack(key)[1], value))
             elif key[:1] == _LABELS:
@@ -267,10 +225,10 @@ class LaneIndex:
         self._index.restore(
             {
                 "first_row": 0,
-                "next_row": book.next_row - self._base,
-                "cursor": book.cursor - self._base,
-                "clock_us": book.clock_us,
-                "newest_us": book.newest_us,
+                "next_row": int(book[NEXT]) - self._base,
+                "cursor": int(book[CURSOR]) - self._base,
+                "clock_us": int(book[CLOCK]),
+                "newest_us": int(book[NEWEST]),
                 "labels": np.array(labels, np.int64).reshape(-1, 3),
                 "waiting": np.array([each[1:] for each in waiting], np.int64).reshape(-1, 3),
                 "queue": np.array([each[2:] for each in waiting], np.int64).reshape(-1, 2),
@@ -280,7 +238,7 @@ class LaneIndex:
     def _put_rows(self, entries: list[tuple[int, bytes]]) -> None:
         """Write the rows of the store into the scratch file, those forgotten left out."""
         width = self._ids.view.shape[1]
-        self._ids.reserve(self._book.next_row - self._base)
+        self._ids.reserve(int(self._book[NEXT]) - self._base)
         for start, raw in entries:
             rows = np.frombuffer(raw, np.int64).reshape(-1, width)
             self._chunks.append((start, start + len(rows)))
@@ -292,3 +250,91 @@ class LaneIndex:
         """Let go of the scratch file."""
         self._ids.close()
         self._ids.path.unlink(missing_ok=True)
+
+
+class LaneIndexes:
+    """The indexes of the lanes that one task owns, each read from its store when it is asked for.
+
+    `stores` gives a lane's store until the next is asked for.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, lanes: int, stores: Callable[[int], Store], folder: Path
+    ) -> None:
+        self._pipeline, self._lanes, self._stores = pipeline, lanes, stores
+        self._folder = folder
+        self._columns = len(pipeline.plan().columns)
+        self._open: dict[int, LaneIndex] = {}
+
+    def lane(self, lane: int, store: Store) -> LaneIndex:
+        """The index of a lane, whose store this is."""
+        if lane not in self._open:
+            index = LaneIndex(self._pipeline, lane, self._lanes, store, self._folder)
+            self._open[lane] = index
+        return self._open[lane]
+
+    def take(self, rows: Arrivals) -> tuple[Admitted, list[tuple[int, Outcomes]], list[DeadLetter]]:
+        """Admit events and find whom labels speak of.
+
+        What goes on is every event, were it only its turn, and the labels whose event is known, in
+        an order by lanes. Outcomes come with their lane. Of a dead letter the topic is missing.
+        """
+        order, found = runs(lanes_of(rows.batch.idents[:, 0], self._lanes))
+        rows = rows.take(order)
+        admissions: list[Admission] = []
+        numbers: list[Int64s] = []
+        told: list[tuple[int, Outcomes]] = []
+        for lane, start, stop in found:
+            store = self._stores(lane)
+            index = self.lane(lane, store)
+            these, outcomes = index.admit(rows, start, stop, store)
+            admissions += these
+            numbers += [index.numbers(each.row) for each in these]
+            told += [(lane, each) for each in outcomes]
+        status = np.concatenate([each.status for each in admissions])
+        letters = self._conflicts(rows, np.flatnonzero(status == CONFLICTING))
+        return self._admitted(rows, admissions, np.concatenate(numbers)), told, letters
+
+    def _admitted(self, rows: Arrivals, admissions: list[Admission], number: Int64s) -> Admitted:
+        batch = rows.batch
+        columns = {
+            name: np.concatenate([getattr(each, name) for each in admissions])
+            for name in ("when", "event_ident", "known", "value", "keys")
+        }
+        whole = Admitted(
+            number=number,
+            time=batch.time,
+            when=columns["when"],
+            ident=columns["event_ident"],
+            known=columns["known"],
+            value=columns["value"],
+            late=rows.late,
+            keys=columns["keys"],
+            numbers=batch.numbers,
+            categories=batch.categories,
+            turn=rows.turn,
+            features=np.zeros((len(batch), self._columns)),
+            texts=batch.texts[:2],
+        )
+        here = (batch.kind == EVENT) | (whole.value >= 0)
+        return whole if here.all() else whole.take(np.flatnonzero(here))
+
+    def _conflicts(self, rows: Arrivals, places: Int64s) -> list[DeadLetter]:
+        batch = rows.batch
+        return [
+            DeadLetter(
+                Reason.CONFLICTING_ID,
+                f"id {batch.texts[0][row]} came before with other content",
+                "",
+                int(batch.partition[row]),
+                int(batch.offset[row]),
+                int(batch.time[row]),
+                rows.values[row],
+            )
+            for row in places.tolist()
+        ]
+
+    def close(self) -> None:
+        """Let go of the scratch files."""
+        for index in self._open.values():
+            index.close()
