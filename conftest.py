@@ -2,5 +2,8 @@
 
 from importlib.util import find_spec
 
-FLINK = ["jobs/flink_job.py", "jobs/flink_host/functions.py", "jobs/flink_host/client.py"]
+FLINK = [
+    "jobs/flink_job.py",
+    *(f"jobs/flink_host/{name}.py" for name in ("client", "functions", "states")),
+]
 collect_ignore = [] if find_spec("pyflink") else FLINK

@@ -29,18 +29,18 @@ from pyflink.java_gateway import get_gateway
 
 from jobs.config import Settings
 from jobs.flink_host.functions import (
-    BYTES,
     LETTERS_TAG,
     OUTCOMES_TAG,
     RECORD,
     Indexing,
-    Plan,
     Reading,
     Windows,
 )
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel
+from jobs.flink_host.plan import Plan
 from jobs.flink_host.release import RELEASE
+from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
 from streams.schema import duration_us
 from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS

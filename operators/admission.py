@@ -188,6 +188,37 @@ def _example(  # type: ignore[no-untyped-def]
     short_examples[1, e] = cause
 
 
+@kernel()
+def _mature(  # type: ignore[no-untyped-def]
+    ids, states, book, counts, long_examples, short_examples, e, budget, after
+):
+    """Pass events that the clock has matured; returns how many examples there are then."""
+    while e < budget and book[CURSOR] < book[NEXT]:
+        row = book[CURSOR]
+        matures = ids[row, TIME] + book[MATURITY]
+        if matures >= book[CLOCK]:
+            break
+        book[CURSOR] += 1
+        if find(states, row, 0) < 0:
+            word = matures << 2 | 1
+            _example(long_examples, short_examples, e, row, word, BY_MATURITY, after)
+            e += 1
+            counts[_MATURED] += 1
+    return e
+
+
+@kernel(
+    "int64(int64, int64, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1],"
+    " uint8[:, ::1])"
+)
+def advance(  # type: ignore[no-untyped-def]
+    time, budget, ids, states, book, counts, long_examples, short_examples
+):
+    """Let time have come this far without a row; returns how many examples that makes."""
+    book[CLOCK] = max(book[CLOCK], time)
+    return _mature(ids, states, book, counts, long_examples, short_examples, 0, budget, 0)
+
+
 @kernel(
     f"UniTuple(int64, 2)(Array(uint8, 1, 'C', readonly=True), {_LONGS},"
     f" Array(int64, 3, 'C', readonly=True), {_LONG_ROWS}, {_LONG_ROWS},"
@@ -247,19 +278,9 @@ def admit(  # type: ignore[no-untyped-def]
             return i, e
         book[CLOCK] = max(book[CLOCK], now)
 
-        while book[CURSOR] < book[NEXT]:
-            row = book[CURSOR]
-            matures = ids[row, TIME] + book[MATURITY]
-            if matures >= book[CLOCK]:
-                break
-            book[CURSOR] += 1
-            if find(states, row, 0) < 0:
-                word = matures << 2 | 1
-                _example(long_examples, short_examples, e, row, word, BY_MATURITY, i - base)
-                e += 1
-                counts[_MATURED] += 1
-                if e == budget:
-                    return i, e
+        e = _mature(ids, states, book, counts, long_examples, short_examples, e, budget, i - base)
+        if e == budget:
+            return i, e
         old = book[FIRST] < book[NEXT] and ids[book[FIRST], TIME] < book[CLOCK] - book[RETENTION]
         if old or book[HEAD] < book[TAIL]:
             _forget(ids, slots, spill, states, waiting, queue, book, counts)

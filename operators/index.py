@@ -28,12 +28,14 @@ from operators.admission import (
     ROW,
     STATUS,
     TAIL,
+    TIME,
     VALUE,
     WAITING,
     WHEN,
     Admission,
     Examples,
     admit,
+    advance,
     look_up,
 )
 from operators.idtable import (
@@ -149,9 +151,9 @@ class Index:
     ) -> Admission:
         """Process the rows of a batch from `start` until one of three ends.
 
-        They are `end`, by default that of the batch; the first row whose time is `until_us` or later; and the
-        `budget`-th example, at least 1, be it among the negatives that come before a row, which is
-        then not yet processed. The next call goes on at `stop`.
+        They are `end`, by default that of the batch; the first row whose time is `until_us` or
+        later; and the `budget`-th example, at least 1, be it among the negatives that come before a
+        row, which is then not yet processed. The next call goes on at `stop`.
         """
         if budget < 1:
             raise ValueError(f"index: wanted a budget of at least 1 example, got {budget}")
@@ -212,15 +214,27 @@ class Index:
             longs[EVENT_IDENT],
             longs[KNOWN],
             shorts[VALUE].view(np.int8),
-            Examples(
-                learnt[0, :e],
-                marks[0, :e].view(np.int8),
-                learnt[1, :e],
-                marks[1, :e],
-                learnt[2, :e],
-            ),
+            _examples(learnt, marks, e),
             counts,
         )
+
+    def advance(self, time_us: int, budget: int) -> tuple[Examples, Int64s]:
+        """Let time have come this far without a row: what matures, and what the ledger counts.
+
+        If that are `budget` examples, at least 1, there may be more: call again.
+        """
+        most = min(budget, max(self.pending, 1))
+        learnt, marks = np.empty((3, most), np.int64), np.empty((2, most), np.uint8)
+        counts = np.zeros(len(COUNTS), np.int64)
+        e = advance(time_us, most, self._ids.view, self._states, self._book, counts, learnt, marks)
+        return _examples(learnt, marks, e), counts
+
+    @property
+    def due_us(self) -> int | None:
+        """When the next event matures, None if none is pending."""
+        if not self.pending:
+            return None
+        return int(self._ids.view[self._book[CURSOR], TIME] + self._book[MATURITY])
 
     def book(self) -> dict[str, int]:
         """The counters of `state()`, by name."""
@@ -321,3 +335,14 @@ class Index:
             grown = np.empty(2 * (spilled + rows), np.int64)
             grown[:spilled] = self._spill[:spilled]
             self._spill = grown
+
+
+def _examples(learnt: Int64s, marks: npt.NDArray[np.uint8], count: int) -> Examples:
+    """The first examples of those that a kernel has written."""
+    return Examples(
+        learnt[0, :count],
+        marks[0, :count].view(np.int8),
+        learnt[1, :count],
+        marks[1, :count],
+        learnt[2, :count],
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -13,7 +15,7 @@ import pytest
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
 from tests.deployment import Deployment
-from tests.flink_cluster import FlinkDeployment, flink_cluster
+from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 __all__ = ["flink_cluster"]
@@ -109,21 +111,66 @@ def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing
         assert buried(here) == buried(there)
 
 
-@pytest.mark.parametrize("parallelism", [1, 2])
-def test_in_strict_order_flink_says_what_the_embedded_host_says_to_the_bit(
-    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path, parallelism: int
+def test_with_high_availability_a_job_outlives_its_jobmanager(
+    kafka_broker: Kafka, tmp_path: Path
+) -> None:
+    events, labels = stream(seed=4)
+    there = Deployment(kafka_broker, tmp_path / "embedded")
+    here = FlinkDeployment(kafka_broker, tmp_path / "here", delivery="exactly-once", commit_ms=200)
+    for each in (there, here):
+        each.folder.mkdir()
+        each.send("labels", labels)
+    there.send("transactions", events)
+    with there.running() as job:
+        there.wait_for(EVENTS + END, job)
+    cluster = new_flink(tmp_path / "flink", high_availability=True)
+    half = len(events) // 2
+    try:
+        cluster.start()
+        here.send("transactions", events[:half])
+        with here.on_flink(cluster):
+            here.wait_on_flink(half // 2, cluster)
+            cluster.processes[-1].kill()
+            here.send("transactions", events[half:])
+            cluster.start()
+            here.wait_on_flink(EVENTS + END, cluster)
+            assert said(here) == said(there)
+            assert buried(here) == buried(there)
+    finally:
+        cluster.kill()
+
+
+def accounted(deployment: Deployment) -> str:
+    """What `headrace ledger` finds in the topics."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", "ledger"],
+        env=deployment.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    return done.stdout
+
+
+@pytest.mark.parametrize(("order", "parallelism"), [("strict", 1), ("strict", 2), ("arrival", 2)])
+def test_flink_says_what_the_embedded_host_says_to_the_bit(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path, order: str, parallelism: int
 ) -> None:
     events, labels = stream(seed=parallelism)
-    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
-    here = FlinkDeployment(kafka_broker, tmp_path / "flink", order="strict")
+    there = Deployment(kafka_broker, tmp_path / "embedded", order=order)
+    here = FlinkDeployment(kafka_broker, tmp_path / "flink", order=order)
     for each in (there, here):
         each.folder.mkdir()
         each.send("labels", labels)
         each.send("transactions", events)
-    count = EVENTS + END - 1
+    count = EVENTS + END - (order == "strict")
     with there.running() as job:
         there.wait_for(count, job)
+        there.wait_until_committed(len(events), job)
     with here.on_flink(flink_cluster, "--parallelism", f"{parallelism}"):
         here.wait_on_flink(count, flink_cluster)
         assert said(here) == said(there)
         assert buried(here) == buried(there)
+        if order == "strict":
+            assert accounted(here) == accounted(there)

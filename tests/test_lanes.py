@@ -7,10 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,7 @@ from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.store import MemoryStore
+from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
 from jobs.scoring import Scoring
 from jobs.topic_records import prediction_records
@@ -193,6 +196,49 @@ def told(outcomes: list[Outcomes], numbers: dict[int, str]) -> list[Any]:
         for number, *rest in zip(each.numbers, each.values, each.known, each.causes, strict=True)
         if each.causes
     ]
+
+
+def rows_of(turns: list[int]) -> Admitted:
+    """Events of these turns, labels where one is -1; the first word of a feature is the turn."""
+    n, turn = len(turns), np.array(turns, np.int64).reshape(-1, 1)
+    zeros = np.zeros(n, np.int64)
+    return Admitted(
+        number=np.where(turn[:, 0] < 0, -1, turn[:, 0]),
+        time=zeros,
+        when=zeros,
+        ident=zeros,
+        known=zeros,
+        value=np.where(turn[:, 0] < 0, 1, -1).astype(np.int8),
+        late=zeros > 0,
+        keys=np.zeros((n, 1, 2), np.int64),
+        numbers=np.zeros((n, 0), np.int64),
+        categories=np.zeros((n, 0), np.int64),
+        turn=turn,
+        features=turn.astype(np.float64),
+        texts=(pa.array([""] * n, pa.large_string()),),
+    )
+
+
+@given(st.integers(0, 60), st.integers(1, 5), st.randoms(use_true_random=False))
+def test_rows_that_took_many_ways_go_on_in_the_order_in_which_they_were_read(
+    count: int, ways: int, chance: Random
+) -> None:
+    parts: list[list[int]] = [[] for _ in range(ways)]
+    for turn in range(count):
+        chance.choice(parts).append(turn)
+    labels = 0
+    turns = Turns(0)
+    found: list[int] = []
+    while any(parts):
+        part = chance.choice([each for each in parts if each])
+        cut = chance.randint(1, len(part))
+        here, part[:] = part[:cut], part[cut:]
+        if chance.random() < 0.3:
+            here, labels = [-1, *here], labels + 1
+        ready = turns.push(7, rows_of(here))
+        found += [] if ready is None else ready.turn[:, 0].tolist()
+    assert [turn for turn in found if turn >= 0] == list(range(count))
+    assert found.count(-1) == labels
 
 
 @given(transactions(), delays, cuts, lanes, st.sets(st.integers(0, 8)), st.booleans())

@@ -274,6 +274,15 @@ def test_flink_without_its_wheel_names_the_command_that_installs_it(
     assert "uv sync --inexact --extra stack --extra flink" in stack("up", "flink", status=1)
 
 
+def test_without_a_cluster_flinks_commands_name_the_one_that_starts_it() -> None:
+    command = ["flink", "list", "--flink", f"http://127.0.0.1:{free_port()}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "headrace up flink" in done.stderr
+
+
 @pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 def test_a_killed_jobmanager_is_replaced_by_the_next_up(tmp_path: Path) -> None:
     settings = FlinkSettings(

@@ -9,22 +9,23 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import msgspec
 import numpy as np
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag
-from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
+from jobs.flink_host.plan import Plan
 from jobs.flink_host.release import RELEASE
+from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
 from jobs.flink_host.thread_state import adopt
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
@@ -41,7 +42,6 @@ from operators.featurize import chain
 from streams.errors import ConfigError, DeadLetter
 from streams.topics import TRANSACTIONS
 
-BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
 RECORD = Types.ROW([BYTES, BYTES])
 """Key and value of a record of a topic."""
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
@@ -52,103 +52,10 @@ WAIT_S = 0.004
 """How long it waits for a record; all readers of a task together."""
 SWITCH_S = 0.0005
 """How long a thread of Python waits for another: the operators of a task share one interpreter."""
+COLLECT_S = 5.0
 SMALL = 512
 """With so many records in a batch, a reader goes on at once."""
 MILLISECOND = 1000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What every function of a job is given."""
-
-    settings: Settings
-    keys: tuple[str, ...]
-    """Flink's key of each lane."""
-    tasks: int
-    """How many there are of each operator."""
-    memory_bytes: int
-    """Of the records that a task keeps at hand."""
-    pace_s: float
-    """The least time between two batches of a reader, while they are small."""
-    release: str
-    """Of the code that put the job together."""
-    definition: str
-    """Of the pipeline as it was there."""
-
-    @property
-    def lanes(self) -> int:
-        """How many there are."""
-        return len(self.keys)
-
-    @property
-    def strict(self) -> bool:
-        """Whether rows wait to be sorted."""
-        return self.settings.order == "strict"
-
-
-class Lanes:
-    """Flink's current key, moved from lane to lane: a parcel has rows of several."""
-
-    def __init__(self, context: Any, keys: tuple[str, ...]) -> None:
-        from pemja import findClass  # noqa: PLC0415 - there is one only inside Flink's process
-
-        self._backend = context._keyed_state_backend._keyed_state_backend  # noqa: SLF001
-        row, self._rows = findClass("org.apache.flink.types.Row"), []
-        for key in keys:
-            made = row(1)
-            made.setField(0, key)
-            self._rows.append(made)
-        self._places = {key: lane for lane, key in enumerate(keys)}
-
-    def enter(self, lane: int) -> None:
-        """Let what states hold be that of this lane, which must be one of the task's own."""
-        self._backend.setCurrentKey(self._rows[lane])
-
-    def of(self, key: str) -> int:
-        """The lane that Flink knows by a key."""
-        return self._places[key]
-
-
-class FlinkStore:
-    """A map state of the current key, as a `jobs.lanes.store.Store`.
-
-    It speaks to Java's own: Flink's Python would make a tuple of a byte array, number by number.
-    """
-
-    def __init__(self, context: Any, name: str) -> None:
-        described = MapStateDescriptor(name, BYTES, BYTES)
-        self._java = context.get_map_state(described)._state  # noqa: SLF001
-
-    def get(self, key: bytes) -> bytes | None:
-        found: bytes | None = self._java.get(key)
-        return found
-
-    def put_all(self, entries: Mapping[bytes, bytes]) -> None:
-        self._java.putAll(entries)
-
-    def remove(self, key: bytes) -> None:
-        self._java.remove(key)
-
-    def items(self) -> Iterable[tuple[bytes, bytes]]:
-        for entry in self._java.entries():
-            yield entry.getKey(), entry.getValue()
-
-
-class FlinkValue:
-    """A value state of the current key, in bytes; spoken to as `FlinkStore` does."""
-
-    def __init__(self, context: Any, name: str) -> None:
-        described = ValueStateDescriptor(name, BYTES)
-        self._java = context.get_state(described)._state  # noqa: SLF001
-
-    def get(self) -> bytes | None:
-        """The value, None if there is none."""
-        found: bytes | None = self._java.value()
-        return found
-
-    def put(self, value: bytes) -> None:
-        """Put another in its place."""
-        self._java.update(value)
 
 
 class _Function(KeyedProcessFunction):  # type: ignore[misc]
@@ -206,11 +113,11 @@ class Reading(_Function):
     """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
 
     def open(self, runtime_context: Any) -> None:
+        self.readers: dict[int, Reader] = {}
+        self.told, self.collected = NEVER, time.monotonic()
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
         self.broker = self.plan.settings.broker()
-        self.readers: dict[int, Reader] = {}
-        self.told = NEVER
 
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         """A seed: begin, if there is anything to read."""
@@ -251,7 +158,15 @@ class Reading(_Function):
                 break
         if taken:
             self.kept.put(reader.state())
+        self.collect(idle=not taken)
         self.again(ctx)
+
+    def collect(self, *, idle: bool) -> None:
+        """Collect the garbage of this process now and then, best when there is nothing to do."""
+        now = time.monotonic()
+        if now - self.collected > (COLLECT_S if idle else 10 * COLLECT_S):
+            self.collected = now
+            gc.collect(1)
 
     def time(self) -> int:
         """How far event time is, by the reader of this task that is furthest behind."""
@@ -339,11 +254,18 @@ class _Ordered(_Function):
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         adopt()
-        held = self.held_of(self.lanes.of(ctx.get_current_key()))
-        rows = held.release((ctx.timer_service().current_watermark() + 1) * MILLISECOND)
+        lane = self.lanes.of(ctx.get_current_key())
+        before_us = (ctx.timer_service().current_watermark() + 1) * MILLISECOND
+        held = self.held_of(lane)
+        rows = held.release(before_us)
         self.remind(held, ctx)
         if rows is not None:
             yield from self.carry(0, rows)
+        yield from self.passed(lane, before_us, ctx)
+
+    def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
+        """Do what is due in a lane once all rows before this time have come."""
+        yield from ()
 
     def carry(self, reader: int, rows: Any) -> Iterator[Any]:
         """Work on rows, in order."""
@@ -357,9 +279,8 @@ class Indexing(_Ordered):
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
-        self.folder = Path(mkdtemp(prefix="headrace-index-"))
-        lanes = self.plan.lanes
-        self.indexes = LaneIndexes(self.pipeline, lanes, self.store_of, self.folder)
+        folder = Path(gettempdir())
+        self.indexes = LaneIndexes(self.pipeline, self.plan.lanes, self.store_of, folder)
         self.topic = self.plan.settings.topic(TRANSACTIONS)
 
     def lanes_in(self, rows: Arrivals) -> Int64s:
@@ -378,9 +299,18 @@ class Indexing(_Ordered):
             lanes = np.maximum(admitted.number, 0) % self.plan.lanes
         yield from self.parcels(admitted, lanes, reader, 0)
 
+    def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
+        """Let events mature in a lane that no row has come to since."""
+        store = self.store_of(lane)
+        index = self.indexes.lane(lane, store)
+        for each in index.advance(before_us, store):
+            yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
+        if index.due_us is not None:
+            ctx.timer_service().register_event_time_timer(index.due_us // MILLISECOND + 1)
+
     def close(self) -> None:
-        self.indexes.close()
-        self.folder.rmdir()
+        if hasattr(self, "indexes"):
+            self.indexes.close()
 
 
 class Windows(_Ordered):
@@ -394,6 +324,7 @@ class Windows(_Ordered):
         self.name = f"windows-{entity}"
 
     def open(self, runtime_context: Any) -> None:
+        self.ending = ExitStack()
         super().open(runtime_context)
         columns = self.pipeline.plan().columns
         custom = chain([f.function for f in columns if f.function is not None])
@@ -409,12 +340,13 @@ class Windows(_Ordered):
                 self.plan.memory_bytes // len(self.entities),
             )
         if self.last:
-            settings = self.plan.settings
+            settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
+            self.ending.callback(folder.cleanup)
             self.scorer = Scorer(self.pipeline)
             self.versions = NewestVersion(
-                self.pipeline, settings.broker(), settings, self.scorer,
-                Path(mkdtemp(prefix="headrace-models-")),
-            )  # fmt: skip
+                self.pipeline, settings.broker(), settings, self.scorer, Path(folder.name)
+            )
+            self.ending.callback(self.versions.close)
 
     def lanes_in(self, rows: Admitted) -> Int64s:
         if not self.entities:
@@ -443,5 +375,4 @@ class Windows(_Ordered):
             yield from self.letters(letters)
 
     def close(self) -> None:
-        if self.last:
-            self.versions.close()
+        self.ending.close()

@@ -17,7 +17,7 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int = 1024
     """Of key records at hand in a task; the others are read from its state."""
     checkpoint_ms: int = 10_000
-    pace_ms: float = 2.0
+    pace_ms: float = 4.0
     """The least time between two batches of a reader, while they are small: what a batch costs on
     its way through the operators is then shared by more events."""
     buffer_timeout: str = "0 ms"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from jobs.intake import KEY_WORDS
 from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
-from operators.admission import COUNTS, Admission
+from operators.admission import COUNTS, Admission, Examples
 from operators.index import Index
 from operators.labels import CONFLICTING
 from streams.batch import EVENT, LABEL
@@ -37,6 +38,8 @@ _WORD = struct.Struct("<qq")
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
 _LATE = COUNTS.index("late")
+_MATURED = 4096
+"""Events that mature at a time."""
 _TOUCHED = 4096
 """Rows after which the pages of the scratch files are let go."""
 QUIET_ROWS = 1000
@@ -61,7 +64,10 @@ class LaneIndex:
     ) -> None:
         event = pipeline.event
         self._lane, self._lanes = lane, lanes
-        self._ids = MappedRows(folder / f"{lane}.rows", KEY_WORDS + 2 * len(event.keys))
+        path = folder / f"headrace-{uuid4().hex}.rows"
+        self._ids = MappedRows(path, KEY_WORDS + 2 * len(event.keys))
+        # Nobody asks for it by name: its space is free when this process ends, however it does.
+        path.unlink()
         self._retention_us = pipeline.retention_us
         self._index = Index(
             len(event.keys),
@@ -103,20 +109,42 @@ class LaneIndex:
             self._note(rows, at, admission, before, entries, store)
             found.append(admission)
             if len(admission.examples) or self._next - book[TOLD] >= QUIET_ROWS:
-                outcomes.append(self._outcomes(admission))
+                outcomes.append(self._outcomes(admission.examples))
             at = admission.stop
-        self._forget(store)
-        state = self._index.book()
-        book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
-        book[CURSOR] = self._base + state["cursor"]
-        book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
-        entries[_BOOK] = book.tobytes()
-        store.put_all(entries)
+        self._keep(entries, store)
         self._touched += stop - start
         if self._touched > _TOUCHED:
             self._touched = 0
             self._ids.release()
         return found, outcomes
+
+    @property
+    def due_us(self) -> int | None:
+        """When the next event matures, None if none is pending."""
+        return self._index.due_us
+
+    def advance(self, time_us: int, store: Store) -> list[Outcomes]:
+        """Let time have come this far, though no row said so: what has matured."""
+        outcomes: list[Outcomes] = []
+        while True:
+            examples, counts = self._index.advance(time_us, _MATURED)
+            self._book[COUNTED:] += counts
+            if len(examples):
+                outcomes.append(self._outcomes(examples))
+            if len(examples) < _MATURED:
+                break
+        self._keep({}, store)
+        return outcomes
+
+    def _keep(self, entries: dict[bytes, bytes], store: Store) -> None:
+        """Put entries, and where the index stands now, into the store."""
+        self._forget(store)
+        book, state = self._book, self._index.book()
+        book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
+        book[CURSOR] = self._base + state["cursor"]
+        book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
+        entries[_BOOK] = book.tobytes()
+        store.put_all(entries)
 
     @property
     def _next(self) -> int:
@@ -126,8 +154,8 @@ class LaneIndex:
         """The numbers of events by their rows in the scratch file; -1 stays -1."""
         return np.where(rows >= 0, (rows + self._base) * self._lanes + self._lane, -1)
 
-    def _outcomes(self, admission: Admission) -> Outcomes:
-        examples, book = admission.examples, self._book
+    def _outcomes(self, examples: Examples) -> Outcomes:
+        book = self._book
         before = int(book[OUTCOMES])
         book[OUTCOMES] += len(examples)
         book[TOLD] = self._next
@@ -249,7 +277,6 @@ class LaneIndex:
     def close(self) -> None:
         """Let go of the scratch file."""
         self._ids.close()
-        self._ids.path.unlink(missing_ok=True)
 
 
 class LaneIndexes:

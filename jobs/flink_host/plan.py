@@ -1,0 +1,36 @@
+"""What every function of a job on Flink is given when the job is put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.config import Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every function of a job is given."""
+
+    settings: Settings
+    keys: tuple[str, ...]
+    """Flink's key of each lane."""
+    tasks: int
+    """How many there are of each operator."""
+    memory_bytes: int
+    """Of the records that a task keeps at hand."""
+    pace_s: float
+    """The least time between two batches of a reader, while they are small."""
+    release: str
+    """Of the code that put the job together."""
+    definition: str
+    """Of the pipeline as it was there."""
+
+    @property
+    def lanes(self) -> int:
+        """How many there are."""
+        return len(self.keys)
+
+    @property
+    def strict(self) -> bool:
+        """Whether rows wait to be sorted."""
+        return self.settings.order == "strict"
