@@ -9,7 +9,7 @@ What comes out is a function of the predictions and the outcomes alone, whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -57,6 +57,36 @@ class Learnt:
     """Metric windows that closed."""
 
 
+@dataclass(slots=True)
+class Lane:
+    """What is held of the predictions of one lane: places are counted within it."""
+
+    held: int = 0
+    """Every prediction at a place below this is held."""
+    beyond: set[int] = field(default_factory=set)
+    """Places that are held although not all before them are."""
+    scored: int = 0
+    """How many of them the challengers have scored."""
+    learnt: int = 0
+    """Outcomes learnt from."""
+    first: int = 0
+    """The first place that may still be asked for."""
+
+    def add(self, places: Int64s) -> None:
+        """Note that predictions at these places are held, none of them below `held`."""
+        if not len(places):
+            return
+        most = int(places.max()) + 1
+        if len(places) == most - self.held and not self.beyond:
+            whole = (np.sort(places) == np.arange(self.held, most)).all()
+            self.held = most if whole else self.held
+        if self.held < most:
+            self.beyond.update(places.tolist())
+            while self.held in self.beyond:
+                self.beyond.remove(self.held)
+                self.held += 1
+
+
 class Learning:
     """Lineup, evaluation and the predictions that wait for their labels, which lie in `folder`."""
 
@@ -69,29 +99,35 @@ class Learning:
         self.words = MappedRows(folder / "held.rows", 4)
         width = len(self.names) + len(self.lineup.names)
         self.log = MappedRows(folder / "logged.rows", width, np.float64)
-        self.held = 0
-        """Every prediction numbered below this is held."""
-        self.scored = 0
-        """How many of them the challengers have scored."""
-        self._beyond: set[int] = set()
+        self.lanes = [Lane()]
+        """What is held of each lane of predictions: one, until outcomes tell of more."""
         self._forgotten = 0
 
     @property
-    def beyond(self) -> list[int]:
-        """The numbers of predictions that are held although not all before them are."""
-        return sorted(self._beyond)
+    def ahead(self) -> int:
+        """Predictions that are held and that the challengers have not scored."""
+        return sum(each.held + len(each.beyond) - each.scored for each in self.lanes)
 
-    def go_on_from(self, held: int, beyond: Sequence[int], scored: int) -> None:
-        """Go on with these predictions held, and those that the challengers have scored."""
-        most = max([held - 1, *beyond]) + 1
+    @property
+    def first(self) -> int:
+        """The number of the first prediction that may still be asked for."""
+        return min(each.first for each in self.lanes) * len(self.lanes)
+
+    def go_on_from(self, lanes: Sequence[Lane]) -> None:
+        """Go on with these predictions held."""
+        count = len(lanes)
+        most = 1 + max(
+            max([each.held - 1, *each.beyond]) * count + at for at, each in enumerate(lanes)
+        )
         self.words.reserve(most)
         self.log.reserve(most)
-        self.held, self.scored, self._beyond = held, scored, set(beyond)
+        self.lanes = list(lanes)
 
     def hold(self, predictions: Held) -> None:
         """Keep predictions until their labels are known. One that came before is no news."""
-        numbers = predictions.number
-        fresh = np.flatnonzero(numbers >= self.held)
+        numbers, count = predictions.number, len(self.lanes)
+        held = np.array([each.held for each in self.lanes])
+        fresh = np.flatnonzero(numbers // count >= held[numbers % count])
         if not len(fresh):
             return
         most = int(numbers[fresh].max()) + 1
@@ -102,23 +138,39 @@ class Learning:
         self.words.view[at] = predictions.words[fresh]
         self.log.view[at, :width] = predictions.features[fresh]
         self.log.view[at, width] = predictions.scores[fresh]
-        if len(at) == most - self.held and not self._beyond:
-            self.held = most if (np.sort(at) == np.arange(self.held, most)).all() else self.held
-        if self.held < most:
-            self._beyond.update(at.tolist())
-            while self.held in self._beyond:
-                self._beyond.remove(self.held)
-                self.held += 1
+        for lane in np.unique(at % count).tolist():
+            self.lanes[lane].add(at[at % count == lane] // count)
+
+    def has(self, outcomes: Outcomes) -> bool:
+        """Whether every prediction is held that comes before these outcomes."""
+        if outcomes.lanes != len(self.lanes):
+            self._divide(outcomes.lanes)
+        return outcomes.next <= self.lanes[outcomes.lane].held
+
+    def _divide(self, count: int) -> None:
+        """Learn that predictions are of so many lanes. Raises InputError where that was known."""
+        (whole,) = self.lanes if len(self.lanes) == 1 else (None,)
+        if whole is None or whole.scored:
+            raise InputError(
+                f"outcomes: wanted those of {len(self.lanes)} lanes, got some of {count}: another "
+                "job has written to the topic; begin with new state folders and topics"
+            )
+        numbers = np.array([*range(whole.held), *whole.beyond], np.int64)
+        self.lanes = [Lane() for _ in range(count)]
+        for lane, each in enumerate(self.lanes):
+            each.add(numbers[numbers % count == lane] // count)
 
     def news(self, outcomes: Outcomes) -> Outcomes:
         """What of these outcomes was not learnt yet: all or, when they are told again, nothing.
 
         Raises InputError when outcomes before them were never seen.
         """
-        known = self.lineup.learnt - outcomes.before
+        alone = len(self.lanes) == 1
+        learnt = self.lineup.learnt if alone else self.lanes[outcomes.lane].learnt
+        known = learnt - outcomes.before
         if known < 0:
             raise InputError(
-                f"outcomes: wanted those from the {self.lineup.learnt:,}th on, got the next from "
+                f"outcomes: wanted those from the {learnt:,}th on, got the next from "
                 f"the {outcomes.before:,}th on: those between are gone from the topic; begin with "
                 "new state folders and topics"
             )
@@ -136,15 +188,19 @@ class Learning:
     def learn(self, outcomes: Outcomes) -> Learnt:
         """Learn what became known, after the challengers scored what had been scored before it.
 
-        Every prediction numbered below `outcomes.next` must be held.
+        Every prediction that comes before them must be held.
         """
-        if outcomes.next > self.held:
-            raise ValueError(f"wanted {outcomes.next} predictions held, got {self.held}")
+        if not self.has(outcomes):
+            held = self.lanes[outcomes.lane].held
+            raise ValueError(f"wanted {outcomes.next} predictions held, got {held}")
         lineup = self.lineup
         versions: list[tuple[int, Version, int]] = []
         if outcomes.clock > 0:
             lineup.begin(outcomes.clock)
-        self._challenge(outcomes.next)
+        self._challenge(outcomes.lane, outcomes.next)
+        lane = self.lanes[outcomes.lane]
+        lane.learnt += len(outcomes.numbers)
+        lane.first = outcomes.first
         row = np.array(outcomes.numbers, np.int64)
         y = np.array(outcomes.values, np.int8)
         x = self.log.take(row, slice(len(self.names)))
@@ -164,13 +220,14 @@ class Learning:
             versions.append((lineup.sequence, lineup.champion, lineup.learnt))
         return Learnt(versions, self._judge(outcomes, row, y))
 
-    def _challenge(self, stop: int) -> None:
+    def _challenge(self, lane: int, stop: int) -> None:
         """The challengers score what the champion had scored, by their versions in force."""
-        rows = self.log.view[self.scored : stop]
+        here, count = self.lanes[lane], len(self.lanes)
+        rows = self.log.view[here.scored * count + lane : max(stop, 0) * count : count]
         x = np.ascontiguousarray(rows[:, : len(self.names)])
         for place, version in enumerate(self.lineup.versions[1:], len(self.names) + 1):
             rows[:, place] = version.predict_many(x)
-        self.scored = max(stop, self.scored)
+        here.scored = max(stop, here.scored)
 
     def _judge(
         self, outcomes: Outcomes, row: Int64s, y: npt.NDArray[np.int8]
@@ -190,7 +247,8 @@ class Learning:
 
     def sizes(self) -> dict[str, int]:
         """Bytes on disk of the predictions that are held."""
-        rows = self.held - self._forgotten
+        held = sum(each.held + len(each.beyond) for each in self.lanes)
+        rows = held - self._forgotten
         return {
             "held_on_disk": rows * self.words.view.strides[0],
             "logged_on_disk": rows * self.log.view.strides[0],

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from jobs.intake import Intake
-from jobs.learning import Learning
+from jobs.learning import Lane, Learning
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
 from models.registry import Registry
@@ -199,8 +200,8 @@ class LearningState(KeptState):
         """Begin a snapshot. The predictions held lie in files of their own."""
         learning = self._learning
         arrays = _take_models(learning.lineup, learning.evaluation)
-        counts = {"held": learning.held, "beyond": learning.beyond, "scored": learning.scored}
-        self._begin(arrays, meta | counts, {})
+        lanes = [msgspec.to_builtins(each) for each in learning.lanes]
+        self._begin(arrays, meta | {"lanes": lanes}, {})
 
     def restore(self) -> Meta | None:
         """Bring learning to the newest snapshot; the host's values, or None if there is none."""
@@ -210,9 +211,11 @@ class LearningState(KeptState):
         learning = self._learning
         _put_models(state, learning.lineup, learning.evaluation)
         meta = state.meta
-        whole = meta.get("index", {}).get("next_row")
-        held, scored = meta.get("held", whole), meta.get("scored", whole)
-        learning.go_on_from(held, meta.get("beyond", ()), scored)
+        whole = meta.get("index", {}).get("next_row", 0)
+        names = {"held": whole, "beyond": (), "scored": whole}
+        alone = [{name: meta.get(name, value) for name, value in names.items()}]
+        lanes = meta.get("lanes", alone)
+        learning.go_on_from(msgspec.convert(lanes, list[Lane]))
         return state.meta
 
 

@@ -41,7 +41,9 @@ class Prediction(msgspec.Struct, frozen=True):
 class Outcomes(msgspec.Struct, frozen=True):
     """Whose labels became known, in the order of the score job: columns of equal length.
 
-    All predictions numbered below `next` come before what is told here.
+    Where scoring is spread over lanes each tells of its own events: those numbered
+    place × `lanes` + `lane`. `before`, `next` and `first` then count within the lane.
+    All predictions at places below `next` come before what is told here.
     """
 
     before: int
@@ -49,7 +51,7 @@ class Outcomes(msgspec.Struct, frozen=True):
     next: int
     """How many events were scored until here."""
     first: int
-    """The first prediction that may still be asked for."""
+    """The place of the first prediction that may still be asked for."""
     clock: int
     """The largest time of any event or label until here, microseconds UTC."""
     numbers: list[int]
@@ -60,6 +62,8 @@ class Outcomes(msgspec.Struct, frozen=True):
     """When each became known: the label's time, or the event's time plus the maturity."""
     causes: list[int]
     """BY_LABEL, BY_MATURITY, BY_LATE_LABEL or BY_REVERSAL of `operators.labels`."""
+    lane: int = 0
+    lanes: int = 1
 
 
 class Example(msgspec.Struct, frozen=True):

@@ -9,12 +9,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
+from jobs import fraud
+from jobs.kafka_host.model_feed import ModelFeed
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
-from tests.deployment import Deployment
+from models.manifest import Seal
+from models.registry import Registry
+from streams.broker import Input
+from tests.deployment import Deployment, until
 from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
@@ -138,6 +144,38 @@ def test_with_high_availability_a_job_outlives_its_jobmanager(
             assert buried(here) == buried(there)
     finally:
         cluster.kill()
+
+
+def test_versions_of_the_learn_job_score_on_flink_and_every_score_is_its_versions(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    events, labels = stream(seed=5)
+    here = FlinkDeployment(kafka_broker, tmp_path)
+    half = len(events) // 2
+    here.send("labels", labels)
+    here.send("transactions", events[:half])
+    with here.running("learn", name="learn") as learn:
+        with here.on_flink(flink_cluster, "--parallelism", "2"):
+            until(lambda: bool(here.runs("models")), "a version", learn.log)
+            here.send("transactions", events[half:])
+            here.wait_on_flink(EVENTS + END, flink_cluster)
+        assert learn.stop() == 0
+    names = fraud.pipeline.plan().names
+    registry = Registry(tmp_path / "models", None)
+    models = here.client.consumer([Input(here.prefix + "models", 0)])
+    feed = ModelFeed(models, registry, Seal(None), fraud.pipeline.definition, names)
+    while feed.poll(1.0):
+        pass
+    feed.close()
+    prior = fraud.pipeline.champion.bind(names).version()
+    said = here.read("predictions")
+    seen = {each["model_version"] for each in said}
+    assert max(seen) > 0
+    for sequence in seen:
+        mine = [each for each in said if each["model_version"] == sequence]
+        version = registry.load(sequence) if sequence else prior
+        x = np.array([each["features"] for each in mine], np.float64)
+        assert version.predict_many(x).tolist() == [each["score"] for each in mine]
 
 
 def accounted(deployment: Deployment) -> str:

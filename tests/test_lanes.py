@@ -25,17 +25,21 @@ from jobs.lanes.scoring import Scorer
 from jobs.lanes.store import MemoryStore
 from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
+from jobs.learning import Held as PredictionsHeld
+from jobs.learning import Learning
 from jobs.scoring import Scoring
 from jobs.topic_records import prediction_records
 from operators.admission import COUNTS
 from operators.featurize import chain
 from streams.batch import EVENT, Batch
 from streams.order import Sorter
+from streams.predictions import decode_predictions
 from streams.records import Outcomes
 from streams.schema import duration_us
 from tests.batches import (
     PIPELINE,
     Row,
+    batch_of,
     cuts,
     delays,
     pieces,
@@ -263,3 +267,36 @@ def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
         labelled = {k: v for k, v in known.items() if k[3] != 1}
         mine = Counter(told(engine.outcomes, by_number(engine.said)))
         assert {k: v for k, v in mine.items() if k[3] != 1} == labelled
+
+
+def held_of(said: list[bytes], width: int) -> PredictionsHeld:
+    """Predictions as the learning half holds them."""
+    records, features = decode_predictions(said, width, "here")
+    n = len(records)
+    words = np.zeros((n, 4), np.int64)
+    words[:, 0] = [int(each.id) for each in records]
+    words[:, 1] = [each.time for each in records]
+    numbers = np.array([each.number for each in records], np.int64)
+    return PredictionsHeld(numbers, words, np.array([each.score for each in records]), features)
+
+
+@given(transactions(), delays, lanes, st.randoms(use_true_random=False))
+def test_what_lanes_tell_is_learnt_from_once_whatever_predictions_come_first(
+    rows: list[Row], late: list[int], count: int, chance: Random
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(count, Path(folder))
+        engine.take(batch_of(with_labels(rows, late)))
+        engine.advance(2**62)
+        learning = Learning(PIPELINE, Path(folder) / "learn")
+        said = sorted(engine.said, key=lambda _: chance.random())
+        waiting = list(engine.outcomes)
+        while waiting:
+            # As in its topic: the first outcomes wait for their predictions, the others for them.
+            while not learning.has(waiting[0]):
+                learning.hold(held_of([said.pop()], len(learning.names)))
+            told = waiting.pop(0)
+            for each in (told, told):
+                learning.learn(learning.news(each))
+        assert learning.lineup.learnt == sum(len(each.numbers) for each in engine.outcomes)
+        learning.close()

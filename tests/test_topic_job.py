@@ -133,7 +133,7 @@ def test_the_learn_job_gives_back_the_disk_of_what_no_outcome_can_speak_of(
             drained(job)
             job.snapshot()
     assert learning.learnt > 10_000
-    assert learning.learning.sizes()["held_on_disk"] < learning.learning.held * 32 * 0.7
+    assert learning.learning.sizes()["held_on_disk"] < learning.learning.lanes[0].held * 32 * 0.7
     for job in (scoring, learning):
         job.close()
 

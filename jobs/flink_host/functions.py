@@ -53,6 +53,8 @@ WAIT_S = 0.004
 SWITCH_S = 0.0005
 """How long a thread of Python waits for another: the operators of a task share one interpreter."""
 COLLECT_S = 5.0
+DISCOVERY_MS = 60_000
+"""How often a reader without a partition looks for one."""
 SMALL = 512
 """With so many records in a batch, a reader goes on at once."""
 MILLISECOND = 1000
@@ -120,21 +122,22 @@ class Reading(_Function):
         self.broker = self.plan.settings.broker()
 
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
-        """A seed: begin, if there is anything to read."""
-        adopt()
-        if inputs_of(self.broker, self.plan.settings, address_of(value).lane, self.plan.lanes):
-            self.again(ctx)
+        """A seed: begin."""
+        self.again(ctx)
         yield from ()
 
-    def again(self, ctx: Any) -> None:
+    def again(self, ctx: Any, later_ms: int = 0) -> None:
         """Take another turn, after whatever else waits for this task."""
         timers = ctx.timer_service()
-        timers.register_processing_time_timer(timers.current_processing_time())
+        timers.register_processing_time_timer(timers.current_processing_time() + later_ms)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         adopt()
         number = self.lanes.of(ctx.get_current_key())
         reader = self.readers.get(number) or self.begin(number)
+        if reader is None:
+            self.again(ctx, DISCOVERY_MS)
+            return
         deadline = time.monotonic() + TURN_S
         taken = 0
         while True:
@@ -173,10 +176,12 @@ class Reading(_Function):
         behind = [each.newest_us for each in self.readers.values() if not each.idle]
         return min(behind) if behind else max(each.newest_us for each in self.readers.values())
 
-    def begin(self, number: int) -> Reader:
-        """The reader of this number, where its state stands."""
+    def begin(self, number: int) -> Reader | None:
+        """The reader of this number, where its state stands; None if no partition is its own."""
         plan = self.plan
         inputs = inputs_of(self.broker, plan.settings, number, plan.lanes)
+        if not inputs:
+            return None
         reader = Reader(
             self.pipeline, self.broker, plan.settings, inputs, plan.lanes, plan.tasks,
             self.kept.get(),

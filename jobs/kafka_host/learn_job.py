@@ -184,12 +184,11 @@ class LearnJob(TopicJob):
     @property
     def _ready(self) -> bool:
         """Whether every prediction is held that the next outcomes speak of."""
-        return bool(self._queue) and self._queue[0][1].next <= self.learning.held
+        return bool(self._queue) and self.learning.has(self._queue[0][1])
 
     def _read(self, most: int, timeout: float) -> int:
         paused = [0] if self._queued > MOST_QUEUED else []
-        reach = self._queue[-1][1].next if self._queue else self.learning.scored
-        if self.learning.held - reach > MOST_HELD:
+        if self.learning.ahead > MOST_HELD and (self._ready or not self._queue):
             paused += list(range(1, len(self.inputs)))
         self._consumer.pause(paused)
         count = 0
@@ -239,7 +238,7 @@ class LearnJob(TopicJob):
         self._queued -= 1 + len(told.numbers)
         outcomes = self.learning.news(told)
         learnt = self.learning.learn(outcomes)
-        self._first = outcomes.first
+        self._first = self.learning.first
         self._positions[0] = offset + 1
         elsewhere = [NEVER] * (len(self.inputs) - 1)  # predictions are read ahead of what is made
         if self._delivery.is_new([offset + 1, *elsewhere]) and outcomes.numbers:

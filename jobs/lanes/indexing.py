@@ -168,6 +168,8 @@ class LaneIndex:
             values=examples.y.tolist(),
             known=examples.known_us.tolist(),
             causes=examples.cause.tolist(),
+            lane=self._lane,
+            lanes=self._lanes,
         )
 
     def _note(
