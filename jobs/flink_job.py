@@ -45,6 +45,8 @@ from jobs.load_pipeline import load_pipeline
 from streams.schema import duration_us
 from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS
 
+SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
+"""Where Kafka's own classes lie in the connector's jar."""
 IDLE_MS = 2000
 """After so long without a record a task's readers hold event time back no more."""
 
@@ -103,9 +105,12 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
         .set_topics(plan.settings.topic(MODELS))
         .set_starting_offsets(KafkaOffsetsInitializer.latest())
         .set_value_only_deserializer(ByteArraySchema())
-        .build()
     )
-    endless = env.from_source(models, WatermarkStrategy.no_watermarks(), "models").uid("models")
+    for key, value in plan.settings.security().java(SHADED).items():
+        models.set_property(key, value)
+    endless = env.from_source(models.build(), WatermarkStrategy.no_watermarks(), "models").uid(
+        "models"
+    )
     return begin.union(endless.filter(lambda _: False))
 
 
@@ -139,9 +144,10 @@ def _sink(stream: DataStream, plan: Plan, topic: str) -> None:
         .set_delivery_guarantee(guarantee)
         .set_transactional_id_prefix(f"{settings.prefix}{settings.group}-{topic}")
         .set_record_serializer(schema)
-        .build()
     )
-    stream.sink_to(sink).name(topic).uid(f"sink-{topic}")
+    for key, value in settings.security().java(SHADED).items():
+        sink.set_property(key, value)
+    stream.sink_to(sink.build()).name(topic).uid(f"sink-{topic}")
 
 
 def keys_of(lanes: int) -> tuple[str, ...]:

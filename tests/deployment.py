@@ -21,6 +21,7 @@ from jobs.clients.topics import create_topics
 from jobs.stack.kafka import Kafka
 from streams.broker import Run
 from streams.kafka import Kafka as Client
+from streams.kafka import Security
 from tests.kafka_server import unique
 
 PATIENCE_S = 90.0
@@ -30,11 +31,13 @@ PATIENCE_S = 90.0
 class Deployment:
     """Topics with a prefix of their own, and a folder for the state of the jobs."""
 
-    def __init__(self, kafka: Kafka, folder: Path, **settings: object) -> None:
+    def __init__(
+        self, kafka: Kafka, folder: Path, security: Security | None = None, **settings: object
+    ) -> None:
         self.prefix = unique("test") + "."
         self.folder = folder
-        self.client = Client(kafka.bootstrap)
-        create_topics(kafka.bootstrap, self.prefix)
+        self.client = Client(kafka.bootstrap, security)
+        create_topics(kafka.bootstrap, self.prefix, security)
         given: dict[str, object] = {
             "brokers": kafka.bootstrap,
             "prefix": self.prefix,

@@ -17,11 +17,14 @@ from jobs import fraud
 from jobs.kafka_host.model_feed import ModelFeed
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
+from jobs.stack.security import Security as Users
 from models.manifest import Seal
 from models.registry import Registry
 from streams.broker import Input
+from streams.kafka import Security
 from tests.deployment import Deployment, until
 from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
+from tests.kafka_server import new_kafka
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 __all__ = ["flink_cluster"]
@@ -176,6 +179,22 @@ def test_versions_of_the_learn_job_score_on_flink_and_every_score_is_its_version
         version = registry.load(sequence) if sequence else prior
         x = np.array([each["features"] for each in mine], np.float64)
         assert version.predict_many(x).tolist() == [each["score"] for each in mine]
+
+
+def test_it_speaks_tls_and_logs_in_where_the_broker_wants_it(
+    flink_cluster: Flink, tmp_path: Path
+) -> None:
+    broker = new_kafka(tmp_path / "kafka", Users({"anna": "correct-horse"}))
+    try:
+        broker.start()
+        login = {"kafka_ca": broker.certificate.ca, "kafka_user": "anna"}
+        security = Security(ca=broker.certificate.ca, user="anna", password="correct-horse")
+        here = FlinkDeployment(broker, tmp_path, security, kafka_password="correct-horse", **login)
+        with here.on_flink(flink_cluster):
+            here.pay(0, 10)
+            assert len(here.wait_on_flink(10, flink_cluster)) == 10
+    finally:
+        broker.kill()
 
 
 def accounted(deployment: Deployment) -> str:

@@ -90,16 +90,10 @@ def submit(
     from jobs.flink_host.submit import submit as hand_over
     from jobs.load_pipeline import load_pipeline
     from streams.errors import ConfigError, StateError
-    from streams.kafka import Security
 
     if parallelism > lanes:
         raise ConfigError(f"--parallelism: wanted at most --lanes, {lanes}, got {parallelism}")
     load_pipeline(settings.pipeline)
-    if settings.security() != Security():
-        raise ConfigError(
-            "kafka_tls, kafka_user and their like: Flink's own sink is not set for them yet; name "
-            "a listener of the broker without, or score with `headrace run`"
-        )
     cluster = FlinkCluster(address or _local(folder).address)
     if there := cluster.running(name):
         raise StateError(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from streams.errors import ConfigError
 
+_MODULES = {"SCRAM": "scram.ScramLoginModule", "PLAIN": "plain.PlainLoginModule"}
+
 
 @dataclass(frozen=True, slots=True)
 class Security:
@@ -60,6 +62,36 @@ class Security:
         }
         return {"security_protocol": self.protocol, **files, **(login if self.user else {})}
 
+    def java(self, package: str = "org.apache.kafka") -> dict[str, str]:
+        r"""The settings of a Java client; `package` is where its classes lie, if they were moved.
+
+        ConfigError for a file that is not there.
+
+        >>> print(Security(user="anna", password='a"b').java()["sasl.jaas.config"].split(" ", 1)[1])
+        required username="anna" password="a\"b";
+        """
+        files = self._files("ssl.truststore.location", "certificate", "key")
+        settings = {"security.protocol": self.protocol}
+        if self.ca:
+            settings |= {
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": files["ssl.truststore.location"],
+            }
+        if self.certificate and self.key:
+            settings |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.certificate.chain": self.certificate.read_text(encoding="ascii"),
+                "ssl.keystore.key": self.key.read_text(encoding="ascii"),
+            }
+        if self.user:
+            module = _MODULES[self.mechanism.partition("-")[0]]
+            settings |= {
+                "sasl.mechanism": self.mechanism,
+                "sasl.jaas.config": f"{package}.common.security.{module} required "
+                f"username={_quoted(self.user)} password={_quoted(self.password)};",
+            }
+        return settings
+
     def _files(self, *names: str) -> dict[str, str]:
         paths = zip(names, (self.ca, self.certificate, self.key), strict=True)
         given = {name: path for name, path in paths if path is not None}
@@ -69,3 +101,8 @@ class Security:
                     f"{path}: wanted a PEM file for TLS, found no file; name one that is there"
                 )
         return {name: str(path) for name, path in given.items()}
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
