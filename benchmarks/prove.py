@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.proofs import (
+    flink,
     invariants,
     kafka_kills,
     kills,
@@ -46,6 +47,7 @@ PROOFS: dict[str, Proof] = {
     "pending": pending.PENDING,
     "memory": memory.MEMORY,
     "outages": outages.OUTAGES,
+    "flink": flink.FLINK,
     "soak": soak.SOAK,
 }
 

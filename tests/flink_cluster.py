@@ -71,6 +71,12 @@ class FlinkDeployment(Deployment):
                 cluster.cancel(job.id)
                 cluster.wait(job.id, ("CANCELED", "FAILED", "FINISHED"), 60)
 
+    def feed(self, slices: Iterator[list[bytes]], flink: Flink) -> None:
+        """Publish the next slice, and return when half of what it brings is predicted."""
+        there, events = len(self.predicted()), next(slices)
+        self.send("transactions", events)
+        self.wait_on_flink(there + len(events) // 2, flink)
+
     def wait_on_flink(self, count: int, flink: Flink) -> list[str]:
         """The ids that have a prediction, once there are so many."""
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -33,6 +35,13 @@ NOON = 1_704_110_400_000_000
 MINUTE = 60_000_000
 DAY = 1440 * MINUTE
 EVENTS = 3000
+STAGES = [
+    tuple(map(int, stage.split(":")))
+    for stage in os.environ.get("HEADRACE_FLINK_STAGES", "2:1,1:0").split(",")
+]
+"""Stage by stage: how many tasks the job has, and how often its TaskManager is killed."""
+JOB_MANAGERS = int(os.environ.get("HEADRACE_FLINK_JOB_MANAGERS", "1"))
+"""How often the JobManager is killed."""
 END = 2
 """Events that come long after all others, so that nothing waits any more."""
 
@@ -72,6 +81,12 @@ def stream(seed: int) -> tuple[list[bytes], list[bytes]]:
     return [value for _, value in events], [value for _, value in labels]
 
 
+def cut(events: list[bytes], count: int) -> Iterator[list[bytes]]:
+    """The events in so many slices."""
+    size = -(-len(events) // count)
+    return (events[at : at + size] for at in range(0, len(events), size))
+
+
 def said(deployment: Deployment) -> dict[str, Any]:
     """What was predicted of each id, without its number."""
     found = {}
@@ -104,20 +119,22 @@ def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing
     count = EVENTS + END - 1
     with there.running() as job:
         there.wait_for(count, job)
-    third = len(events) // 3
-    here.send("transactions", events[:third])
-    with here.on_flink(flink_cluster, "--parallelism", "2") as job:
-        here.wait_on_flink(third // 2, flink_cluster)
-        flink_cluster.processes[0].kill()
-        here.send("transactions", events[third : 2 * third])
-        flink_cluster.start()
-        here.wait_on_flink(third, flink_cluster)
-        savepoint = here.headrace("stop", job.name, flink=flink_cluster)
-    with here.on_flink(flink_cluster, "--savepoint", savepoint):
-        here.send("transactions", events[2 * third :])
-        here.wait_on_flink(count, flink_cluster)
-        assert said(here) == said(there)
-        assert buried(here) == buried(there)
+    slices = cut(events, sum(1 + kills for _, kills in STAGES))
+    savepoint: list[str] = []
+    for stage, (tasks, kills) in enumerate(STAGES):
+        given = ["--savepoint", savepoint[-1]] if savepoint else []
+        with here.on_flink(flink_cluster, "--parallelism", str(tasks), *given) as job:
+            here.feed(slices, flink_cluster)
+            for _ in range(kills):
+                flink_cluster.processes[0].kill()
+                flink_cluster.start()
+                here.feed(slices, flink_cluster)
+            if stage + 1 < len(STAGES):
+                savepoint.append(here.headrace("stop", job.name, flink=flink_cluster))
+                continue
+            here.wait_on_flink(count, flink_cluster)
+            assert said(here) == said(there)
+            assert buried(here) == buried(there)
 
 
 def test_with_high_availability_a_job_outlives_its_jobmanager(
@@ -133,15 +150,15 @@ def test_with_high_availability_a_job_outlives_its_jobmanager(
     with there.running() as job:
         there.wait_for(EVENTS + END, job)
     cluster = new_flink(tmp_path / "flink", high_availability=True)
-    half = len(events) // 2
+    slices = cut(events, 1 + JOB_MANAGERS)
     try:
         cluster.start()
-        here.send("transactions", events[:half])
         with here.on_flink(cluster):
-            here.wait_on_flink(half // 2, cluster)
-            cluster.processes[-1].kill()
-            here.send("transactions", events[half:])
-            cluster.start()
+            here.feed(slices, cluster)
+            for _ in range(JOB_MANAGERS):
+                cluster.processes[-1].kill()
+                cluster.start()
+                here.feed(slices, cluster)
             here.wait_on_flink(EVENTS + END, cluster)
             assert said(here) == said(there)
             assert buried(here) == buried(there)

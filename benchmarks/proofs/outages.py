@@ -17,10 +17,10 @@ FILE = "tests/test_outages.py"
 def steps(count: int, done: Sequence[Record], _: Path) -> Iterator[Record]:
     """A step for each test, its outages lasting so many seconds."""
     tried = {each["test"] for each in done}
-    listed = _pytest("--collect-only", "-q", FILE).stdout.splitlines()
+    listed = run_test("--collect-only", "-q", FILE).stdout.splitlines()
     for name in (line for line in listed if "::" in line):
         if name not in tried:
-            ran = _pytest("-q", "-rs", name, HEADRACE_OUTAGE_S=str(count))
+            ran = run_test("-q", "-rs", name, HEADRACE_OUTAGE_S=str(count))
             if ran.returncode:
                 raise BrokenError(f"{name}: {ran.stdout[-4000:]}{ran.stderr[-1000:]}")
             yield {
@@ -30,7 +30,8 @@ def steps(count: int, done: Sequence[Record], _: Path) -> Iterator[Record]:
             }
 
 
-def _pytest(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_test(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """How pytest ended with these arguments."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(
         command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False
