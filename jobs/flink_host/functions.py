@@ -29,7 +29,7 @@ from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
 from jobs.flink_host.thread_state import adopt
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
-from jobs.lanes.lanes import Int64s, lanes_of, runs
+from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.rows import Admitted, Arrivals
@@ -39,6 +39,7 @@ from jobs.lanes.windows import LaneWindows
 from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import letter_records
 from operators.featurize import chain
+from streams.broker import Input
 from streams.errors import ConfigError, DeadLetter
 from streams.topics import TRANSACTIONS
 
@@ -120,6 +121,13 @@ class Reading(_Function):
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
         self.broker = self.plan.settings.broker()
+        task, tasks = runtime_context.get_index_of_this_subtask(), self.plan.tasks
+        first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
+        self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
+
+    def inputs(self, number: int) -> list[Input]:
+        """What the reader of this number reads."""
+        return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
 
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         """A seed: begin."""
@@ -173,13 +181,14 @@ class Reading(_Function):
 
     def time(self) -> int:
         """How far event time is, by the reader of this task that is furthest behind."""
+        if len(self.readers) < self.wanted:
+            return NEVER
         behind = [each.newest_us for each in self.readers.values() if not each.idle]
         return min(behind) if behind else max(each.newest_us for each in self.readers.values())
 
     def begin(self, number: int) -> Reader | None:
         """The reader of this number, where its state stands; None if no partition is its own."""
-        plan = self.plan
-        inputs = inputs_of(self.broker, plan.settings, number, plan.lanes)
+        plan, inputs = self.plan, self.inputs(number)
         if not inputs:
             return None
         reader = Reader(
