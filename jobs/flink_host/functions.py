@@ -26,7 +26,7 @@ from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
-from jobs.flink_host.thread_state import adopt
+from jobs.flink_host.thread_state import adopt, adopted
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
@@ -51,8 +51,8 @@ TURN_S = 0.02
 """How long a reader reads before it lets Flink take a checkpoint."""
 WAIT_S = 0.004
 """How long it waits for a record; all readers of a task together."""
-SWITCH_S = 0.0005
-"""How long a thread of Python waits for another: the operators of a task share one interpreter."""
+SWITCH_S = 0.0001
+"""How long a thread of Python waits for another: the operators of a process share one lock."""
 COLLECT_S = 5.0
 DISCOVERY_MS = 60_000
 """How often a reader without a partition looks for one."""
@@ -73,6 +73,9 @@ class _Function(KeyedProcessFunction):  # type: ignore[misc]
         gc.disable()
         sys.setswitchinterval(SWITCH_S)
         self.context = runtime_context
+        # Flink 2 has moved it, and its Python still asks for it at the old place.
+        told = runtime_context._runtime_context.getTaskInfo()  # noqa: SLF001
+        self.task = int(told.getIndexOfThisSubtask())
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
@@ -121,7 +124,7 @@ class Reading(_Function):
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
         self.broker = self.plan.settings.broker()
-        task, tasks = runtime_context.get_index_of_this_subtask(), self.plan.tasks
+        task, tasks = self.task, self.plan.tasks
         first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
         self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
 
@@ -139,8 +142,8 @@ class Reading(_Function):
         timers = ctx.timer_service()
         timers.register_processing_time_timer(timers.current_processing_time() + later_ms)
 
+    @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
-        adopt()
         number = self.lanes.of(ctx.get_current_key())
         reader = self.readers.get(number) or self.begin(number)
         if reader is None:
@@ -212,11 +215,12 @@ class _Ordered(_Function):
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
         self.store = FlinkStore(runtime_context, self.name)
-        self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
+        if self.plan.strict:
+            self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
         self.held: dict[int, Held[Any]] = {}
 
+    @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
-        adopt()
         if len(value) == BODY:
             return
         reader = address_of(value).reader
@@ -266,8 +270,8 @@ class _Ordered(_Function):
         if held.earliest_us is not None:
             ctx.timer_service().register_event_time_timer(held.earliest_us // MILLISECOND)
 
+    @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
-        adopt()
         lane = self.lanes.of(ctx.get_current_key())
         before_us = (ctx.timer_service().current_watermark() + 1) * MILLISECOND
         held = self.held_of(lane)
@@ -385,7 +389,7 @@ class Windows(_Ordered):
 
     def refused(self, letters: list[DeadLetter]) -> Iterator[Any]:
         """Letters about versions: one task of all that read them sends them."""
-        if self.context.get_index_of_this_subtask() == 0:
+        if self.task == 0:
             yield from self.letters(letters)
 
     def close(self) -> None:

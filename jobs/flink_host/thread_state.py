@@ -9,9 +9,10 @@ thread holds. So whoever is called by Flink first says which thread state is in 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from threading import Thread
+from typing import Any
 
 _KEYS = 1024
 """A process has no more thread-specific values (PTHREAD_KEYS_MAX)."""
@@ -59,3 +60,19 @@ def adopt() -> None:
     state = _in_force()
     if _known() != state:
         _set(_key(), state)
+
+
+def adopted(function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    """Adopt the state in force whenever Flink takes the next of what a generator function makes.
+
+    In between it may have called another operator in this thread.
+    """
+
+    @wraps(function)
+    def taken(*arguments: Any) -> Iterator[Any]:
+        adopt()
+        for each in function(*arguments):
+            yield each
+            adopt()
+
+    return taken
