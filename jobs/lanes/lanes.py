@@ -26,7 +26,7 @@ def lanes_of(idents: Int64s, count: int) -> Int64s:
     """The lane of each ident (n, 2), from 0 to `count` − 1.
 
     >>> lanes_of(np.array([[0, 42], [0, 42]]), 16).tolist()
-    [3, 3]
+    [9, 9]
     """
     out = np.empty(len(idents), np.int64)
     _lanes(np.ascontiguousarray(idents), count, out)
