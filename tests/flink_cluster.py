@@ -46,7 +46,13 @@ class FlinkDeployment(Deployment):
 
     def headrace(self, *command: str, flink: Flink) -> str:
         """What a command of `headrace flink` says."""
-        done = subprocess.run(
+        done = self.ask(*command, flink=flink)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def ask(self, *command: str, flink: Flink) -> subprocess.CompletedProcess[str]:
+        """How a command of `headrace flink` ended."""
+        return subprocess.run(
             [sys.executable, "-m", "jobs.cli", "flink", *command],
             env={**self.environment, **folder_of(flink)},
             capture_output=True,
@@ -55,8 +61,6 @@ class FlinkDeployment(Deployment):
             timeout=SUBMITTED_S,
             cwd=Path(__file__).parents[1],
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     @contextmanager
     def on_flink(self, flink: Flink, *options: str) -> Iterator[FlinkJob]:

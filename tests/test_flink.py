@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from jobs import fraud
+from jobs.flink_host.cluster import FlinkCluster
 from jobs.kafka_host.model_feed import ModelFeed
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
@@ -218,6 +219,18 @@ def test_it_speaks_tls_and_logs_in_where_the_broker_wants_it(
             assert len(here.wait_on_flink(10, flink_cluster)) == 10
     finally:
         broker.kill()
+
+
+def test_a_job_that_cannot_begin_is_not_submitted_and_says_why(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    here = FlinkDeployment(kafka_broker, tmp_path)
+    here.environment |= {"HEADRACE_PREFIX": "nobody-made-these."}
+    done = here.ask("submit", "--name", "lost", flink=flink_cluster)
+    assert done.returncode == 1
+    assert "nobody-made-these." in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert FlinkCluster(flink_cluster.address).running("lost") is None
 
 
 def accounted(deployment: Deployment) -> str:

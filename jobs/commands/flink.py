@@ -12,6 +12,7 @@ from jobs.commands.stack import FOLDER
 
 if TYPE_CHECKING:
     from jobs.config import Settings
+    from jobs.flink_host.cluster import FlinkCluster
     from jobs.stack.flink import Flink
 
 ADDRESS = click.option(
@@ -85,16 +86,18 @@ def submit(
       headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
       headrace flink submit --pipeline shop.py --name shop --prefix shop.
     """
-    from jobs.flink_host.cluster import FlinkCluster
     from jobs.flink_host.order import FlinkOrder
     from jobs.flink_host.submit import submit as hand_over
     from jobs.load_pipeline import load_pipeline
-    from streams.errors import ConfigError, StateError
+    from streams.errors import ConfigError, ServiceError, StateError
+    from streams.topics import TOPICS
 
     if parallelism > lanes:
         raise ConfigError(f"--parallelism: wanted at most --lanes, {lanes}, got {parallelism}")
     load_pipeline(settings.pipeline)
-    cluster = FlinkCluster(address or _local(folder).address)
+    # A missing topic, a wrong password and a broker that is away are said here, not in Flink's log.
+    settings.broker().partitions([settings.topic(name) for name in TOPICS])
+    cluster = _cluster(address, folder)
     if there := cluster.running(name):
         raise StateError(
             f"{cluster.address}: job {there.id} has the name {name} and is {there.state}; stop it "
@@ -107,8 +110,12 @@ def submit(
         checkpoint_ms=every, savepoint=savepoint,
     )  # fmt: skip
     job = hand_over(order, settings, cluster.address, _local(folder).client())
-    state = cluster.wait(job, ("RUNNING", "FAILED"), 60)
-    click.echo(f"job {job} {state}, {cluster.address}/#/job/running/{job}")
+    try:
+        cluster.started(job, 120)
+    except ServiceError:
+        cluster.cancel(job)
+        raise
+    click.echo(f"job {job} RUNNING, {cluster.address}/#/job/running/{job}")
 
 
 @flink.command("list")
@@ -116,10 +123,9 @@ def submit(
 @FOLDER
 def list_(address: str | None, folder: Path) -> None:
     """The jobs of the cluster, the newest first."""
-    from jobs.flink_host.cluster import FlinkCluster
     from streams.timestamps import time_text
 
-    cluster = FlinkCluster(address or _local(folder).address)
+    cluster = _cluster(address, folder)
     jobs = cluster.jobs()
     for job in jobs:
         click.echo(f"{job.id}  {job.state:<10} {time_text(job.started_ms * 1000)}  {job.name}")
@@ -137,9 +143,7 @@ def savepoint(
     job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
 ) -> None:
     """Write the job's state to a folder, and print where; the job goes on. JOB: its name or id."""
-    from jobs.flink_host.cluster import FlinkCluster
-
-    cluster = FlinkCluster(address or _local(folder).address)
+    cluster = _cluster(address, folder)
     click.echo(cluster.savepoint(cluster.job(job).id, target, timeout))
 
 
@@ -153,9 +157,7 @@ def stop(
     job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
 ) -> None:
     """End the job with a savepoint, and print where that is. JOB: its name or id."""
-    from jobs.flink_host.cluster import FlinkCluster
-
-    cluster = FlinkCluster(address or _local(folder).address)
+    cluster = _cluster(address, folder)
     click.echo(cluster.stop(cluster.job(job).id, target, timeout))
 
 
@@ -165,12 +167,17 @@ def stop(
 @FOLDER
 def cancel(job: str, address: str | None, folder: Path) -> None:
     """End the job without a savepoint; its last checkpoint is kept. JOB: its name or id."""
-    from jobs.flink_host.cluster import FlinkCluster
-
-    cluster = FlinkCluster(address or _local(folder).address)
+    cluster = _cluster(address, folder)
     found = cluster.job(job)
     cluster.cancel(found.id)
     click.echo(f"job {found.id} {cluster.wait(found.id, ('CANCELED', 'FAILED'), 60)}")
+
+
+def _cluster(address: str | None, folder: Path) -> FlinkCluster:
+    """The cluster at this address, or that of the stack in the folder."""
+    from jobs.flink_host.cluster import FlinkCluster
+
+    return FlinkCluster(address or _local(folder).address)
 
 
 def _local(folder: Path) -> Flink:

@@ -67,6 +67,26 @@ class FlinkCluster:
         """End the job; what it has not committed is lost to it, not to its topics."""
         self.ask(f"/jobs/{job}?mode=cancel", {}, method="PATCH")
 
+    def started(self, job: str, timeout: float) -> None:
+        """Return once every task of a job that was just submitted is at work.
+
+        Raises ServiceError with the cause where one fails, or when they are not in time.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            told = self.ask(f"/jobs/{job}")
+            tasks = {each["name"]: each["status"] for each in told["vertices"]}
+            if all(status in {"RUNNING", "FINISHED"} for status in tasks.values()):
+                return
+            why = self.why(job)
+            if why or time.monotonic() > deadline:
+                waiting = [name for name, status in tasks.items() if status != "RUNNING"]
+                raise ServiceError(
+                    f"{self.address}: wanted the tasks of job {job} at work, got it "
+                    f"{told['state']}, not yet {waiting[0]}{why}"
+                )
+            time.sleep(LOOK_S)
+
     def wait(self, job: str, states: tuple[str, ...], timeout: float) -> str:
         """The job's state, once it is one of these. Raises ServiceError when it is not in time."""
         deadline = time.monotonic() + timeout

@@ -14,7 +14,8 @@ import msgspec
 from jobs.config import Settings
 from jobs.flink_host.order import FlinkOrder
 from jobs.load_pipeline import SHIPPED
-from streams.errors import ConfigError, ServiceError
+from jobs.stack.flink import distribution
+from streams.errors import ServiceError
 
 SAID = "submitted "
 LINES = 4
@@ -26,13 +27,7 @@ def submit(order: FlinkOrder, settings: Settings, address: str, client: Mapping[
     `client` is the environment in which Flink's client speaks to the cluster. Raises ConfigError
     where pyflink is not installed, ServiceError with what the client said where it failed.
     """
-    try:
-        import pyflink  # noqa: F401, PLC0415 - an optional extra
-    except ImportError:
-        raise ConfigError(
-            "Flink is the apache-flink wheel, which is not installed (350 MB on disk): "
-            "run `uv sync --inexact --extra stack --extra flink`"
-        ) from None
+    distribution()
     pipeline = settings.pipeline
     if pipeline not in SHIPPED:
         pipeline = str(Path(pipeline).absolute())

@@ -74,8 +74,8 @@ class NewestVersion:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._feed.poll(WAIT_S)
-                self._registry.forget(min(self._registry.sequences()[-KEPT:], default=0))
+                if self._feed.poll(WAIT_S):
+                    self._registry.forget(min(self._registry.sequences()[-KEPT:], default=0))
         except Exception as error:  # noqa: BLE001 - the operator's own thread raises it
             self._failed = error
 
