@@ -1,167 +1,52 @@
-"""The score job on Flink beside the naive PyFlink job and Flink SQL: catching up, and latency.
+"""The score job on Flink: beside the naive PyFlink job and Flink SQL, by its keys, and its state.
 
 The reduced job makes customer windows (1, 7 and 30 days, count and mean), topic to topic; the whole
-job is the fraud pipeline with its index and both entities. Ours runs on a session cluster of its
-own, as `headrace up flink` starts it; the peers in Flink's process of theirs. The broker and the
-load generator are on the same machine. Contenders take turns; a figure is the median of the runs.
+job is the fraud pipeline with its index, both entities and labels. Ours runs on a session cluster
+of its own, as `headrace up flink` starts it; the peers in Flink's process of theirs. The broker and
+the load generator are on the same machine. Contenders take turns; a figure is the median of runs.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.bench_kafka_latency import titled
-from benchmarks.bench_kafka_peers import HISTORY, measure
-from benchmarks.bench_kafka_throughput import REDUCED
-from benchmarks.catching_up import Rate, differing, rate
-from benchmarks.catching_up import fill as fill_topic
-from benchmarks.on_flink import own_flink
-from benchmarks.peers.start import PEERS, peer
+from benchmarks.flink.contenders import latency, throughput
+from benchmarks.flink.keys import keys
+from benchmarks.flink.own import Stand
+from benchmarks.flink.shown import shown
+from benchmarks.flink.state import state
 from jobs.config import Settings
-from jobs.flink_host.order import FlinkOrder
-from jobs.load.bench import Traffic, fill, supply
-from jobs.load.clients import connection
-from jobs.load.generator import Generator, Load, Target
-from jobs.load.report import summary, table
-from jobs.load.rounds import Series
-from jobs.load.stand import job_topics, own_broker
-from jobs.load.topics import made
-from streams.errors import InputError
-from streams.topics import TRANSACTIONS
+from jobs.load.stand import own_broker
 
 RUNS = 3
-SECONDS = 12.0
-COMPARED = 20_000
-
-
-class Contender(NamedTuple):
-    """What is measured, and on how much."""
-
-    events: int
-    pipeline: str = REDUCED
-    tasks: int = 1
-
-
-CONTENDERS = {
-    "ours, reduced": Contender(400_000),
-    "ours, reduced, 2 tasks": Contender(400_000, tasks=2),
-    "PyFlink": Contender(200_000),
-    "Flink SQL": Contender(300_000),
-    "ours, whole": Contender(300_000, "fraud"),
-    "ours, whole, 2 tasks": Contender(300_000, "fraud", 2),
+PARTS: dict[str, Callable[[Stand, int], dict[str, Any]]] = {
+    "throughput": throughput,
+    "latency": latency,
+    "keys": keys,
+    "state": state,
 }
-WAITED_FOR = ("ours, reduced", "PyFlink", "ours, whole")
-LOADS = (Load(rate=1_000, seconds=5, wait=3), Load(rate=5_000, seconds=5, wait=3))
 
 
 def run() -> dict[str, Any]:
-    """Events a second, CPU and features that are not exact; milliseconds by load."""
-    rates: dict[str, list[Rate]] = defaultdict(list)
-    wrong: dict[str, tuple[int, int]] = {}
-    series = {titled(load): {name: Series() for name in WAITED_FOR} for load in LOADS}
-    failed: dict[str, str] = {}
+    """What each part found; see there."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="headrace-bench-")))
         settings, processes = stack.enter_context(own_broker(folder, Settings()))
-        for place in range(RUNS):
-            for name, contender in CONTENDERS.items():
-                own = _own(settings, folder, f"{place}-rate", name)
-                with made(connection(own), job_topics(own)):
-                    source = own.topic(TRANSACTIONS)
-                    fill_topic(supply(own, source, Traffic()), source, contender.events)
-                    with _started(name, own, processes) as target:
-                        found = rate(own, target, contender.events, SECONDS)
-                        if contender.pipeline == REDUCED and name not in wrong:
-                            wrong[name] = differing(own, target, COMPARED)
-                rates[name].append(found)
-                print(f"{name}: {found.events_per_s:,.0f} events/s", flush=True)
-            for name in WAITED_FOR:
-                own = _own(settings, folder, f"{place}-wait", name)
-                try:
-                    with _warm(name, own, processes) as (generator, target):
-                        for load in LOADS:
-                            measure(generator, target, load, series[titled(load)][name])
-                except InputError as error:
-                    failed[name] = str(error)
-    loads = {
-        title: summary({name: each for name, each in loaded.items() if each.runs})
-        for title, loaded in series.items()
-    }
-    rows = {name: _row(each, wrong.get(name)) for name, each in rates.items()}
-    return {"contenders": rows, "loads": loads, "failed": failed}
-
-
-def _own(settings: Settings, folder: Path, place: str, name: str) -> Settings:
-    slug = f"{place}-{name.replace(' ', '-').replace(',', '')}"
-    (folder / slug).mkdir()
-    pipeline = CONTENDERS[name].pipeline
-    return replace(settings, prefix=f"{slug}.", state=folder / slug, pipeline=pipeline)
-
-
-def _started(
-    name: str, settings: Settings, processes: Mapping[str, int]
-) -> AbstractContextManager[Target]:
-    if name in PEERS:
-        return peer(name, settings, settings.topic(TRANSACTIONS), processes)
-    order = FlinkOrder(parallelism=CONTENDERS[name].tasks)
-    return own_flink(settings.state, settings, processes, name, order)
-
-
-@contextmanager
-def _warm(
-    name: str, settings: Settings, processes: Mapping[str, int]
-) -> Iterator[tuple[Generator, Target]]:
-    """The contender, started and warm."""
-    with ExitStack() as stack:
-        stack.enter_context(made(connection(settings), job_topics(settings)))
-        target = stack.enter_context(_started(name, settings, processes))
-        generator = stack.enter_context(Generator(supply(settings, target.events, Traffic())))
-        generator.settle(target)
-        fill(generator, target, HISTORY)
-        yield generator, target
-
-
-def _row(rates: list[Rate], wrong: tuple[int, int] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "events_per_s": statistics.median(each.events_per_s for each in rates),
-        "slowest": min(each.events_per_s for each in rates),
-        "fastest": max(each.events_per_s for each in rates),
-        "cpu": {name: statistics.median(each.cpu[name] for each in rates) for name in rates[0].cpu},
-    }
-    return row | ({"differing": wrong[0], "compared": wrong[1]} if wrong else {})
+        stand = Stand(settings, folder, processes)
+        return {name: part(stand, RUNS) for name, part in PARTS.items()}
 
 
 def show(result: dict[str, Any]) -> None:
     """Print the result of `run`."""
-    rows = result["contenders"]
-    found = Table(title="On Flink: catching up on a filled topic, one partition")
-    for heading in ("", "events/s", "range", "× PyFlink", "not exact", "CPU"):
-        found.add_column(heading, justify="left" if heading in {"", "CPU"} else "right")
-    for name, row in rows.items():
-        found.add_row(
-            name,
-            f"{row['events_per_s']:,.0f}",
-            f"{row['slowest']:,.0f}–{row['fastest']:,.0f}",
-            f"{row['events_per_s'] / rows['PyFlink']['events_per_s']:.1f}",
-            f"{row['differing']:,} of {row['compared']:,}" if "differing" in row else "",
-            ", ".join(f"{process} {share:.0%}" for process, share in row["cpu"].items()),
-        )
     console = Console(width=130)
-    console.print(found)
-    for title, each in result["loads"].items():
-        console.print(table(each, title))
-    for name, why in result["failed"].items():
-        console.print(f"{name}: {why}", highlight=False)
+    for each in shown(result):
+        console.print(each, highlight=False)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,9 @@ class Rate(NamedTuple):
     cpu: Mapping[str, float]
     bytes: float
     """Mean length of a record of output."""
+    cpu_us: Mapping[str, float]
+    """Microseconds of processor time that an event cost each process, of those that came out while
+    it was looked at."""
 
 
 def fill(supply: Supply, events: str, n: int, labels: str = "") -> None:
@@ -59,19 +63,51 @@ def rate(settings: Settings, target: Target, events: int, seconds: float, each: 
                 raise InputError(f"{target.name}: wanted output, got none for {FIRST_S:g} s")
             time.sleep(LOOK_S)
         before, began = {n: usage(p) for n, p in target.processes.items()}, time.monotonic()
+        there = made
         while made < each * events and time.monotonic() < began + seconds:
             time.sleep(LOOK_S)
             made = asked.get_watermark_offsets(place, timeout=10)[1]
         took = time.monotonic() - began
-        cpu = {
-            name: (usage(pid).cpu_seconds - before[name].cpu_seconds) / took
+        spent = {
+            name: usage(pid).cpu_seconds - before[name].cpu_seconds
             for name, pid in target.processes.items()
         }
+        cpu = {name: seconds / took for name, seconds in spent.items()}
+        done = max(made - there, 1) / each
+        cpu_us = {name: seconds / done * 1e6 for name, seconds in spent.items()}
         first, last = int(made * SETTLED), made - 1
         (started, _), (ended, size) = (_stamp(asked, target, at) for at in (first, last))
-        return Rate((last - first) / each / max(ended - started, 1) * 1000, cpu, size)
+        events_per_s = (last - first) / each / max(ended - started, 1) * 1000
+        return Rate(events_per_s, cpu, size, cpu_us)
     finally:
         asked.close()
+
+
+def rates(settings: Settings, target: Target, ends: Sequence[int]) -> list[float]:
+    """Events a second between each two of these places in a job's output, once it is all there."""
+    asked = consumer(connection(settings))
+    try:
+        there(asked, target, ends[-1])
+        stamps = [_stamp(asked, target, end - 1)[0] for end in ends]
+        return [
+            (end - first) / max(ended - started, 1) * 1000
+            for (first, started), (end, ended) in pairwise(zip(ends, stamps, strict=True))
+        ]
+    finally:
+        asked.close()
+
+
+def there(asked: Any, target: Target, count: int) -> None:
+    """Return once there are so many records of output. Raises InputError where none is made."""
+    made, deadline = 0, time.monotonic() + FIRST_S
+    while made < count:
+        before = made
+        made = asked.get_watermark_offsets(Partition(target.predictions, 0), timeout=10)[1]
+        if made > before:
+            deadline = time.monotonic() + FIRST_S
+        if time.monotonic() > deadline:
+            raise InputError(f"{target.name}: wanted {count} records of output, got {made}")
+        time.sleep(LOOK_S)
 
 
 def _stamp(reader: Any, target: Target, offset: int) -> tuple[int, int]:

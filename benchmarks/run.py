@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich.console import Console
@@ -43,13 +43,24 @@ REPEATED = ("RUNS", "RIVAL_RUNS", "REPEATS", "PASSES")
 """What the benchmarks call the number of their runs."""
 
 
-def measure(name: str, into: Path, *, quick: bool) -> None:
+class Asked(NamedTuple):
+    """How a benchmark is to be run."""
+
+    runs: int | None = None
+    """Of each figure; None for its own number."""
+    parts: tuple[str, ...] = ()
+    """Of a benchmark with PARTS, those to be run; all if none is named."""
+
+
+def measure(name: str, into: Path, asked: Asked) -> None:
     """Run one benchmark in this process; show its table and leave its result."""
     if name not in WHOLE:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     bench = importlib.import_module(f"benchmarks.bench_{name}")
-    if quick:
-        vars(bench).update({each: 1 for each in REPEATED if hasattr(bench, each)})
+    if asked.runs:
+        vars(bench).update({each: asked.runs for each in REPEATED if hasattr(bench, each)})
+    if asked.parts:
+        vars(bench)["PARTS"] = _some(name, getattr(bench, "PARTS", {}), asked.parts)
     began = time.perf_counter()
     result = bench.run()
     seconds = time.perf_counter() - began
@@ -59,6 +70,15 @@ def measure(name: str, into: Path, *, quick: bool) -> None:
     else:
         console.print(bench.table(result) if hasattr(bench, "table") else _plain(name, result))
     into.write_text(json.dumps({"seconds": round(seconds, 1), "result": result}), "utf-8")
+
+
+def _some(name: str, parts: dict[str, Any], wanted: tuple[str, ...]) -> dict[str, Any]:
+    """The parts of these names. Raises UsageError where there is none."""
+    for part in wanted:
+        if part not in parts:
+            there = ", ".join(parts) or "none"
+            raise click.UsageError(f"--parts: {name} has no part {part!r}; there are {there}")
+    return {part: parts[part] for part in wanted}
 
 
 def _plain(name: str, result: dict[str, Any]) -> Table:
@@ -78,9 +98,12 @@ def _flat(result: dict[str, Any], of: str = "") -> Iterator[tuple[str, float]]:
             yield of + key, value
 
 
-def kept(name: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """What docs/bench keeps of a benchmark."""
-    return {
+def kept(name: str, measured: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """What docs/bench keeps of a benchmark.
+
+    Of one whose parts were run one by one, those that were kept before stay, each with its commit.
+    """
+    made = {
         "bench": name,
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -88,12 +111,19 @@ def kept(name: str, measured: dict[str, Any]) -> dict[str, Any]:
         "versions": {package: version(package) for package in PACKAGES + CLIENTS * (name in WHOLE)},
         **measured,
     }
+    if not before:
+        return made
+    return made | {
+        "result": before["result"] | measured["result"],
+        "commits": before.get("commits", dict.fromkeys(before["result"], before["commit"]))
+        | dict.fromkeys(measured["result"], made["commit"]),
+    }
 
 
-def child(name: str, into: Path, *, quick: bool) -> int:
+def child(name: str, into: Path, asked: Asked) -> int:
     """Measure in a process of its own; its exit status."""
-    call = f"measure({name!r}, Path({str(into)!r}), quick={quick})"
-    code = f"from pathlib import Path; from benchmarks.run import measure; {call}"
+    call = f"measure({name!r}, Path({str(into)!r}), {asked})"
+    code = f"from pathlib import Path; from benchmarks.run import Asked, measure; {call}"
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
 
 
@@ -105,20 +135,29 @@ def child(name: str, into: Path, *, quick: bool) -> int:
     help=f"Some of them, by name or by group: {', '.join(SERVED)}.",
 )
 @click.option("--quick", is_flag=True, help="One run a figure; keeps no JSON.")
-def main(only: str, *, quick: bool) -> None:
+@click.option("--runs", type=click.IntRange(1), help="Runs a figure, instead of its own number.")
+@click.option(
+    "--parts",
+    default="",
+    help="Some of a benchmark's parts (of flink: throughput, latency, keys, state); its JSON keeps "
+    "the others as they are.",
+)
+def main(only: str, parts: str, runs: int | None, *, quick: bool) -> None:
     """Measure, with the rivals in the same table."""
     failed = []
+    asked = Asked(1 if quick else runs, tuple(filter(None, parts.split(","))))
     for name in (each for part in only.split(",") for each in SERVED.get(part, (part,))):
         if name not in NAMES:
             raise click.UsageError(f"--only: there is no {name!r}; there are {', '.join(NAMES)}")
         with tempfile.TemporaryDirectory() as folder:
-            into = Path(folder) / "measured.json"
-            if child(name, into, quick=quick):
+            into, file = Path(folder) / "measured.json", KEPT / f"{name}.json"
+            if child(name, into, asked):
                 failed.append(name)
             elif not quick:
-                text = json.dumps(kept(name, json.loads(into.read_bytes())), indent=2)
+                before = json.loads(file.read_bytes()) if asked.parts and file.exists() else {}
+                text = json.dumps(kept(name, json.loads(into.read_bytes()), before), indent=2)
                 KEPT.mkdir(parents=True, exist_ok=True)
-                write_whole(KEPT / f"{name}.json", [text.encode() + b"\n"])
+                write_whole(file, [text.encode() + b"\n"])
     if failed:
         sys.exit(f"benchmarks that failed: {', '.join(failed)}")
 

@@ -61,7 +61,7 @@ def measured(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Events sent first, as fast as they go, that do not count."),
         click.option("--per-day", type=click.FloatRange(1), default=10_000, show_default=True,
                      help="Events to a day of their own time."),
-        click.option("--keys", type=click.Choice(["uniform", "zipf"]), default="uniform",
+        click.option("--keys", type=click.Choice(["uniform", "zipf", "hot"]), default="uniform",
                      show_default=True, help="How customers are drawn."),
         click.option("--warm", type=SECONDS, default="2s", show_default=True,
                      help="Time at the start of each run that does not count."),

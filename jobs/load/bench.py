@@ -21,7 +21,7 @@ from jobs.load.sender import Supply
 from jobs.load.stand import echo_topics, job_topics, own_broker, own_echo, own_jobs
 from jobs.load.swapper import Swapper
 from jobs.load.topics import made
-from jobs.load.traffic import Keys
+from jobs.load.traffic import CUSTOMERS, TERMINALS, Keys
 from jobs.load_pipeline import load_pipeline
 from streams.simulation.traffic import moment_us
 from streams.topics import LABELS, PREDICTIONS, TRANSACTIONS
@@ -41,6 +41,8 @@ class Traffic(NamedTuple):
     """Events to a day of event time."""
     history: int = 0
     """Events sent before anything is measured, as fast as they go."""
+    customers: int = CUSTOMERS
+    terminals: int = TERMINALS
 
 
 class Bench(NamedTuple):
@@ -128,6 +130,8 @@ def supply(settings: Settings, events: str, traffic: Traffic) -> Supply:
         keys=traffic.keys,
         start_us=max(after.time_us, moment_us(BEGIN)),
         per_day=traffic.per_day,
+        customers=traffic.customers,
+        terminals=traffic.terminals,
     )
 
 

@@ -15,6 +15,7 @@ from jobs.load.clients import consumer
 from jobs.load.schedule import SECOND_NS, Arrivals, Int64s, schedule
 from jobs.load.sender import Order, Sender, Supply
 from jobs.load.subscriber import Heard, Subscriber, Watch
+from jobs.load.traffic import Keys
 from jobs.load.usage import Usage, usage
 from jobs.load.worker import Worker
 from streams.errors import InputError
@@ -55,6 +56,8 @@ class Load:
     arrivals: Arrivals = "steady"
     wait: float = 10.0
     """Seconds after the last event until a prediction that is not there is missing."""
+    keys: Keys | None = None
+    """How customers are drawn from now on, if not as before."""
 
 
 class Observed(NamedTuple):
@@ -74,6 +77,8 @@ class Observed(NamedTuple):
     """From the first counted event to the last prediction."""
     usage: Mapping[str, tuple[float, int]]
     """By process: share of one core, bytes of memory at the end."""
+    first: int = 0
+    """The number of the first of these events; the others follow."""
 
 
 class Generator:
@@ -123,7 +128,7 @@ class Generator:
         until = ends + int(load.wait * SECOND_NS)
         run = self._supply.run
         self._subscriber.begin(Watch(target.predictions, start, run, first, len(due), until))
-        self._sender.begin(Order(target.events, target.labels, begin, due))
+        self._sender.begin(Order(target.events, target.labels, begin, due, load.keys))
         before = _usage_at(begin + int(load.warm * SECOND_NS), pids)
         after = _usage_at(ends, pids)
         sent, heard = self._sender.answer(), self._subscriber.answer()
@@ -144,6 +149,7 @@ class Generator:
                 )
                 for name in pids
             },
+            first + int(np.argmax(counted)),
         )
 
     def _end(self, target: Target) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jobs.load.clients import hand_over, producer
 from jobs.load.schedule import Int64s
-from jobs.load.traffic import Keys, Traffic
+from jobs.load.traffic import CUSTOMERS, TERMINALS, Keys, Traffic
 from streams.errors import ConfigError
 
 AHEAD = 128
@@ -34,16 +34,23 @@ class Supply(NamedTuple):
     keys: Keys
     start_us: int
     per_day: float
+    customers: int = CUSTOMERS
+    terminals: int = TERMINALS
 
 
 class Order(NamedTuple):
-    """What is to be sent, to which topics and when. `labels` may be empty: none are sent."""
+    """What is to be sent, to which topics and when. `labels` may be empty: none are sent.
+
+    `keys` says how customers are drawn from now on, if not as before; up to AHEAD payments that
+    were made for the order before are sent first.
+    """
 
     events: str
     labels: str
     begin_ns: int
     """What the monotonic clock shows at the schedule's start."""
     due: Int64s
+    keys: Keys | None = None
 
 
 class Sent(NamedTuple):
@@ -61,13 +68,19 @@ class Sender:
     def __init__(self, supply: Supply) -> None:
         self._producer = producer(supply.connection, supply.linger_ms)
         self._traffic = Traffic(
-            run=supply.run, keys=supply.keys, start_us=supply.start_us, per_day=supply.per_day
+            run=supply.run,
+            keys=supply.keys,
+            start_us=supply.start_us,
+            per_day=supply.per_day,
+            customers=supply.customers,
+            terminals=supply.terminals,
         )
         self._made: list[dict[str, Any]] = []
 
     def __call__(self, order: Order) -> Sent:
         """Send it all, and wait until the broker has it."""
         due = order.due + order.begin_ns
+        self._traffic.keys = order.keys or self._traffic.keys
         late = np.empty(len(due), np.int64)
         sent = 0
         while sent < len(due):

@@ -6,15 +6,19 @@ import heapq
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from streams.schema import DAY
 from streams.simulation.lines import lines
 from streams.simulation.scenarios import CENTS, ID, IS_LABEL, RECORD_COLUMNS, TIME, WHERE, WHO
 
-Keys = Literal["uniform", "zipf"]
+Int64s = npt.NDArray[np.int64]
+Keys = Literal["uniform", "zipf", "hot"]
 NUMBERS = 10**8
 """An id is a run's number times this, plus the event's own number."""
 CUSTOMERS, TERMINALS = 5_000, 10_000
+HOT = 100
+"""How often the hot customer pays while another pays once."""
 FRAUDS = 0.007
 REPORTED_AFTER_DAYS = 3.0
 DEAR = 4
@@ -33,9 +37,10 @@ class Payments(NamedTuple):
 class Traffic:
     """A source of payments whose event times advance evenly, `per_day` to a day.
 
-    Customers are drawn uniformly or by Zipf's law with exponent 1. Some payments are frauds; each
-    is reported days of event time later. An id has 18 digits, the last eight of them the number of
-    the event since the start. The same arguments give the same bytes.
+    Customers are drawn uniformly or by Zipf's law with exponent 1; or the first one is hot, and
+    pays a hundred times as often as any other, always at the first terminal (`is_hot`). Some
+    payments are frauds; each is reported days of event time later. An id has 18 digits, the last
+    eight of them the number of the event since the start. The same arguments give the same bytes.
 
     >>> traffic = Traffic(run=1_700_000_000, keys="uniform", start_us=0, per_day=10_000)
     >>> traffic.take(2).values[1][:27]
@@ -43,14 +48,25 @@ class Traffic:
     """
 
     def __init__(
-        self, *, run: int, keys: Keys, start_us: int, per_day: float, seed: int = 0
+        self,
+        *,
+        run: int,
+        keys: Keys,
+        start_us: int,
+        per_day: float,
+        customers: int = CUSTOMERS,
+        terminals: int = TERMINALS,
+        seed: int = 0,
     ) -> None:
         self._first = run * NUMBERS
         self._start_us, self._step_us = start_us, max(int(DAY / per_day), 1)
         self._drawn = np.random.default_rng([seed, run])
-        weight = 1 / np.arange(1, CUSTOMERS + 1) if keys == "zipf" else np.ones(CUSTOMERS)
-        self._shares = np.cumsum(weight) / weight.sum()
-        self._names = np.array([b"%d" % (1 + each) for each in range(CUSTOMERS)], object)
+        zipf = 1 / np.arange(1, customers + 1)
+        self._shares = np.cumsum(zipf) / zipf.sum()
+        self._terminals = terminals
+        self._names = np.array([b"%d" % (1 + each) for each in range(customers)], object)
+        self.keys: Keys = keys
+        """How the customers of the next payments are drawn."""
         self._due: list[tuple[int, int]] = []
         self.next = 0
         """The number of the next payment."""
@@ -65,13 +81,19 @@ class Traffic:
         drawn = self._drawn
         numbers = np.arange(self.next, self.next + n)
         fraud = drawn.random(n) < FRAUDS
-        customer = np.searchsorted(self._shares, drawn.random(n))
+        shares = drawn.random(n)
+        customer, others = (shares * len(self._names)).astype(np.int64), len(self._names) - 1
+        if self.keys == "zipf":
+            customer = np.searchsorted(self._shares, shares)
+        hot = is_hot(numbers, others + 1) & (self.keys == "hot")
+        if self.keys == "hot":
+            customer = np.where(hot, 0, 1 + (shares * others).astype(np.int64))
         rows = np.zeros((n, RECORD_COLUMNS), np.int64)
         rows[:, ID] = self._first + numbers
         rows[:, TIME] = self._start_us + numbers * self._step_us
         rows[:, TIME] += drawn.integers(0, self._step_us, n)
         rows[:, WHO] = customer + 1
-        rows[:, WHERE] = drawn.integers(1, TERMINALS + 1, n)
+        rows[:, WHERE] = np.where(hot, 1, drawn.integers(1, self._terminals + 1, n))
         rows[:, CENTS] = np.exp(drawn.normal(7.5, 1, n)) * np.where(fraud, DEAR, 1) + 1
         self.next += n
         keys: list[bytes] = self._names[customer].tolist()
@@ -89,6 +111,15 @@ class Traffic:
         if told:
             rows[:, [TIME, ID]] = told
         return _text(rows)
+
+
+def is_hot(numbers: Int64s, customers: int = CUSTOMERS) -> npt.NDArray[np.bool_]:
+    """Which payments are the hot customer's, by their numbers: evenly spread.
+
+    >>> np.flatnonzero(is_hot(np.arange(200))).tolist()
+    [0, 51, 102, 153]
+    """
+    return np.asarray(numbers % (round(customers / HOT) + 1) == 0)
 
 
 def _text(rows: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> list[bytes]:

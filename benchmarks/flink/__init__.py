@@ -1,0 +1,1 @@
+"""What `benchmarks.bench_flink` measures of a job on Flink, part by part."""

@@ -1,0 +1,69 @@
+"""A checkpoint of a job on Flink, taken when it is asked for, in Flink's own figures."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal, NamedTuple
+
+from benchmarks.flink.network import operator
+from jobs.flink_host.cluster import FlinkCluster
+from streams.errors import ServiceError
+
+Kind = Literal["FULL", "INCREMENTAL"]
+WAIT_S, LOOK_S = 120.0, 0.02
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint or savepoint that is complete."""
+
+    seconds: float
+    """From its trigger to its end."""
+    bytes: int
+    """Written for it."""
+    whole: int
+    """Bytes that it is made of, those that earlier ones wrote among them."""
+    operators: dict[str, int]
+    """The same, by operator; those without state left out."""
+    place: str
+    """Where a job can go on from."""
+
+
+def checkpoint(cluster: FlinkCluster, job: str, kind: Kind) -> Checkpoint:
+    """Take one. An incremental one leaves out the files that earlier ones wrote."""
+    at = f"/jobs/{job}/checkpoints"
+    asked = cluster.ask(at, {"checkpointType": kind})["request-id"]
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        told = cluster.ask(f"{at}/{asked}")
+        if told["status"]["id"] == "COMPLETED":
+            if "checkpointId" not in told["operation"]:
+                break
+            return taken(cluster, job, told["operation"]["checkpointId"])
+        time.sleep(LOOK_S)
+    raise ServiceError(
+        f"{cluster.address}: wanted a checkpoint of job {job} in {WAIT_S:g} s, got none: see the "
+        "job's checkpoints on the web page"
+    )
+
+
+def savepoint(cluster: FlinkCluster, job: str) -> Checkpoint:
+    """The newest savepoint of a job."""
+    return taken(cluster, job, cluster.ask(f"/jobs/{job}/checkpoints")["latest"]["savepoint"]["id"])
+
+
+def taken(cluster: FlinkCluster, job: str, number: int) -> Checkpoint:
+    """What Flink tells of a checkpoint that was taken, by its number."""
+    told: dict[str, Any] = cluster.ask(f"/jobs/{job}/checkpoints/details/{number}")
+    vertices = cluster.ask(f"/jobs/{job}")["vertices"]
+    names = {each["id"]: operator(each["name"]) for each in vertices}
+    return Checkpoint(
+        seconds=told["end_to_end_duration"] / 1000,
+        bytes=told["checkpointed_size"],
+        whole=told["state_size"],
+        operators={
+            names[vertex]: task["state_size"]
+            for vertex, task in told["tasks"].items()
+            if task["state_size"]
+        },
+        place=told["external_path"],
+    )
