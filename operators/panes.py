@@ -28,19 +28,23 @@ from streams.jit import kernel
 Int64s = npt.NDArray[np.int64]
 
 
-@kernel("boolean(int64[::1], int64[::1], int64[::1], int64, int64, int64, int64)")
+@kernel("boolean(int64[::1], int64[::1], int64[::1], int64, int64, int64)")
 def same_pane(
-    words: Int64s, shape: Int64s, ages: Int64s, left: int, right: int, newest: int, widest: int
+    words: Int64s, shape: Int64s, ages: Int64s, left: int, right: int, newest: int
 ) -> bool:
-    """Whether two neighbours may be merged."""
-    if widest:
-        return bool(weight(words, left) == weight(words, right) or words[left + ID] >= 0)
+    """Whether two neighbours may be merged: if they lie in one cell of the grid for their age.
+
+    Cells are powers of two wide, so those for greater ages are made of whole ones for lesser, and a
+    pane that was merged when it was young never reaches out of the cell it is in later.
+    """
     age = newest - words[left]
     span = shape[RETENTION]
     for b in range(shape[BOUNDS]):
         if age <= ages[b] < span:
             span = ages[b]
-    width = max(span // 256, 1)
+    width = 1
+    while width <= span >> 9:
+        width <<= 1
     return bool(words[left] // width == words[right] // width)
 
 
@@ -64,19 +68,23 @@ def merge(words: Int64s, shape: Int64s, left: int, right: int) -> None:
 
 @kernel("void(int64[::1], int64[::1], int64[::1], int64, int64, boolean)")
 def merge_once(
-    words: Int64s, shape: Int64s, ages: Int64s, base: int, capacity: int, widest: bool
+    words: Int64s, shape: Int64s, ages: Int64s, base: int, capacity: int, pairs: bool
 ) -> None:
-    """Merge neighbours in the oldest half of the ring, never across a boundary."""
+    """Merge neighbours in the oldest half of the ring, never across a boundary: those of one pane,
+    or with `pairs` each two, whatever their distance.
+    """
     count = words[base + HEADER] >> 32
     newest = words[place(words, shape, base, capacity, count - 1)]
     kept = 0
     target = base
+    joined = False
     shift = np.zeros(shape[BOUNDS], np.int64)
     for i in range(count):
         source = place(words, shape, base, capacity, i)
+        alone = not joined
         joined = False
         if kept > 0 and i < count // 2:
-            joined = same_pane(words, shape, ages, target, source, newest, widest)
+            joined = alone if pairs else same_pane(words, shape, ages, target, source, newest)
             for b in range(shape[BOUNDS]):
                 if i == words[base + HEADER + b] >> 32:
                     joined = False
@@ -106,8 +114,9 @@ def merge_panes(
 ) -> None:
     """Make room in a full ring.
 
-    A pane spans at most 1/256 of the smallest window age that still covers it; should that free
-    too little, neighbours are merged whatever their distance.
+    A pane spans at most 1/256 of the smallest window age that still covers it. Should that free too
+    little, as it may where a cap is small, each two neighbours are merged: that always frees some,
+    by the least cap that a plan may have.
     """
     count = words[base + HEADER] >> 32
     merge_once(words, shape, ages, base, capacity, False)

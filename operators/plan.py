@@ -259,6 +259,11 @@ def _entity(
     _share_runs(rows)
     _share_weeks(rows, reals)
     _check_squares(event, layout, key, cap)
+    # Of two neighbours in the older half of a full ring, some have no boundary between them.
+    if cap < (least := 2 * (len(layout.ages) + 2)):
+        raise ConfigError(
+            f"{key}: wanted a cap of at least {least} events for its windows, got {cap}"
+        )
     accs = sorted((bound, kind, word, place) for (bound, kind, word), place in layout.accs.items())
     scanning = [row[reading.LOWER] for row in rows if row[reading.CODE] >= reading.MINIMUM]
     shape = np.zeros(8, np.int64)
