@@ -19,6 +19,7 @@ from rich.console import Console
 from benchmarks.flink.contenders import latency, throughput
 from benchmarks.flink.keys import keys
 from benchmarks.flink.own import Stand
+from benchmarks.flink.records import records
 from benchmarks.flink.shown import shown
 from benchmarks.flink.state import state
 from jobs.config import Settings
@@ -29,6 +30,7 @@ PARTS: dict[str, Callable[[Stand, int], dict[str, Any]]] = {
     "throughput": throughput,
     "latency": latency,
     "keys": keys,
+    "records": records,
     "state": state,
 }
 

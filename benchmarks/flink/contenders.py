@@ -25,6 +25,7 @@ from jobs.load.report import summary
 from jobs.load.rounds import Series
 from jobs.load.stand import job_topics
 from jobs.load.topics import made
+from jobs.load.traffic import CUSTOMERS, TERMINALS
 from streams.errors import InputError
 from streams.topics import LABELS, PREDICTIONS, TRANSACTIONS
 
@@ -72,7 +73,7 @@ def throughput(stand: Stand, runs: int) -> dict[str, Any]:
             each = _catch_up(stand, f"{run}-rate-{name}", name, compare=not run)
             found[name].append(each)
             print(f"{name}: {each.rate.events_per_s:,.0f} events/s", flush=True)
-    return {name: _row(each) for name, each in found.items()}
+    return {name: _row(each) | _of_key(name) for name, each in found.items()}
 
 
 def _catch_up(stand: Stand, slug: str, name: str, *, compare: bool) -> Found:
@@ -142,6 +143,12 @@ def _warm(
         generator.settle(target)
         warm_up(generator, target, HISTORY)
         yield generator, target
+
+
+def _of_key(name: str) -> dict[str, Any]:
+    """How many events a key has at the end."""
+    events = CONTENDERS[name].events
+    return {"of_key": {"customer": events / CUSTOMERS, "terminal": events / TERMINALS}}
 
 
 def _row(runs: list[Found]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ def shown(result: dict[str, Any]) -> Iterator[RenderableType]:
         yield f"{name}: {why}"
     if "keys" in result:
         yield _keys(result["keys"])
+    if "records" in result:
+        yield _records(result["records"])
     if "state" in result:
         yield _state(result["state"])
 
@@ -64,6 +66,18 @@ def _keys(rows: dict[str, Any]) -> Table:
     for name, row in rows.items():
         waited = (f"{row['neighbours_ms'][each]:.2f}" for each in percentiles)
         found.add_row(name, f"{row['events_per_s']:,.0f}", *waited, f"{row['cpu']:.0%}")
+    return found
+
+
+def _records(loads: dict[str, Any]) -> Table:
+    found = _table(
+        "By how many events a record holds; milliseconds",
+        ("", "events/s", "p50", "p99", "missing", "TaskManager"),
+    )
+    for rate, rows in loads.items():
+        for n, row in rows.items():
+            waited = (f"{row['latency_ms'][each]:,.1f}" for each in ("p50", "p99"))
+            found.add_row(n, rate, *waited, f"{row['missing']:,}", f"{row['cpu']:.0%}")
     return found
 
 

@@ -71,7 +71,11 @@ def state(stand: Stand, _: int) -> dict[str, Any]:
             place = checkpoint(job.cluster, job.job, "FULL").place
             job.end()
     return {
-        "kept": {"windows-customer": KEYS, "windows-terminal": KEYS, "index": EVENTS},
+        "kept": {
+            "windows-customer": KEYS,
+            "windows-terminal": KEYS,
+            "index": EVENTS + round(REPEATED * LOAD.rate * LOAD.seconds),
+        },
         "savepoint": {
             "seconds": stopped,
             "bytes": kept.bytes,
