@@ -21,8 +21,16 @@ from streams.atomic import write_whole
 FIGURES = ROOT / "docs" / "bench" / "flink.json"
 BLOCK = re.compile(r"<!-- python -m benchmarks\.scale (.+?) -->\n.*?<!-- end -->\n", re.DOTALL)
 
+EXAMPLES = """\b
+Examples
+  python -m benchmarks.scale --rate 1000
+  python -m benchmarks.scale --rate 100000 --keys 5e7 --peak 3 --disk 2000
+  python -m benchmarks.scale --measured
+  python -m benchmarks.scale --write docs/scale.md
+"""
 
-@click.command()
+
+@click.command(epilog=EXAMPLES)
 @click.option("--rate", type=click.FloatRange(1), help="Events a second, in the mean.")
 @click.option(
     "--keys",
@@ -78,17 +86,10 @@ BLOCK = re.compile(r"<!-- python -m benchmarks\.scale (.+?) -->\n.*?<!-- end -->
     help="Make the tables of this page anew, by the command above each.",
 )
 def main(**options: Any) -> None:
-    r"""Say what a rate of events takes on Flink, and what breaks first.
+    """Say what a rate of events takes on Flink, and what breaks first.
 
     Every figure is measured on one task (docs/bench/flink.json) and multiplied; docs/scale.md says
     what that leaves out. A task is one slot of a TaskManager that has no other.
-
-    \b
-    Examples
-      python -m benchmarks.scale --rate 1000
-      python -m benchmarks.scale --rate 100000 --keys 5e7 --peak 3 --disk 2000
-      python -m benchmarks.scale --measured
-      python -m benchmarks.scale --write docs/scale.md
     """  # fmt: skip
     if page := options["write"]:
         write_whole(page, [rewritten(page.read_text("utf-8"), options["figures"]).encode()])
@@ -103,7 +104,7 @@ def rewritten(page: str, figures: Path) -> str:
         given = [*shlex.split(found[1]), "--figures", str(figures)]
         options = main.make_context("scale", given).params
         head = found[0].split("\n", 1)[0]
-        return f"{head}\n{said(options)}\n<!-- end -->\n"
+        return f"{head}\n\n{said(options)}\n\n<!-- end -->\n"
 
     return BLOCK.sub(made, page)
 

@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 import pytest
 
+from benchmarks.flink.checkpoints import checkpoint
+from benchmarks.flink.network import between
 from jobs import fraud
 from jobs.flink_host.cluster import FlinkCluster
 from jobs.kafka_host.model_feed import ModelFeed
@@ -231,6 +233,25 @@ def test_a_job_that_cannot_begin_is_not_submitted_and_says_why(
     assert "nobody-made-these." in done.stderr
     assert done.stderr.count("\n") == 1
     assert FlinkCluster(flink_cluster.address).running("lost") is None
+
+
+def test_what_a_job_keeps_and_sends_is_counted(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    here, cluster = FlinkDeployment(kafka_broker, tmp_path), FlinkCluster(flink_cluster.address)
+    keeping = {"read", "index", "windows-customer", "windows-terminal"}
+    with here.on_flink(flink_cluster) as job:
+        here.pay(0, 200)
+        here.wait_on_flink(200, flink_cluster)
+        whole = checkpoint(cluster, job.id, "FULL")
+        assert keeping <= whole.operators.keys()
+        assert sum(whole.operators.values()) == whole.whole == whole.bytes
+        after = checkpoint(cluster, job.id, "INCREMENTAL")
+        assert after.bytes < after.whole and Path(after.place.removeprefix("file:")).is_dir()
+        cluster.cancel(job.id)
+        cluster.wait(job.id, ("CANCELED",), 60)
+        sent = between(cluster, job.id)
+        assert min(sent[name] for name in ("read", "index", "windows-customer")) > 200 * 100
 
 
 def accounted(deployment: Deployment) -> str:

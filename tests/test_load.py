@@ -34,7 +34,7 @@ from jobs.load.sender import Order, Sender, Supply
 from jobs.load.stand import echo_topics, own_echo
 from jobs.load.subscriber import Heard, Subscriber, Watch
 from jobs.load.topics import made
-from jobs.load.traffic import Traffic
+from jobs.load.traffic import Traffic, is_hot
 from jobs.load.usage import usage
 from jobs.stack.kafka import Kafka
 from streams.batch import EVENT, LABEL
@@ -105,6 +105,25 @@ def test_labels_are_told_after_their_payments_and_in_the_order_they_become_known
 def test_zipf_gives_the_first_customer_the_most() -> None:
     keys = traffic(keys="zipf").take(20_000).keys
     assert 0.07 < keys.count(b"1") / len(keys) < 0.15
+
+
+def test_a_hot_customer_pays_a_hundred_times_as_often_as_any_other_and_at_one_place() -> None:
+    source = traffic(keys="hot")
+    taken = source.take(51_000)
+    hot = np.array(taken.keys) == b"1"
+    assert hot.tolist() == is_hot(np.arange(51_000)).tolist()
+    assert hot.sum() == pytest.approx(100 * (~hot).sum() / 4999, rel=0.01)
+    paid = [orjson.loads(value) for value, here in zip(taken.values, hot, strict=True) if here]
+    assert {(each["customer"], each["terminal"]) for each in paid} == {("1", "1")}
+    source.keys = "uniform"
+    assert source.take(5000).keys.count(b"1") < 10
+
+
+def test_traffic_has_as_many_keys_as_it_was_asked_for() -> None:
+    taken = traffic(customers=7, terminals=3).take(1000)
+    paid = [orjson.loads(value) for value in taken.values]
+    assert {each["customer"] for each in paid} == {str(1 + n) for n in range(7)}
+    assert {each["terminal"] for each in paid} == {"1", "2", "3"}
 
 
 def test_a_latency_runs_from_when_an_event_was_due_and_repeats_are_counted() -> None:
