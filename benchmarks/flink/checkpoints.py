@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from benchmarks.flink.network import operator
 from jobs.flink_host.cluster import FlinkCluster
-from streams.errors import ServiceError
+from streams.errors import InputError, ServiceError
 
+T = TypeVar("T")
 Kind = Literal["FULL", "INCREMENTAL"]
 WAIT_S, LOOK_S = 120.0, 0.02
 
@@ -32,29 +35,34 @@ def checkpoint(cluster: FlinkCluster, job: str, kind: Kind) -> Checkpoint:
     """Take one. An incremental one leaves out the files that earlier ones wrote."""
     at = f"/jobs/{job}/checkpoints"
     asked = cluster.ask(at, {"checkpointType": kind})["request-id"]
-    deadline = time.monotonic() + WAIT_S
-    while time.monotonic() < deadline:
+
+    def number() -> int | None:
         told = cluster.ask(f"{at}/{asked}")
-        if told["status"]["id"] == "COMPLETED":
-            if "checkpointId" not in told["operation"]:
-                break
-            return taken(cluster, job, told["operation"]["checkpointId"])
-        time.sleep(LOOK_S)
-    raise ServiceError(
-        f"{cluster.address}: wanted a checkpoint of job {job} in {WAIT_S:g} s, got none: see the "
-        "job's checkpoints on the web page"
-    )
+        return told["operation"]["checkpointId"] if told["status"]["id"] == "COMPLETED" else None
+
+    return _taken(cluster, job, _awaited(number))
 
 
 def savepoint(cluster: FlinkCluster, job: str) -> Checkpoint:
     """The newest savepoint of a job."""
-    return taken(cluster, job, cluster.ask(f"/jobs/{job}/checkpoints")["latest"]["savepoint"]["id"])
+
+    def number() -> int | None:
+        newest = cluster.ask(f"/jobs/{job}/checkpoints")["latest"]["savepoint"]
+        return newest["id"] if newest else None
+
+    return _taken(cluster, job, _awaited(number))
 
 
-def taken(cluster: FlinkCluster, job: str, number: int) -> Checkpoint:
-    """What Flink tells of a checkpoint that was taken, by its number."""
-    told: dict[str, Any] = cluster.ask(f"/jobs/{job}/checkpoints/details/{number}")
-    vertices = cluster.ask(f"/jobs/{job}")["vertices"]
+def _taken(cluster: FlinkCluster, job: str, number: int) -> Checkpoint:
+    """What Flink tells of a checkpoint; it knows of one only some seconds after it was taken."""
+
+    def details() -> dict[str, Any] | None:
+        with suppress(InputError):
+            told: dict[str, Any] = cluster.ask(f"/jobs/{job}/checkpoints/details/{number}")
+            return told if told["status"] == "COMPLETED" else None
+        return None
+
+    told, vertices = _awaited(details), cluster.ask(f"/jobs/{job}")["vertices"]
     names = {each["id"]: operator(each["name"]) for each in vertices}
     return Checkpoint(
         seconds=told["end_to_end_duration"] / 1000,
@@ -66,4 +74,16 @@ def taken(cluster: FlinkCluster, job: str, number: int) -> Checkpoint:
             if task["state_size"]
         },
         place=told["external_path"],
+    )
+
+
+def _awaited(look: Callable[[], T | None]) -> T:
+    """What is seen, once there is anything. Raises ServiceError when it is not in time."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        if (found := look()) is not None:
+            return found
+        time.sleep(LOOK_S)
+    raise ServiceError(
+        f"wanted a checkpoint in {WAIT_S:g} s, got none: see the job's checkpoints on the web page"
     )
