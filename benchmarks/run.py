@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,11 @@ class Asked(NamedTuple):
 
 
 def measure(name: str, into: Path, asked: Asked) -> None:
-    """Run one benchmark in this process; show its table and leave its result."""
+    """Run one benchmark in this process; show its table and leave its result.
+
+    Asked to end (SIGTERM, as `timeout` sends it), it first ends what it has started.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if name not in WHOLE:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     bench = importlib.import_module(f"benchmarks.bench_{name}")

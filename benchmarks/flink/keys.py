@@ -26,11 +26,11 @@ from jobs.load.traffic import Keys, is_hot
 from streams.topics import TRANSACTIONS
 
 KINDS: tuple[Keys, ...] = ("uniform", "zipf", "hot")
-EVENTS = 1_000 * AHEAD
+EVENTS = 500 * AHEAD
 """Of each kind, in a topic that is worked off."""
 FIRST = 1_600 * AHEAD
 """Events before, that do not count: they bring the hot key up to its cap."""
-LOAD = Load(rate=5_000, seconds=5, wait=3)
+LOAD = Load(rate=2_000, seconds=5, wait=3)
 
 
 class Waited(NamedTuple):
@@ -63,7 +63,7 @@ def keys(stand: Stand, runs: int) -> dict[str, Any]:
                 print(f"{kind} keys: {found:,.0f} events/s", flush=True)
             given = supply(own, source, Traffic())
             generator = stack.enter_context(Generator(given))
-            for kind in order * 2:
+            for kind in order:
                 waited[kind].append(_wait(generator, job, kind))
     return {kind: _row(rate[kind], waited[kind]) for kind in KINDS}
 

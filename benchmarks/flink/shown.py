@@ -61,7 +61,7 @@ def _keys(rows: dict[str, Any]) -> Table:
     percentiles = list(next(iter(rows.values()))["neighbours_ms"])
     headings = ("keys", "events/s, catching up", *percentiles, "TaskManager")
     found = _table(
-        "By how keys are drawn: one job; milliseconds at 5,000/s of all but the hot key", headings
+        "By how keys are drawn: one job; milliseconds at 2,000/s of all but the hot key", headings
     )
     for name, row in rows.items():
         waited = (f"{row['neighbours_ms'][each]:.2f}" for each in percentiles)
