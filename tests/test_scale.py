@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from benchmarks.capacity import Measured, Task, Wanted, kept, needs
 from benchmarks.run import KEPT
+from benchmarks.run import kept as result_kept
 from benchmarks.scale import FIGURES, main, rewritten
 from jobs.fraud import pipeline
 
@@ -55,6 +56,13 @@ def test_it_says_which_parts_are_missing_and_how_to_measure_them(tmp_path: Path)
     done = CliRunner().invoke(main, ["--measured", "--figures", str(tmp_path / "some.json")])
     assert done.exit_code == 2
     assert "--only flink --parts state,throughput" in done.output
+
+
+def test_a_part_that_is_measured_anew_leaves_the_others_with_their_commit() -> None:
+    before = {"commit": "long ago", "result": {"keys": {"was": 1}, "state": {"was": 1}}}
+    made = result_kept("flink", {"seconds": 1, "result": {"keys": {"is": 2}}}, before)
+    assert made["result"] == {"keys": {"is": 2}, "state": {"was": 1}}
+    assert made["commits"] == {"keys": made["commit"], "state": "long ago"}
 
 
 def test_help_teaches() -> None:
