@@ -57,7 +57,7 @@ class Shell(Closing):
         scored = self._flow.process(batch)
         letters += [replace(letter, topic=TOPIC) for letter in scored.letters]
         _, predictions = prediction_records(batch, scored, self._flow.names)
-        return predictions, [encode_dead_letter(each) for each in letters]
+        return predictions.full(), [encode_dead_letter(each) for each in letters]
 
     def close(self) -> None:
         """Let go of the state that is read."""

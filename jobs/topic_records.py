@@ -15,11 +15,12 @@ from streams.broker import Headers, Input
 from streams.codec import Decoder
 from streams.errors import DeadLetter
 from streams.merge import Taken
+from streams.payloads import Payloads
 from streams.predictions import encode_predictions
 from streams.regular import RegularLines
 from streams.schema import Event
 from streams.sinks import encode_dead_letter
-from streams.texts import each_encoded
+from streams.texts import payloads_of
 
 Int64s = npt.NDArray[np.int64]
 REASONS = 3
@@ -43,7 +44,7 @@ class TopicDecoder:
     def decode(self, taken: Taken) -> tuple[Batch, list[DeadLetter]]:
         """The good records in order, their input's place as partition, and the others."""
         kinds = self._kinds[taken.inputs]
-        found = self._regular.read([value or b"" for value in taken.values], kinds, taken.stamps)
+        found = self._regular.read(taken.values, kinds, taken.stamps)
         if found is not None and len(found[1]) == len(taken):
             batch, _ = found
             batch.partition[:], batch.offset[:] = taken.inputs, taken.offsets
@@ -54,10 +55,7 @@ class TopicDecoder:
             places = np.flatnonzero(kinds == kind)
             if not len(places) and (kind == EVENT or parts):
                 continue
-            if len(places) == len(taken):
-                values = [value or b"" for value in taken.values]
-            else:
-                values = [taken.values[place] or b"" for place in places.tolist()]
+            values = taken.values if len(places) == len(taken) else taken.values.take(places)
             part, bad = decoder.decode(values, taken.stamps[places], offsets=places)
             parts.append(part)
             letters += bad
@@ -85,7 +83,7 @@ class TopicDecoder:
 
 def prediction_records(
     batch: Batch, scored: Scored, names: Sequence[str]
-) -> tuple[list[bytes], list[bytes]]:
+) -> tuple[Payloads, Payloads]:
     """Keys and values: the key is the first entity key, or without entities the id."""
     ids = _texts(batch.texts[0], scored.rows)
     keys = _texts(batch.texts[1], scored.rows) if len(batch.texts) > 1 else ids
@@ -100,7 +98,7 @@ def prediction_records(
         scored.features,
         scored.number,
     )
-    return each_encoded(keys), values
+    return payloads_of(keys), values
 
 
 def letter_records(letters: Sequence[DeadLetter]) -> tuple[list[bytes], list[bytes]]:
@@ -120,7 +118,7 @@ Kept = dict[tuple[int, int], Headers]
 
 def keep_headers(taken: Taken, batch: Batch, kept: Kept) -> None:
     """Keep the headers of the good records that were taken until their predictions leave."""
-    if not any(taken.headers):
+    if taken.headers is None:
         return
     places = zip(taken.inputs.tolist(), taken.offsets.tolist(), strict=True)
     given = {at: each for at, each in zip(places, taken.headers, strict=True) if each}

@@ -11,6 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+from streams.payloads import Payloads
+
+Int64s = npt.NDArray[np.int64]
 Headers = Sequence[tuple[str, bytes | None]]
 NEVER = -1
 """A position that was never committed."""
@@ -29,15 +35,25 @@ class Run:
 
     input: int
     """Its place among the consumer's `inputs`."""
-    offsets: list[int]
-    stamps: list[int]
+    offsets: Int64s
+    stamps: Int64s
     """When the broker appended each, microseconds UTC."""
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    headers: list[Headers | None]
+    keys: Payloads
+    values: Payloads
+    headers: list[Headers | None] | None = None
+    """None if none has any."""
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def next(self) -> int:
+        """The offset after the last."""
+        return int(self.offsets[-1]) + 1
+
+    def each_headers(self) -> list[Headers | None]:
+        """The headers of every record."""
+        return [None] * len(self) if self.headers is None else self.headers
 
 
 class Consumer(Protocol):

@@ -13,6 +13,7 @@ from streams.batch import EVENT, LABEL, Batch
 from streams.columns import LONGEST_TEXT, Columns, Problems, check_event
 from streams.errors import DeadLetter
 from streams.jsonl import MIXED, JsonLines
+from streams.payloads import Payloads
 from streams.regular import RegularLines
 from streams.schema import Event
 from streams.texts import text_columns
@@ -50,7 +51,7 @@ class Decoder:
 
     def decode(
         self,
-        lines: Sequence[bytes],
+        lines: Sequence[bytes | None],
         received: int | Int64s | None,
         partition: int = 0,
         offsets: Int64s | None = None,
@@ -60,19 +61,20 @@ class Decoder:
         `received` is when they were taken (microseconds UTC, of all or of each; None: each at its
         own time), `offsets` their places in the partition (by default 0, 1, …).
         """
-        n = len(lines)
+        n, lines = len(lines), Payloads.of(lines)
         taken = None if received is None else np.full(n, received, np.int64)
         offsets = np.arange(n) if offsets is None else offsets
         found = self._regular.read(lines, self._lines.kinds(lines), taken)
         if found is None:
-            batch, places, letters = self._decode(lines, taken, partition, offsets)
+            whole = [line or b"" for line in lines]
+            batch, places, letters = self._decode(whole, taken, partition, offsets)
         else:
             batch, places = found
             letters = []
             if len(places) < n:
                 rest = np.delete(np.arange(n), places)
                 others, there, letters = self._decode(
-                    [lines[row] for row in rest.tolist()],
+                    [lines[row] or b"" for row in rest.tolist()],
                     None if taken is None else taken[rest],
                     partition,
                     offsets[rest],

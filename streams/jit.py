@@ -160,6 +160,21 @@ def copy_bytes(typing_context: Any, out: Any, at: Any, text: Any, start: Any, co
     return types.none(out, at, text, start, count), codegen
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def foreign(typing_context: Any, function: Any, one: Any, other: Any) -> Any:  # noqa: ARG001
+    """Call the C function at an address with two words, or with the first; what it gives back.
+
+    Of a result of half a word only the lower half means anything.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
+        word = ir.IntType(64)
+        kind = ir.FunctionType(word, [word, word])
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
 if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches when it reads
 
     def borrow(array: Any) -> Any:
@@ -172,6 +187,11 @@ if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches
     def copy_bytes(out: Any, at: int, text: Any, start: int, count: int) -> None:
         """The same."""
         out[at : at + count] = text[start : start + count]
+
+    def foreign(function: int, one: int, other: int) -> int:
+        """The same."""
+        word = ctypes.c_int64
+        return int(ctypes.CFUNCTYPE(word, word, word)(function)(one, other))
 
 
 def lend(*arrays: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

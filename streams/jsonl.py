@@ -87,11 +87,11 @@ class JsonLines:
             for place, name in enumerate(self._types[kind])
         }
 
-    def kinds(self, lines: Sequence[bytes]) -> Kinds:
+    def kinds(self, lines: Sequence[bytes | None]) -> Kinds:
         """What each line should be, EVENT or LABEL, by a glance."""
         if self._kind == MIXED:
             hint = self._hint
-            return np.array([LABEL if hint in line else EVENT for line in lines], np.uint8)
+            return np.array([LABEL if line and hint in line else EVENT for line in lines], np.uint8)
         return np.full(len(lines), self._kind, np.uint8)
 
     def read(self, lines: Sequence[bytes]) -> tuple[Kinds, list[Any], dict[int, Why]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.broker import Headers, Run
 from streams.errors import StateError
+from streams.payloads import Payloads
 
 Int64s = npt.NDArray[np.int64]
-_FIELDS = ("offsets", "stamps", "values", "headers")
 _NONE = -(2**62)
 
 
@@ -26,11 +25,27 @@ class Taken:
     """(n,) the place of each one's input."""
     offsets: Int64s
     stamps: Int64s
-    values: list[bytes | None]
-    headers: list[Headers | None]
+    values: Payloads
+    headers: list[Headers | None] | None
+    """None if none has any."""
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def rows(self, wanted: Int64s | slice) -> Taken:
+        """Some of them."""
+        headers = self.headers
+        if isinstance(wanted, slice):
+            headers = headers and headers[wanted]
+        else:
+            headers = headers and [headers[row] for row in wanted.tolist()]
+        return Taken(
+            self.inputs[wanted],
+            self.offsets[wanted],
+            self.stamps[wanted],
+            self.values.take(wanted),
+            headers,
+        )
 
     @property
     def ranges(self) -> Int64s:
@@ -47,21 +62,58 @@ class Taken:
         return np.column_stack([*columns, stops - starts])
 
 
-@dataclass(slots=True)
 class _Buffer:
-    offsets: list[int] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
-    values: list[bytes | None] = field(default_factory=list)
-    headers: list[Headers | None] = field(default_factory=list)
-    newest: int = _NONE
+    """What waits of one input."""
 
-    def cut(self, count: int) -> list[list[object]]:
-        """Remove and return the first records, column by column."""
-        columns = [getattr(self, name) for name in _FIELDS]
-        taken = [column[:count] for column in columns]
-        for column in columns:
-            del column[:count]
-        return taken
+    def __init__(self) -> None:
+        self._runs: deque[Taken] = deque()
+        self._newest = _NONE
+        self.count = 0
+
+    @property
+    def last(self) -> int:
+        """The stamp of the last record that waits."""
+        return int(self._runs[-1].stamps[-1]) if self._runs else _NONE
+
+    def push(self, run: Run) -> None:
+        stamps = np.maximum(np.maximum.accumulate(run.stamps), self._newest)
+        self._newest = int(stamps[-1])
+        inputs = np.full(len(run), run.input, np.int64)
+        self._runs.append(Taken(inputs, run.offsets, stamps, run.values, run.headers))
+        self.count += len(run)
+
+    def until(self, stamp: int, *, through: bool, limit: int) -> int:
+        """How many records come before a stamp, or at it too; `limit` if it is that many."""
+        count = 0
+        for run in self._runs:
+            found = int(np.searchsorted(run.stamps, stamp, "right" if through else "left"))
+            count += found
+            if found < len(run) or count >= limit:
+                break
+        return min(count, limit)
+
+    def first(self, count: int) -> Int64s:
+        """The stamps of the first records."""
+        parts, wanted = [], count
+        for run in self._runs:
+            parts.append(run.stamps[:wanted])
+            wanted -= len(parts[-1])
+            if not wanted:
+                break
+        return np.concatenate(parts)
+
+    def cut(self, count: int) -> Taken:
+        """Remove and return the first records."""
+        parts = []
+        self.count -= count
+        while count:
+            run = self._runs.popleft()
+            if len(run) > count:
+                self._runs.appendleft(run.rows(slice(count, None)))
+                run = run.rows(slice(count))
+            parts.append(run)
+            count -= len(run)
+        return _joined(parts)
 
 
 class Merge:
@@ -73,9 +125,11 @@ class Merge:
     within an input count as the largest before them.
 
     >>> merge = Merge(ranks=[1, 0])
-    >>> merge.push(Run(0, [7, 8], [100, 300], [None] * 2, [b"a", b"c"], [None] * 2))
-    >>> merge.push(Run(1, [3], [200], [None], [b"b"], [None]))
-    >>> merge.take(10, unread=[False, True]).values
+    >>> a, b, c = (Payloads.of([each]) for each in (b"a", b"b", b"c"))
+    >>> merge.push(Run(0, np.array([7]), np.array([100]), a, a))
+    >>> merge.push(Run(0, np.array([8]), np.array([300]), c, c))
+    >>> merge.push(Run(1, np.array([3]), np.array([200]), b, b))
+    >>> list(merge.take(10, unread=[False, True]).values)
     [b'a', b'b']
     """
 
@@ -85,38 +139,33 @@ class Merge:
 
     def push(self, run: Run) -> None:
         """Take over the next records of an input."""
-        buffer = self._buffers[run.input]
-        stamps = run.stamps
-        if stamps[0] < buffer.newest or stamps != sorted(stamps):
-            stamps = list(accumulate([buffer.newest, *stamps], max))[1:]
-        buffer.newest = stamps[-1]
-        buffer.offsets += run.offsets
-        buffer.stamps += stamps
-        buffer.values += run.values
-        buffer.headers += run.headers
+        self._buffers[run.input].push(run)
 
     def held(self, input: int) -> int:
         """How many records of an input wait here."""
-        return len(self._buffers[input].offsets)
+        return self._buffers[input].count
 
     def take(self, limit: int, unread: Sequence[bool]) -> Taken:
         """At most `limit` records in order; `unread` says which inputs hold more than is here."""
         ranks = self._ranks.tolist()
         bound = min(
             (
-                (buffer.stamps[-1] if buffer.stamps else _NONE, rank)
+                (buffer.last, rank)
                 for buffer, rank, more in zip(self._buffers, ranks, unread, strict=True)
                 if more
             ),
             default=None,
         )
+        # The order is by stamp first, so no more than `limit` of any input can be among the first.
         counts = [
-            _until(each.stamps, rank, bound)
+            min(each.count, limit)
+            if bound is None
+            else each.until(bound[0], through=rank <= bound[1], limit=limit)
             for each, rank in zip(self._buffers, ranks, strict=True)
         ]
         having = [place for place, count in enumerate(counts) if count]
         if len(having) == 1:
-            return self._cut_one(having[0], min(limit, counts[having[0]]))
+            return self._buffers[having[0]].cut(counts[having[0]])
         return self._cut_many(having, counts, limit)
 
     def exactly(self, ranges: Int64s) -> Taken | None:
@@ -131,7 +180,7 @@ class Merge:
             return None
         parts = []
         for place, first, last, count in ranges.tolist():
-            part = self._cut_one(place, count)
+            part = self._buffers[place].cut(count)
             if (int(part.offsets[0]), int(part.offsets[-1])) != (first, last):
                 raise StateError(
                     f"journal: wanted records {first} to {last} of input {place}, found "
@@ -141,57 +190,32 @@ class Merge:
             parts.append(part)
         return _joined(parts)
 
-    def _cut_one(self, place: int, count: int) -> Taken:
-        offsets, stamps, *rest = self._buffers[place].cut(count)
-        inputs = np.full(count, place, np.int64)
-        return Taken(inputs, np.array(offsets, np.int64), np.array(stamps, np.int64), *rest)  # type: ignore[arg-type]
-
     def _cut_many(self, having: list[int], counts: list[int], limit: int) -> Taken:
         if not having:
             return _joined([])
-        # The order is by stamp first, so no more than `limit` of any input can be among the first.
-        sizes = [min(counts[place], limit) for place in having]
-        stamps = np.concatenate(
-            [
-                np.array(self._buffers[place].stamps[:size], np.int64)
-                for place, size in zip(having, sizes, strict=True)
-            ]
-        )
+        stamps = np.concatenate([self._buffers[place].first(counts[place]) for place in having])
+        sizes = [counts[place] for place in having]
         inputs = np.repeat(np.array(having, np.int64), sizes)
         order = np.lexsort((inputs, self._ranks[inputs], stamps))[:limit]
-        taken = np.bincount(inputs[order], minlength=len(self._buffers)).tolist()
-        whole = _joined([self._cut_one(place, taken[place]) for place in having])
+        taken = np.bincount(inputs[order], minlength=len(self._buffers))
+        whole = _joined([self._buffers[place].cut(int(taken[place])) for place in having])
         # What was cut lies input after input; `order` visits each input's records in their order.
-        starts = np.concatenate([[0], np.cumsum([taken[place] for place in having])])
-        first = {place: int(start) for place, start in zip(having, starts, strict=False)}
-        before = {place: int(at) for place, at in zip(having, np.cumsum([0, *sizes]), strict=False)}
-        shift = np.array([first.get(p, 0) - before.get(p, 0) for p in range(len(self._buffers))])
-        places = order + shift[inputs[order]]
-        rows = places.tolist()
-        return Taken(
-            whole.inputs[places],
-            whole.offsets[places],
-            whole.stamps[places],
-            [whole.values[row] for row in rows],
-            [whole.headers[row] for row in rows],
-        )
-
-
-def _until(stamps: list[int], rank: int, bound: tuple[int, int] | None) -> int:
-    """How many records of an input of this rank come no later than a stamp at a rank."""
-    if bound is None:
-        return len(stamps)
-    return (bisect_right if rank <= bound[1] else bisect_left)(stamps, bound[0])
+        shift = np.zeros(len(self._buffers), np.int64)
+        shift[having] = np.cumsum([0, *taken[having][:-1]]) - np.cumsum([0, *sizes[:-1]])
+        return whole.rows(order + shift[inputs[order]])
 
 
 def _joined(parts: Sequence[Taken]) -> Taken:
     if len(parts) == 1:
         return parts[0]
     none = [np.empty(0, np.int64)]
+    headers: list[Headers | None] | None = None
+    if any(part.headers for part in parts):
+        headers = [each for part in parts for each in part.headers or [None] * len(part)]
     return Taken(
         np.concatenate([*none, *(part.inputs for part in parts)]),
         np.concatenate([*none, *(part.offsets for part in parts)]),
         np.concatenate([*none, *(part.stamps for part in parts)]),
-        [value for part in parts for value in part.values],
-        [headers for part in parts for headers in part.headers],
+        Payloads.concat([part.values for part in parts]),
+        headers,
     )

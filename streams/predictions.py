@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from streams.errors import InputError
 from streams.jit import borrow, kernel
+from streams.payloads import Payloads
 from streams.records import Prediction
 from streams.texts import bytes_of
 from streams.written import (
@@ -30,6 +31,7 @@ _decoder = msgspec.json.Decoder(Prediction)
 DECISIONS = ("approve", "review")
 _AT_ONCE = 512
 """Rows: what is written of them stays near the processor."""
+LONGEST_FLOAT = len("-2.2250738585072014e-308,")
 _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -43,7 +45,7 @@ def encode_predictions(
     model_version: Int64s,
     features: Floats,
     number: Int64s,
-) -> list[bytes]:
+) -> Payloads:
     """One JSON line per prediction, in the field order of `streams.records.Prediction`.
 
     `ids` are n texts. `reasons` is (n, k), places in `names` and -1 for none. `features` is (n, F),
@@ -53,21 +55,23 @@ def encode_predictions(
     >>> one = np.ones(1)
     >>> encode_predictions(pa.array(["a"], pa.large_string()), np.array([7]), one, one > 0,
     ...                    np.array([[0, -1]], np.int16), ["amount"], np.array([0]),
-    ...                    np.array([[0.1, np.nan]]), np.array([5]))[0].decode()
-    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
+    ...                    np.array([[0.1, np.nan]]), np.array([5]))[0]
+    b'{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
     """
     letters, ends, longest = _words(tuple(names))
     bounds, text = bytes_of(ids)
-    lines: list[bytes] = []
-    for start in range(0, len(time), _AT_ONCE):
-        stop = min(start + _AT_ONCE, len(time))
+    n = len(time)
+    # What the two arrays of numbers take is known when they are written; to each its share at most.
+    each_row = _FIXED + LONGEST_INTEGER * 3 + longest * (1 + reasons.shape[1])
+    each_row += LONGEST_FLOAT * (1 + features.shape[1])
+    out = np.empty(n * each_row + LONGEST_BYTE * int(bounds[n] - bounds[0]), np.uint8)
+    lines, end = np.empty(n + 1, np.int64), 0
+    for start in range(0, n, _AT_ONCE):
+        stop = min(start + _AT_ONCE, n)
         scores, rows = (
             orjson.dumps(np.ascontiguousarray(each[start:stop], np.float64), option=_NUMPY)
             for each in (score, features)
         )
-        each_row = _FIXED + LONGEST_INTEGER * 3 + longest * (1 + reasons.shape[1])
-        texts = LONGEST_BYTE * int(bounds[stop] - bounds[start])
-        out = np.empty((stop - start) * each_row + texts + len(scores) + len(rows), np.uint8)
         end = _write(
             bounds[start : stop + 1],
             text,
@@ -81,9 +85,10 @@ def encode_predictions(
             np.frombuffer(rows, np.uint8),
             number[start:stop],
             out,
+            end,
+            lines[start : stop + 1],
         )
-        lines += out[: end - 1].tobytes().split(b"\n")
-    return lines
+    return Payloads(out, lines[:-1], lines[1:] - 1)
 
 
 @lru_cache(maxsize=8)
@@ -125,20 +130,24 @@ _LONGS = "Array(int64, 1, 'C', readonly=True)"
 @kernel(
     f"int64({_LONGS}, {BYTES}, {_LONGS}, {BYTES}, Array(bool, 1, 'C', readonly=True),"
     f" Array(int16, 2, 'C', readonly=True), {BYTES}, {_LONGS}, {_LONGS}, {BYTES}, {_LONGS},"
-    " uint8[::1])"
+    " uint8[::1], int64, int64[::1])"
 )
 def _write(  # type: ignore[no-untyped-def]
-    bounds, text, time, scores, review, reasons, words, ends, version, features, number, out,
+    bounds, text, time, scores, review, reasons, words, ends, version, features, number, out, at,
+    lines,
 ):  # fmt: skip
-    """Write a line for each row, a line break after it; returns where the last ends.
+    """Write a line for each row from `at` on, a line break after it; returns where the last ends.
+
+    `lines` says where each begins, and where another would.
 
     `scores` and `features` are JSON arrays, of numbers and of arrays of numbers; `words` are JSON
     strings, the two decisions and then the names, and `ends` where each begins.
     """
     out, text, words = borrow(out), borrow(text), borrow(words)
     scores, features = borrow(scores), borrow(features)
-    at, score, row = 0, 1, 1
+    score, row = 1, 1
     for i in range(len(time)):
+        lines[i] = at
         at = write_bytes(out, at, _ID, 0, len(_ID))
         at = write_string(out, at, text, bounds[i], bounds[i + 1])
         at = write_bytes(out, at, _TIME, 0, len(_TIME))
@@ -170,6 +179,7 @@ def _write(  # type: ignore[no-untyped-def]
         at = write_integer(out, at, number[i])
         out[at], out[at + 1] = _END, _NEWLINE
         at += 2
+    lines[len(time)] = at
     return at
 
 

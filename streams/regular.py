@@ -19,6 +19,7 @@ from streams.columns import LONGEST_TEXT, RECENT_SECONDS, TOLERANCE
 from streams.ident import write_idents
 from streams.jit import borrow, copy_bytes, kernel
 from streams.jsonl import VERSION
+from streams.payloads import Payloads
 from streams.schema import EARLIEST, LATEST, MISSING, SECOND, Event, Number, duration_us
 from streams.timestamps import parse_one
 from streams.tokens import (
@@ -39,7 +40,7 @@ Int64s = npt.NDArray[np.int64]
 _TEXT, _TIME, _NUMBER, _LABEL, _VERSION, _OTHER = range(6)
 _START, _STOP, _USE, _PLACE, _NEEDED = range(5)
 _SPLIT, _AHEAD, _VERSIONS, _MOST_BYTES, _EVENT_NEEDS, _LABEL_NEEDS = range(6)
-_NEWLINE, _COMMA, _COLON, _OPEN, _CLOSE = b"\n,:{}"
+_COMMA, _COLON, _OPEN, _CLOSE = b",:{}"
 _MOST_FIELDS = 60
 _MOST_OTHERS = 64
 _LARGEST_MANTISSA = 2**53
@@ -80,24 +81,33 @@ class RegularLines:
         self._readable = len(uses[0]) <= _MOST_FIELDS
 
     def read(
-        self, lines: Sequence[bytes], kinds: npt.NDArray[np.uint8], received: Int64s | None
+        self,
+        records: Sequence[bytes | None],
+        kinds: npt.NDArray[np.uint8],
+        received: Int64s | None,
     ) -> tuple[Batch, Int64s] | None:
-        """The regular lines in order, and which they are; None if lines do not tell records apart.
+        """The regular records in order, and which they are; None if none can be told.
 
-        `kinds` says of each line whether it should be an EVENT or a LABEL. Partition and offset
+        `kinds` says of each whether it should be an EVENT or a LABEL. Partition and offset
         are 0.
         """
-        text = b"\n".join([*lines, b""])
+        lines = Payloads.of(records).lines()
         n, columns = len(lines), self._columns
-        if not n or not self._readable or text.count(b"\n") != n or not _is_utf8(text):
+        if not n or not self._readable:
+            return None
+        size = lines.utf8_size()
+        if size is None:
             return None
         label, places, time = np.empty(n, np.int8), np.empty(n, np.int64), np.empty(n, np.int64)
         idents = np.empty((n, columns, 2), np.int64)
         numbers = np.empty((n, len(self._limits)), np.int64)
         categories = np.empty((n, self._texts - columns), np.int64)
-        bounds, data = np.empty(n * self._texts + 1, np.int64), np.empty(len(text), np.uint8)
+        bounds = np.empty(n * self._texts + 1, np.int64)
+        data = np.empty(size, np.uint8)
         m = _read(
-            np.frombuffer(text, np.uint8),
+            lines.text,
+            lines.starts,
+            lines.stops,
             kinds,
             _EACH_ITS_OWN if received is None else received,
             self._keys,
@@ -168,19 +178,10 @@ def _limits(number: Number) -> tuple[float, float, float]:
     return unit, round(number.minimum * unit), round(number.maximum * unit)
 
 
-def _is_utf8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 _BYTES = "Array(uint8, 1, 'C', readonly=True)"
 _LONGS = "Array(int64, 1, 'C', readonly=True)"
 _LONG_ROWS = "Array(int64, 2, 'C', readonly=True)"
+_BOUNDS = "Array(int64, 1, 'A', readonly=True)"
 
 
 @kernel()
@@ -340,13 +341,13 @@ def _write_texts(text, spans, m, idents, categories, label_rows, bounds, data): 
 
 
 @kernel(
-    f"int64({_BYTES}, {_BYTES}, {_LONGS}, {_BYTES}, {_LONG_ROWS}, {_LONGS},"
+    f"int64({_BYTES}, {_BOUNDS}, {_BOUNDS}, {_BYTES}, {_LONGS}, {_BYTES}, {_LONG_ROWS}, {_LONGS},"
     " Array(float64, 2, 'C', readonly=True), int64[::1], int64[::1], int64[:, :, ::1],"
     " int64[:, ::1], int64[:, ::1], int8[::1], int64[::1], uint8[::1])"
 )
 def _read(  # type: ignore[no-untyped-def]
-    text, kinds, received, keys, fields, rules, limits, places, time, idents, numbers, categories,
-    label, bounds, data,
+    text, starts, stops, kinds, received, keys, fields, rules, limits, places, time, idents,
+    numbers, categories, label, bounds, data,
 ):  # fmt: skip
     """Write the regular lines, one row each, and which they are; returns how many there are."""
     text, keys, fields, limits = borrow(text), borrow(keys), borrow(fields), borrow(limits)
@@ -355,7 +356,7 @@ def _read(  # type: ignore[no-untyped-def]
     spans = np.empty((texts, len(kinds), 2), np.int64)
     label_rows = np.empty(len(kinds), np.bool_)
     hashes = np.empty(_MOST_OTHERS, np.uint64)
-    at, out = 0, 0
+    out = 0
     for row in range(len(kinds)):
         is_label = kinds[row] != EVENT
         first, last = (rules[_SPLIT], len(fields)) if is_label else (0, rules[_SPLIT])
@@ -365,19 +366,14 @@ def _read(  # type: ignore[no-untyped-def]
         for place in range(texts):
             spans[place, out, 0] = spans[place, out, 1] = 0
         latest = received[row] + rules[_AHEAD] if len(received) else LATEST
-        begun = at
         at, seen = _record(
-            text, at, first, last, latest, rules[_VERSIONS], keys, fields, limits, borrow(hashes),
-            out, time, numbers, label, borrow(spans),
+            text, starts[row], first, last, latest, rules[_VERSIONS], keys, fields, limits,
+            borrow(hashes), out, time, numbers, label, borrow(spans),
         )  # fmt: skip
         needed = rules[_LABEL_NEEDS if is_label else _EVENT_NEEDS]
-        if seen & needed == needed and text[at] == _NEWLINE and at - begun <= rules[_MOST_BYTES]:
+        short = stops[row] - starts[row] <= rules[_MOST_BYTES]
+        if seen & needed == needed and at == stops[row] and short:
             places[out] = row
             out += 1
-        else:
-            at = begun
-            while text[at] != _NEWLINE:
-                at += 1
-        at += 1
     _write_texts(text, spans, out, idents, categories, label_rows, bounds, data)
     return out

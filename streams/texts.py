@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from streams.ident import write_idents
+from streams.payloads import Payloads
 
 Int64s = npt.NDArray[np.int64]
 _TEXT = pa.large_string()
@@ -58,16 +59,11 @@ def bytes_of(column: pa.Array) -> tuple[Int64s, npt.NDArray[np.uint8]]:
     return where, np.frombuffer(text or b"", np.uint8)
 
 
-def each_encoded(column: pa.Array) -> list[bytes]:
-    """Each text of a large_string column without nulls as UTF-8.
+def payloads_of(column: pa.Array) -> Payloads:
+    """The texts of a large_string column without nulls as UTF-8, where they are.
 
-    >>> each_encoded(pa.array(["7", "", "x9"], pa.large_string())[1:])
+    >>> list(payloads_of(pa.array(["7", "", "x9"], pa.large_string())[1:]))
     [b'', b'x9']
     """
     bounds, text = bytes_of(column)
-    if not len(column):
-        return []
-    first = int(bounds[0])
-    whole = text[first : bounds[-1]].tobytes()
-    places = (bounds - first).tolist()
-    return list(map(whole.__getitem__, map(slice, places, places[1:])))
+    return Payloads(text, bounds[:-1], bounds[1:])

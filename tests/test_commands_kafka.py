@@ -178,7 +178,7 @@ def test_what_can_be_read_now_gets_its_prediction_once(kafka_broker: Kafka, tmp_
         here.wait_for(3, job)
         assert here.predicted() == ["t2", "t1", "t3"]
         keys = [key for run in here.runs("predictions") for key in run.keys]
-        headers = [each for run in here.runs("predictions") for each in run.headers]
+        headers = [each for run in here.runs("predictions") for each in run.each_headers()]
     assert keys == [b"c2", b"c1", b"c3"]
     assert headers[1] == [("headrace-replayed-from", f"{here.prefix}transactions/0/0".encode())]
 

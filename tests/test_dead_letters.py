@@ -52,7 +52,7 @@ def content(broker: MemoryBroker, topic: str) -> list[Original]:
     found: list[Original] = []
     while runs := consumer.poll(100_000, 0.0):
         for run in runs:
-            columns = zip(run.keys, run.values, run.headers, strict=True)
+            columns = zip(run.keys, run.values, run.each_headers(), strict=True)
             found += [Original(key, value, headers or ()) for key, value, headers in columns]
     return found
 

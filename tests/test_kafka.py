@@ -37,11 +37,11 @@ def test_records_come_back_in_order_with_keys_headers_and_the_time_of_appending(
     producer.send(name, [b"a", b"b", None, b"d"], [b"k", None, b"k", b""], headers)
     assert producer.flush(PATIENCE_S)
     (run,) = read(reader(kafka_broker, name), 4)
-    assert run.values == [b"a", b"b", None, b"d"]
-    assert run.keys == [b"k", None, b"k", b""]
-    assert [each and list(each) for each in run.headers] == headers
-    assert run.offsets == [0, 1, 2, 3]
-    assert len({time_text(stamp)[:10] for stamp in run.stamps}) == 1
+    assert list(run.values) == [b"a", b"b", None, b"d"]
+    assert list(run.keys) == [b"k", None, b"k", b""]
+    assert [each and list(each) for each in run.each_headers()] == headers
+    assert run.offsets.tolist() == [0, 1, 2, 3]
+    assert len({time_text(stamp)[:10] for stamp in run.stamps.tolist()}) == 1
     assert monotonic() - before < PATIENCE_S
 
 

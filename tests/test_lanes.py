@@ -175,7 +175,7 @@ def of_one_process(batches: list[Batch], pipeline: Pipeline = PIPELINE) -> tuple
         ordered = (sorter.push(batch)[0] for batch in batches)
         for batch in (*ordered, *(each for each in rest if each is not None)):
             scored, outcomes = scoring.process(batch)
-            said += prediction_records(batch, scored, scoring.names)[1]
+            said += prediction_records(batch, scored, scoring.names)[1].full()
             numbers |= by_number(said)
             known.update(told(outcomes, numbers))
         counts = Counter(dict(zip(COUNTS, scoring.counts.tolist(), strict=True)))

@@ -31,8 +31,8 @@ def test_predictions_are_encoded_as_their_record_says() -> None:
         np.array([8, 9]),
     )
     first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None), 8)
-    assert orjson.loads(lines[0]) == orjson.loads(orjson.dumps(first, default=_plain))
-    assert orjson.loads(lines[1])["features"] == [0.1, None]
+    assert orjson.loads(lines[0] or b"") == orjson.loads(orjson.dumps(first, default=_plain))
+    assert orjson.loads(lines[1] or b"")["features"] == [0.1, None]
 
 
 def _plain(record: Prediction) -> dict[str, object]:
@@ -64,7 +64,7 @@ def test_predictions_are_the_bytes_that_orjson_makes_of_each(
         np.array([features for _, _, features in rows]).reshape(n, 3),
         np.arange(n) + 10**18,
     )
-    assert lines == [
+    assert list(lines) == [
         orjson.dumps(
             {
                 "id": id_,
@@ -89,7 +89,7 @@ def test_many_predictions_are_encoded_as_one_by_one() -> None:
     reasons = np.argsort(features, axis=1).astype(np.int16)
 
     def encoded(rows: slice) -> list[bytes]:
-        return encode_predictions(
+        lines = encode_predictions(
             ids[rows],
             number[rows] * 7,
             features[rows, 0],
@@ -100,6 +100,7 @@ def test_many_predictions_are_encoded_as_one_by_one() -> None:
             features[rows],
             number[rows],
         )
+        return lines.full()
 
     assert encoded(slice(None)) == [
         line for row in range(n) for line in encoded(slice(row, row + 1))

@@ -73,7 +73,7 @@ def test_what_the_decoder_takes_the_schema_takes(event: Event, draw: st.DataObje
 
 
 def test_predictions_are_valid() -> None:
-    (line,) = encode_predictions(
+    lines = encode_predictions(
         pa.array(["a"], pa.large_string()),
         np.ones(1, int),
         np.ones(1),
@@ -84,7 +84,7 @@ def test_predictions_are_valid() -> None:
         np.ones((1, 2)),
         np.zeros(1, int),
     )
-    Draft202012Validator(schemas(TRANSACTION)["prediction"]).validate(orjson.loads(line))
+    Draft202012Validator(schemas(TRANSACTION)["prediction"]).validate(orjson.loads(lines.full()[0]))
 
 
 def test_examples_are_valid() -> None:

@@ -86,7 +86,7 @@ def find(broker: Broker, topic: str) -> list[Letter]:
     with TopicReader(broker, topic) as reader:
         for run in reader.to_end():
             partition = reader.inputs[run.input].partition
-            for offset, key, value in zip(run.offsets, run.keys, run.values, strict=True):
+            for offset, key, value in zip(run.offsets.tolist(), run.keys, run.values, strict=True):
                 if key and value:
                     found.setdefault(key, _letter(value, (partition, offset)))
                 elif key in found:
@@ -138,12 +138,13 @@ def _records(
             if offset - at > LEAP:
                 reader.seek([offset])
             for run in reader.to_end():
+                headers = run.each_headers()
                 found |= {
-                    each: Original(run.keys[place], run.values[place], run.headers[place] or ())
-                    for place, each in enumerate(run.offsets)
+                    each: Original(run.keys[place], run.values[place], headers[place] or ())
+                    for place, each in enumerate(run.offsets.tolist())
                     if each in wanted
                 }
-                at = run.offsets[-1] + 1
+                at = run.next
                 if at > offset:
                     break
     return found

@@ -124,7 +124,7 @@ class Gathered:
 
     def _record_rows(self, run: Run, partition: int) -> Int64s:
         rows = np.empty((len(run), 4), np.int64)
-        rows[:, PLACE] = np.array(run.offsets) | partition << OFFSETS
+        rows[:, PLACE] = run.offsets | partition << OFFSETS
         found = [self._read_record(value) for value in run.values]
         rows[:, :2] = idents(_texts(["" if each is None else str(each.id) for each in found]))
         whens = [0 if each is None else each.time for each in found]
@@ -163,7 +163,7 @@ _OUTCOMES = msgspec.json.Decoder(Outcomes)
 
 
 def _prediction_rows(run: Run) -> Int64s:
-    found = [_own(_TOLD, run, place) for place in range(len(run))]
+    found = _own(_TOLD, run)
     rows = np.empty((len(run), 4), np.int64)
     rows[:, :2] = idents(_texts([each.id for each in found]))
     rows[:, NUMBER] = [each.number for each in found]
@@ -172,7 +172,7 @@ def _prediction_rows(run: Run) -> Int64s:
 
 
 def _outcome_rows(run: Run) -> Int64s:
-    found = [_own(_OUTCOMES, run, place) for place in range(len(run))]
+    found = _own(_OUTCOMES, run)
     rows = [
         (0, number, cause, known << 1 | value)
         for each in found
@@ -183,12 +183,15 @@ def _outcome_rows(run: Run) -> Int64s:
     return np.array(rows, np.int64).reshape(-1, 4)
 
 
-def _own(decoder: msgspec.json.Decoder[Any], run: Run, place: int) -> Any:
-    """A record that only our jobs write."""
+def _own(decoder: msgspec.json.Decoder[Any], run: Run) -> list[Any]:
+    """Records that only our jobs write."""
+    found: list[Any] = []
     try:
-        return decoder.decode(run.values[place] or b"")
+        found += (decoder.decode(value or b"") for value in run.values)
     except msgspec.MsgspecError as error:
+        offset = run.offsets[len(found)]
         raise InputError(
-            f"offset {run.offsets[place]}: wanted what the score job writes, got another record "
+            f"offset {offset}: wanted what the score job writes, got another record "
             f"({error}); only that job may write to predictions and outcomes"
         ) from error
+    return found

@@ -50,7 +50,7 @@ def subscribe(
 def records(run: Run, reader: TopicReader) -> Iterator[Record]:
     """The records of a run."""
     partition = reader.inputs[run.input].partition
-    columns = zip(run.offsets, run.stamps, run.keys, run.values, strict=True)
+    columns = zip(run.offsets.tolist(), run.stamps.tolist(), run.keys, run.values, strict=True)
     for offset, stamp_us, key, value in columns:
         yield Record(partition, offset, stamp_us, key, value, _fields(value))
 

@@ -60,7 +60,7 @@ class TopicReader(Closing):
         """Offset and stamp of the first record from that offset on."""
         self.seek([offset if each == place else end for each, (_, end) in enumerate(self.bounds)])
         for run in self.to_end(1):
-            return run.offsets[0], run.stamps[0]
+            return int(run.offsets[0]), int(run.stamps[0])
         return None
 
     def look_again(self) -> None:
@@ -71,7 +71,7 @@ class TopicReader(Closing):
         """What there is, waiting so long for the first."""
         runs = self._consumer.poll(limit, timeout)
         for run in runs:
-            self._next[run.input] = run.offsets[-1] + 1
+            self._next[run.input] = run.next
         return runs
 
     def to_end(self, limit: int = MANY) -> Iterator[Run]:

@@ -193,17 +193,17 @@ class LearnJob(TopicJob):
         self._consumer.pause(paused)
         count = 0
         for run in self._consumer.poll(most, timeout):
-            self.monitor.inputs[run.input].took(len(run), run.stamps[-1])
+            self.monitor.inputs[run.input].took(len(run), int(run.stamps[-1]))
             if run.input == 0:
                 self._enqueue(run)
             else:
                 self._hold(run)
-                self._positions[run.input] = run.offsets[-1] + 1
+                self._positions[run.input] = run.next
             count += len(run)
         return count
 
     def _enqueue(self, run: Run) -> None:
-        for offset, value in zip(run.offsets, run.values, strict=True):
+        for offset, value in zip(run.offsets.tolist(), run.values, strict=True):
             try:
                 outcomes = msgspec.json.decode(value or b"", type=Outcomes)
             except msgspec.MsgspecError as error:
@@ -218,7 +218,7 @@ class LearnJob(TopicJob):
     def _hold(self, run: Run) -> None:
         topic, partition = self.inputs[run.input]
         where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
-        records, features = decode_predictions(run.values, len(self.learning.names), where)
+        records, features = decode_predictions(list(run.values), len(self.learning.names), where)
         words = np.empty((len(records), 4), np.int64)
         words[:, IDENT] = _low([each.id for each in records])
         words[:, TIME] = [each.time for each in records]

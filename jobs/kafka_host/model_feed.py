@@ -60,7 +60,7 @@ class ModelFeed:
         for run in self._consumer.poll(_LIMIT, timeout):
             topic, partition = self._consumer.inputs[run.input]
             for offset, stamp, key, value in zip(
-                run.offsets, run.stamps, run.keys, run.values, strict=True
+                run.offsets.tolist(), run.stamps.tolist(), run.keys, run.values, strict=True
             ):
                 self.positions[run.input] = offset + 1
                 where = f"{topic}/{partition}/{offset}"

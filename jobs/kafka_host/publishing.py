@@ -58,7 +58,7 @@ class Publishing:
                 for run in consumer.poll(_LIMIT, 1.0):
                     for key, value in zip(run.keys, run.values, strict=True):
                         self._known(key or b"", value)
-                    positions[run.input] = run.offsets[-1] + 1
+                    positions[run.input] = run.next
                 ends = consumer.ends()
         finally:
             consumer.close()

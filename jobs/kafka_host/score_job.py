@@ -230,7 +230,7 @@ class ScoreJob(TopicJob):
         self._consumer.pause([place for place, count in enumerate(held) if count > FAR_AHEAD])
         for run in self._consumer.poll(BATCH, 0.0 if any(held) else timeout):
             self._merge.push(run)
-            self._ahead[run.input] = run.offsets[-1] + 1
+            self._ahead[run.input] = run.next
 
     def _carry(self, taken: Taken, promised: Entry | None) -> None:
         """Carry a batch through, journal it, and only then let what came of it go."""

@@ -93,7 +93,7 @@ class Reader:
         self._consumer.pause([place for place, count in enumerate(held) if count > FAR_AHEAD])
         for run in self._consumer.poll(BATCH, 0.0 if any(held) else timeout):
             self._merge.push(run)
-            self._ahead[run.input] = run.offsets[-1] + 1
+            self._ahead[run.input] = run.next
         unread = [end > at for end, at in zip(self._consumer.ends(), self._ahead, strict=True)]
         taken = self._merge.take(BATCH, unread)
         if not len(taken):
@@ -104,7 +104,7 @@ class Reader:
         if not len(batch):
             return None, letters, len(taken)
         if len(batch) == len(taken):
-            values = [value or b"" for value in taken.values]
+            values = taken.values.full()
         else:
             there = dict(zip(_places(taken.inputs, taken.offsets), taken.values, strict=True))
             values = [there[at] or b"" for at in _places(batch.partition, batch.offset)]

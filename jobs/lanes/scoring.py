@@ -11,7 +11,7 @@ from models.base import Version
 from operators.featurize import derived_features, event_features
 from streams.batch import as_text
 from streams.predictions import encode_predictions
-from streams.texts import each_encoded
+from streams.texts import payloads_of
 
 
 class Scorer:
@@ -54,4 +54,5 @@ class Scorer:
             x,
             events.number,
         )
-        return each_encoded(as_text(events.texts[1]) if len(events.texts) > 1 else ids), values
+        keys = as_text(events.texts[1]) if len(events.texts) > 1 else ids
+        return payloads_of(keys).full(), values.full()

@@ -14,6 +14,7 @@ from streams.kafka.commits import Commits
 from streams.kafka.failures import DISPLACED, HOPELESS, LEADERLESS, said_of, translated
 from streams.kafka.library import Error, Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
+from streams.kafka.reader import Reader
 from streams.kafka.records import Records
 from streams.kafka.settings import CONSUMER, FETCH_BYTES
 from streams.kafka.watch import Watch
@@ -31,7 +32,8 @@ class KafkaConsumer:
 
     With a membership it is a member of the group so that others are kept out, but what it reads
     and from where it always says itself: whatever the coordinator assigns, and however often,
-    reading goes on at the position after the last record that was handed out.
+    reading goes on at the position after the last record that was handed out. So there are two
+    clients, one that reads and belongs to no group, and one for the group that reads nothing.
     """
 
     def __init__(
@@ -46,7 +48,6 @@ class KafkaConsumer:
         self._group = membership.group if membership else NO_GROUP
         self._watch = Watch(cluster, sorted({topic for topic, _ in inputs}), InputError)
         self._partitions = [Partition(*each) for each in self.inputs]
-        self._records = Records(self.inputs, self._note)
         self._commits = Commits(self._commit, self._note)
         self._paused: tuple[int, ...] = ()
         self._reading = False
@@ -54,14 +55,21 @@ class KafkaConsumer:
         self._sole = membership is None
         self._failed: HeadraceError | None = None
         self._heard = Heard()
-        settings = {**cluster.settings, **CONSUMER, "on_commit": self._commits.heard}
-        settings |= membership.settings if membership else {"group.id": self._group}
+        settings = {**cluster.settings, **CONSUMER}
+        reading = {**settings, "group.id": NO_GROUP}
         if patience:
-            settings |= {"fetch.min.bytes": FETCH_BYTES, "fetch.wait.max.ms": int(1000 * patience)}
+            reading |= {"fetch.min.bytes": FETCH_BYTES, "fetch.wait.max.ms": int(1000 * patience)}
         self._left = False
-        self._client = open_client(client.Consumer, settings, self._heard)
+        self._reader = Reader(reading, self._heard)
+        self._records = Records(self.inputs, self._reader.topic_of, self._note)
         if membership:
-            self._join(membership)
+            joining = {**settings, **membership.settings, "on_commit": self._commits.heard}
+            self._client = open_client(client.Consumer, joining, self._heard)
+            try:
+                self._join(membership)
+            except HeadraceError:
+                self._leave()
+                raise
 
     @property
     def away(self) -> str:
@@ -73,31 +81,28 @@ class KafkaConsumer:
 
     def bounds(self) -> list[tuple[int, int]]:
         found = []
-        for each in self._partitions:
+        for each in self.inputs:
             what = f"{each.topic}/{each.partition}: wanted the offsets that it holds"
-            answer = self._bounds_of(each, what)
-            if answer is None:
-                raise InputError(f"{what}, got no answer within {ANSWER_S:.0f} s; try again")
-            found.append(answer)
+            found.append(self._bounds_of(each, what))
         for place, (_, high) in enumerate(found):
             self._records.reach(place, high)
         return found
 
-    def _bounds_of(self, partition: Any, what: str) -> tuple[int, int] | None:
+    def _bounds_of(self, at: Input, what: str) -> tuple[int, int]:
         """Ask; a partition that was just made may be without a leader for a moment."""
         deadline = time.monotonic() + ANSWER_S
         while True:
             try:
-                answer: tuple[int, int] | None = self._client.get_watermark_offsets(
-                    partition, timeout=ANSWER_S, cached=False
-                )
+                return self._reader.bounds(at, ANSWER_S)
             except Failure as failure:
                 error = failure.args[0]
+                if error.code() == Error._TIMED_OUT:
+                    raise InputError(
+                        f"{what}, got no answer within {ANSWER_S:.0f} s; try again"
+                    ) from failure
                 if error.code() not in LEADERLESS or time.monotonic() > deadline:
                     raise translated(error, what) from failure
                 time.sleep(SLICE_S)
-            else:
-                return answer
 
     def committed(self) -> list[int]:
         what = f"{self._cluster.bootstrap}: wanted the positions of group {self._group}"
@@ -141,14 +146,12 @@ class KafkaConsumer:
             self._assign()
 
     def poll(self, limit: int, timeout: float) -> list[Run]:
-        messages = self._client.consume(limit, 0)
-        if not messages and timeout > 0:
-            first = self._client.poll(timeout)
-            if first is not None:
-                messages = [first]
-                if limit > 1:
-                    messages += self._client.consume(limit - 1, 0)
+        if self._left:
+            self._raise_if_failed()
+        messages = self._reader.poll(limit, timeout) if self._sole else None
         runs = self._records.runs(messages) if messages else []
+        if self._membership:
+            self._serve_group(0.0 if self._sole else timeout)
         self._commits.serve()
         if not self._sole:
             self._settle()
@@ -158,8 +161,7 @@ class KafkaConsumer:
 
     def ends(self) -> list[int]:
         for place in self._records.open_ended():
-            _, high = self._client.get_watermark_offsets(self._partitions[place], cached=True)
-            self._records.reach(place, high)
+            self._records.reach(place, self._reader.high(self.inputs[place]))
         return self._records.ends()
 
     def pause(self, inputs: Sequence[int]) -> None:
@@ -170,9 +172,9 @@ class KafkaConsumer:
         added = set(wanted) - set(self._paused)
         self._paused = wanted
         if resumed:
-            self._client.resume([Partition(*self.inputs[place]) for place in resumed])
+            self._reader.resume(self.inputs[place] for place in resumed)
         if added:
-            self._client.pause([Partition(*self.inputs[place]) for place in added])
+            self._reader.pause(self.inputs[place] for place in added)
 
     def commit(self, positions: Sequence[int]) -> None:
         if self._membership is None:
@@ -201,18 +203,22 @@ class KafkaConsumer:
     def close(self) -> None:
         deadline = time.monotonic() + CLOSE_S
         while self._commits.pending and self._failed is None and time.monotonic() < deadline:
-            self._client.poll(0.01)
+            self._serve_group(0.01)
             self._commits.serve()
         self._leave()
 
     def _leave(self) -> None:
         if not self._left:
             self._left = True
+            # With a commit or a question under way they wait for the broker, however long.
+            closing = [in_background(self._reader.close)]
+            if self._membership is None:
+                wait(closing, CLOSE_S)
+                return
             member = self._client.memberid() if self._joined else None
-            # With a commit under way it waits for the broker, however long.
-            closing = in_background(self._client.close)
-            wait([closing], CLOSE_S)
-            if self._membership and member and closing.done():
+            closing.append(in_background(self._client.close))
+            wait(closing, CLOSE_S)
+            if member and closing[1].done():
                 self._membership.leave(member)
 
     def _join(self, membership: Membership) -> None:
@@ -225,7 +231,6 @@ class KafkaConsumer:
         while not self._sole:
             self.poll(1, SLICE_S)
             if time.monotonic() > deadline:
-                self._leave()
                 raise StateError(
                     f"{self._cluster.bootstrap}: wanted to join group {membership.group}, but its "
                     f"coordinator let nobody in for {JOIN_S:.0f} s; see the broker's log"
@@ -246,18 +251,33 @@ class KafkaConsumer:
 
     def _assign(self) -> None:
         if self._sole and self._reading:
-            self._client.assign(self.places(self._records.next))
+            pairs = zip(self.inputs, self._records.next, strict=True)
+            self._read([(each, position) for each, position in pairs if position != NEVER])
             if self._paused:
-                self._client.pause([Partition(*self.inputs[place]) for place in self._paused])
+                self._reader.pause(self.inputs[place] for place in self._paused)
+
+    def _read(self, places: Sequence[tuple[Input, int]]) -> None:
+        if not self._left:
+            self._reader.assign(places)
+            self._records.reassigned()
+
+    def _serve_group(self, timeout: float) -> None:
+        """Have the group's callbacks called."""
+        message = self._client.poll(timeout)
+        if message is not None and message.error():
+            self._note(message.error(), message.topic() or "")
 
     def _on_assign(self, _: Any, given: list[Any]) -> None:
         self._client.assign([])
+        self._read([])
         self._joined, self._sole = True, False
 
     def _on_revoke(self, _: Any, taken: list[Any]) -> None:
+        self._read([])
         self._joined = False
 
     def _on_lost(self, _: Any, taken: list[Any]) -> None:
+        self._read([])
         self._joined, self._lost = False, True
 
     def _commit(self, positions: Sequence[int]) -> None:

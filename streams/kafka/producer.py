@@ -12,6 +12,7 @@ from streams.errors import ConfigError
 from streams.kafka.cluster import Cluster
 from streams.kafka.lane import Lane
 from streams.kafka.settings import PATIENT_LINGER_MS
+from streams.payloads import Payloads
 
 _NO_TRANSACTIONS = "wanted a transaction of a producer that was opened without an id for them"
 
@@ -22,7 +23,8 @@ class KafkaProducer:
     Every failure ends it: a record that could not be handed over would leave a hole before those
     sent after it, so all calls raise from then on, and the host begins again from what it
     committed. The first `send` to a topic opens its lane, which takes some milliseconds, and
-    half a second until its first record arrives; one of no records does just that.
+    half a second until its first record arrives; one of no records does just that. One thread may
+    send while another polls.
     """
 
     def __init__(self, cluster: Cluster, linger_ms: float, patient: Collection[str]) -> None:
@@ -53,9 +55,12 @@ class KafkaProducer:
         lane = self._lanes.get(topic)
         if lane is None:
             linger_ms = PATIENT_LINGER_MS if topic in self._patient else self._linger_ms
-            lane = self._lanes[topic] = Lane(self._cluster, topic, linger_ms)
+            lane = Lane(self._cluster, topic, linger_ms)
+            # Anew, since another thread than the one that sends may be looking through them.
+            self._lanes = {**self._lanes, topic: lane}
         if values:
-            lane.send(values, keys, headers)
+            named = None if keys is None else Payloads.of(keys)
+            lane.send(Payloads.of(values), named, headers)
             self._sent.append((lane, lane.sent, len(values)))
 
     def poll(self, timeout: float = 0.0) -> None:

@@ -1,34 +1,49 @@
-"""Messages as columns, at the least cost a record, and how far each input has been read."""
+"""Messages as runs of records, and how far each input has been read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from streams.broker import NEVER, Input, Run
-from streams.kafka.library import Error, Message
+from streams.kafka.library import Error
+from streams.kafka.reader import Messages
 
 
 class Records:
     """What was read of some inputs. `failed` is told of a message that is an error, and its topic.
 
-    That an input is read to its end is known in two ways: the record before the end has come, or
-    librdkafka says so, which it must where the last offset is that of a transaction's mark.
+    `topic_of` says what the library's name of a topic stands for. That an input is read to its end
+    is known in two ways: the record before the end has come, or librdkafka says so, which it must
+    where the last offset is that of a transaction's mark.
     """
 
-    def __init__(self, inputs: Sequence[Input], failed: Callable[[Any, str], None]) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        topic_of: Callable[[int], str],
+        failed: Callable[[Any, str], None],
+    ) -> None:
         self.next = [NEVER] * len(inputs)
         """The offset after the last record of each that was handed out, or where to begin."""
         self._high = [NEVER] * len(inputs)
         self._at_end = [False] * len(inputs)
-        self._place_of, self._key_of = _lookup(inputs)
-        self._failed = failed
+        self._places = {each: place for place, each in enumerate(inputs)}
+        self._topic_of, self._failed = topic_of, failed
+        self._known: dict[tuple[int, int], int] = {}
+        """The places of inputs by what messages say of them."""
 
     def restart(self, positions: Sequence[int]) -> None:
         """Begin, or go on, at these offsets."""
         self.next = list(positions)
         self._at_end = [False] * len(positions)
+
+    def reassigned(self) -> None:
+        """The library may give its names of topics to others from now on."""
+        self._known.clear()
 
     def reach(self, place: int, high: int) -> None:
         """The broker has said that an input's offsets go up to `high`."""
@@ -45,76 +60,52 @@ class Records:
             for position, high, at_end in zip(self.next, self._high, self._at_end, strict=True)
         ]
 
-    def runs(self, messages: list[Any]) -> list[Run]:
+    def runs(self, messages: Messages) -> list[Run]:
         """The records among messages, input by input as they came."""
-        errors = list(map(Message.error, messages))
         ended: set[int] = set()
-        if any(errors):
-            messages, ended = self._heeded(messages, errors)
+        if messages.errors:
+            messages, ended = self._heeded(messages)
         runs = []
         for place, part in self._split(messages):
-            run = Run(
-                place,
-                _offsets(part),
-                [stamp * 1000 for _, stamp in map(Message.timestamp, part)],
-                list(map(Message.key, part)),
-                list(map(Message.value, part)),
-                list(map(Message.headers, part)),
-            )
-            self.next[place] = run.offsets[-1] + 1
+            run = Run(place, part.offsets, part.stamps, part.keys, part.values, part.headers)
+            self.next[place] = run.next
             self._at_end[place] = False
             runs.append(run)
         for place in ended:
             self._at_end[place] = True
         return runs
 
-    def _split(self, messages: list[Any]) -> Iterator[tuple[int, list[Any]]]:
+    def _split(self, messages: Messages) -> Iterator[tuple[int, Messages]]:
         """Cut messages where the input changes."""
-        if not messages:
+        sources = messages.sources
+        n = len(sources)
+        if not n:
             return
-        if len(self.next) == 1:
-            yield 0, messages
+        if (sources == sources[0]).all():
+            yield self._place(*sources[0].tolist()), messages
             return
-        places = list(map(self._place_of.__getitem__, map(self._key_of, messages)))
-        if places.count(places[0]) == len(places):
-            yield places[0], messages
-            return
-        start = 0
-        for place, group in groupby(places):
-            stop = start + len(list(group))
-            yield place, messages[start:stop]
-            start = stop
+        changes = np.flatnonzero((sources[1:] != sources[:-1]).any(axis=1)) + 1
+        bounds = [0, *changes.tolist(), n]
+        for start, stop in pairwise(bounds):
+            yield self._place(*sources[start].tolist()), messages.rows(slice(start, stop))
 
-    def _heeded(self, messages: list[Any], errors: list[Any]) -> tuple[list[Any], set[int]]:
+    def _place(self, topic: int, partition: int) -> int:
+        known = self._known.get((topic, partition))
+        if known is None:
+            known = self._places[Input(self._topic_of(topic), partition)]
+            self._known[topic, partition] = known
+        return known
+
+    def _heeded(self, messages: Messages) -> tuple[Messages, set[int]]:
         """Set aside what are no records; also the inputs after whose end nothing came."""
-        ended: set[int] = set()
-        records = []
-        for message, error in zip(messages, errors, strict=True):
-            if error is None:
-                records.append(message)
-                ended.discard(self._place_of[self._key_of(message)])
-            elif error.code() == Error._PARTITION_EOF:
-                ended.add(self._place_of[self._key_of(message)])
+        sources, ends = messages.sources.tolist(), dict[int, int]()
+        for row, error in messages.errors.items():
+            topic, partition = sources[row]
+            if error.code() == Error._PARTITION_EOF:
+                ends[self._place(topic, partition)] = row
             else:
-                self._failed(error, message.topic() or "")
-        return records, ended
-
-
-def _offsets(messages: list[Any]) -> list[int]:
-    first, last = messages[0].offset(), messages[-1].offset()
-    if last - first == len(messages) - 1:
-        return list(range(first, last + 1))
-    return list(map(Message.offset, messages))
-
-
-def _lookup(inputs: Sequence[Input]) -> tuple[dict[Any, int], Callable[[Any], Any]]:
-    """How to tell a message's input: its place by a key, and the cheapest key there is."""
-    topics = {each.topic for each in inputs}
-    if len(topics) == len(inputs):
-        return {each.topic: place for place, each in enumerate(inputs)}, Message.topic
-    if len(topics) == 1:
-        return {each.partition: place for place, each in enumerate(inputs)}, Message.partition
-    return (
-        {tuple(each): place for place, each in enumerate(inputs)},
-        lambda message: (message.topic(), message.partition()),
-    )
+                self._failed(error, self._topic_of(topic))
+        good = np.delete(np.arange(len(sources)), list(messages.errors))
+        last = {self._place(*sources[row]): row for row in good.tolist()} if ends else {}
+        ended = {place for place, row in ends.items() if last.get(place, -1) < row}
+        return messages.rows(good), ended

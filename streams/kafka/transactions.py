@@ -15,7 +15,6 @@ from streams.errors import ConfigError, HeadraceError, OutputError
 from streams.kafka.cluster import Cluster, Heard
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.failures import translated
-from streams.kafka.lane import SLICE_S, hand_over
 from streams.kafka.library import Failure, client, in_background, open_client
 from streams.kafka.settings import QUEUE, TRANSACTIONS
 from streams.kafka.watch import Watch
@@ -23,6 +22,8 @@ from streams.kafka.watch import Watch
 FENCE_S = 60.0
 """How long the coordinator may take to end what the producer before us left open."""
 ABORT_S = 1.5
+SLICE_S = 0.15
+"""Longest single wait; librdkafka's binding does not return early from one of 0.2 s and more."""
 LOOK_S = 0.5
 
 
@@ -74,7 +75,7 @@ class TransactionalProducer:
         while len(self._client) and len(self._client) + len(values) > QUEUE:
             self.poll(SLICE_S)
         try:
-            hand_over(self._client, topic, values, keys, headers)
+            _hand_over(self._client, topic, values, keys, headers)
         except Failure as failure:
             self._fail(failure.args[0], f"a record handed over to {topic}")
         self._sent += len(values)
@@ -191,3 +192,21 @@ class TransactionalProducer:
         if self._failed is not None:
             self._abort()
             raise self._failed
+
+
+def _hand_over(
+    to: Any,
+    topic: str,
+    values: Sequence[bytes | None],
+    keys: Sequence[bytes | None] | None,
+    headers: Sequence[Headers | None] | None,
+) -> None:
+    """Give records to a librdkafka producer in their order."""
+    produce = to.produce
+    keys = [None] * len(values) if keys is None else keys
+    if headers is not None and any(headers):
+        for value, key, own in zip(values, keys, headers, strict=True):
+            produce(topic, value, key, headers=own and list(own))
+    else:
+        for value, key in zip(values, keys, strict=True):
+            produce(topic, value, key)

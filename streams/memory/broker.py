@@ -20,7 +20,7 @@ class MemoryBroker(Process):
     >>> producer.send("labels", [b"{}"])
     >>> producer.flush(1.0)
     True
-    >>> [run.values for run in consumer.poll(10, 0.0)]
+    >>> [list(run.values) for run in consumer.poll(10, 0.0)]
     [[b'{}']]
     """
 

@@ -6,11 +6,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
+
 from streams.broker import NEVER, Input, Run
 from streams.errors import InputError, StateError
 from streams.memory.cluster import Cluster, Group
 from streams.memory.log import Log
 from streams.memory.process import Process
+from streams.payloads import Payloads
 
 FOREVER_US = 1 << 62
 SESSION_US = 45_000_000
@@ -112,8 +115,15 @@ class MemoryConsumer:
         if not records:
             return None
         self._positions[place] = records[-1].offset + 1
-        offsets, stamps, keys, values, headers, _ = map(list, zip(*records, strict=True))
-        return Run(place, offsets, stamps, keys, values, headers)
+        offsets, stamps, keys, values, headers, _ = zip(*records, strict=True)
+        return Run(
+            place,
+            np.array(offsets, np.int64),
+            np.array(stamps, np.int64),
+            Payloads.of(keys),
+            Payloads.of(values),
+            list(headers) if any(headers) else None,
+        )
 
     def ends(self) -> list[int]:
         return [

@@ -36,6 +36,7 @@ from streams.journal import Entry
 from streams.memory import Cluster, Record
 from streams.merge import Taken
 from streams.order import Sorter, in_order
+from streams.payloads import Payloads
 from streams.records import Outcomes, Prediction
 from streams.schema import duration_us
 from streams.topics import TRANSACTIONS
@@ -129,7 +130,7 @@ def scorer(
         none: list[Headers | None] = [None] * len(scored)
         headers = headers_for(batch, scored, kept) or none
         keys, values = prediction_records(batch, scored, scoring.names)
-        said.predictions += zip(keys, values, headers, strict=True)
+        said.predictions += zip(keys.full(), values.full(), headers, strict=True)
         said.letters += [(*each, None) for each in zip(*letter_records(letters), strict=True)]
         said.told += told
     said.counts = dict(zip(COUNTS, scoring.counts.tolist(), strict=True))
@@ -164,7 +165,7 @@ def _taken(
         np.array(places, np.int64),
         np.array([record.offset for record in records], np.int64),
         np.array([record.stamp for record in records], np.int64),
-        [record.value for record in records],
+        Payloads.of([record.value for record in records]),
         [record.headers for record in records],
     )
 
@@ -176,7 +177,7 @@ def in_time(folder: Path, said: Scored) -> list[tuple[str, tuple[float | None, .
     scoring = Scoring(pipeline, folder)
     scored, _ = scoring.process(batch)
     scoring.close()
-    values = prediction_records(batch, scored, scoring.names)[1][: len(said.predictions)]
+    values = prediction_records(batch, scored, scoring.names)[1].full()[: len(said.predictions)]
     decoded = (msgspec.json.decode(value, type=Prediction) for value in values)
     return [(each.id, each.features) for each in decoded]
 
