@@ -18,13 +18,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.handing_on import HandingOn
 from jobs.kafka_host.positions import Origin, placed
 from jobs.kafka_host.takeover import Takeover
 from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
@@ -52,9 +55,12 @@ from streams.schema import duration_us
 from streams.timestamps import time_text
 from streams.topics import DEAD_LETTERS, LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 
+Int64s = npt.NDArray[np.int64]
 FAR_AHEAD = 50_000
 """Records of an input that may wait to be merged; with more, it is not read."""
 _KINDS = {TRANSACTIONS: EVENT, LABELS: LABEL}
+_Made = tuple[Batch, Scored, list[Outcomes], list[DeadLetter], list[Headers | None] | None]
+"""A batch, what came of it, and the headers of its predictions."""
 
 
 class Online(Protocol):
@@ -131,6 +137,8 @@ class ScoreJob(TopicJob):
             threads=self._threads,
         )
         stack.callback(self._versions.close)
+        self._handing_on = HandingOn(beside=self._threads and settings.delivery != "exactly-once")
+        stack.callback(self._handing_on.close)
         return self._restore()
 
     def _restore(self) -> Mapping[str, Any]:
@@ -197,6 +205,7 @@ class ScoreJob(TopicJob):
         return counts | taken | {"skipped": self.taken["skipped"]}
 
     def _turn(self, timeout: float) -> int:
+        self._handing_on.heed()
         return self._resume(timeout) if self._promised else self._next(timeout)
 
     def _resume(self, timeout: float) -> int:
@@ -216,7 +225,9 @@ class ScoreJob(TopicJob):
     def _next(self, timeout: float) -> int:
         """Take what is there, in order."""
         self._versions.swap()
-        self._bury(self._versions.letters())
+        if letters := self._versions.letters():
+            self._handing_on.settle()
+            self._bury(letters)
         self._read(timeout)
         ends = self._consumer.ends()
         unread = [end > at for end, at in zip(ends, self._ahead, strict=True)]
@@ -255,11 +266,15 @@ class ScoreJob(TopicJob):
         if letters:
             self.dead.update(letter.reason.value for letter in letters)
         headers = headers_for(batch, scored, self._headers)
-        if self._delivery.is_new(self._positions):
-            self._send(batch, scored, outcomes, letters, headers)
-            self._delivery.reached(self._positions, taken.stamps)
+        positions = self._positions.copy()
+        if self._delivery.is_new(positions):
+            made = batch, scored, outcomes, letters, headers
+            self._handing_on.begin(
+                len(taken), partial(self._hand_on, made, positions, taken.stamps)
+            )
         else:
-            self._delivery.reached(self._positions)
+            self._handing_on.settle()
+            self._delivery.reached(positions)
         if self._online:
             self._online.offer(batch, scored)
         self._unmap(len(taken))
@@ -273,6 +288,10 @@ class ScoreJob(TopicJob):
             return batch
         self.taken["skipped"] += int(np.count_nonzero(before))
         return batch.take(np.flatnonzero(~before))
+
+    def _hand_on(self, made: _Made, positions: list[int], stamps: Int64s) -> None:
+        self._send(*made)
+        self._delivery.reached(positions, stamps)
 
     def _send(
         self,
@@ -303,7 +322,12 @@ class ScoreJob(TopicJob):
             self._touched = 0
             self.scoring.ids.release()
 
+    def snapshot(self) -> bool:
+        self._handing_on.settle()
+        return super().snapshot()
+
     def _save(self, meta: dict[str, Any]) -> None:
+        self._handing_on.settle()
         values = {
             "sequence": self.sequence,
             "models": self._versions.positions,
