@@ -2,8 +2,8 @@
 
 numba keys its disk cache by the kernel's own file, so a kernel that inlines one from another file
 would keep the old code when that file changes. Here the cache folder is named by the content of the
-file and of every project file it imports. `NUMBA_DISABLE_JIT=1` runs every kernel as plain
-Python.
+file and of every project file it imports, and by nothing else: kernels are found again after the
+project has moved. `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
+from numba.core.caching import UserProvidedCacheLocator
 from numba.core.cgutils import create_struct_proxy, get_null_value, raw_memcpy
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic as numba_intrinsic
@@ -37,8 +38,24 @@ CACHE = Path(
 )
 config: Any = numba_config  # its names are set at run time
 PROJECT = Path(__file__).parent.parent
+folders: set[Path] = set()
+"""Where the compiled code of this process's kernels is cached."""
 _digests: dict[Path, bytes] = {}
 _announced = False
+
+
+class ByContent(UserProvidedCacheLocator):
+    """Finds compiled code by the name of its folder alone; numba's own also wants the same path."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        return Path(py_file).stem
+
+
+# After ours numba's own, as by default: for folders that cannot be written to.
+config.CACHE_LOCATOR_CLASSES = (
+    f"{__name__}.ByContent,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator"
+)
 
 
 def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Function]:
@@ -64,6 +81,7 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
             folder = CACHE / "kernels" / name.hexdigest()
             if signatures and not config.DISABLE_JIT and not folder.exists():
                 _announce()
+            folders.add(folder)
             config.CACHE_DIR = str(folder)
         compile_it: Any = numba.njit(
             list(signatures) or None,
