@@ -9,6 +9,7 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.lanes.headers import Column
 from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
 from jobs.topic_records import TopicDecoder
@@ -104,16 +105,23 @@ class Reader:
         if not len(batch):
             return None, letters, len(taken)
         if len(batch) == len(taken):
-            values = [value or b"" for value in taken.values]
+            rows = list(range(len(taken)))
         else:
-            there = dict(zip(_places(taken.inputs, taken.offsets), taken.values, strict=True))
-            values = [there[at] or b"" for at in _places(batch.partition, batch.offset)]
+            there = {at: n for n, at in enumerate(_places(taken.inputs, taken.offsets))}
+            rows = [there[at] for at in _places(batch.partition, batch.offset)]
+        values = [taken.values[row] or b"" for row in rows]
+        headers: Column = None
+        if any(taken.headers):
+            events = (batch.kind == EVENT).tolist()
+            given = zip(rows, events, strict=True)
+            headers = [taken.headers[row] if event else None for row, event in given]
         times = np.where(batch.kind == EVENT, batch.time, _NONE)
         newest = np.maximum.accumulate(np.concatenate([[self.newest_us], times]))
         late = (batch.kind == EVENT) & (batch.time < newest[:-1] - self._lateness_us)
         self.newest_us = int(newest[-1])
         batch.partition[:] = self._partitions[batch.partition]
-        return Arrivals(batch, late, self._turns_of(batch), values), letters, len(taken)
+        arrivals = Arrivals(batch, late, self._turns_of(batch), values, headers)
+        return arrivals, letters, len(taken)
 
     def _turns_of(self, batch: Batch) -> Int64s:
         """See `Arrivals.turn`."""
