@@ -38,6 +38,7 @@ CACHE = Path(
 )
 config: Any = numba_config  # its names are set at run time
 PROJECT = Path(__file__).parent.parent
+OURS = ("streams", "models", "operators", "jobs", "benchmarks", "headrace")
 folders: set[Path] = set()
 """Where the compiled code of this process's kernels is cached."""
 _digests: dict[Path, bytes] = {}
@@ -103,7 +104,8 @@ def _digest(path: Path) -> bytes:
         digest = hashlib.blake2b(f"{numba.__version__} {sys.version}".encode() + text)
         for name in re.findall(rb"^(?:from|import) ([\w.]+)", text, re.MULTILINE):
             imported = PROJECT / (name.decode().replace(".", "/") + ".py")
-            if imported.is_file():
+            # Installed, the project lies among libraries, which are not part of it.
+            if imported.is_file() and name.decode().partition(".")[0] in OURS:
                 digest.update(_digest(imported))
         _digests[path] = digest.digest()
     return _digests[path]
