@@ -101,10 +101,10 @@ def package(target: Path, extras: tuple[str, ...], pipeline: str, say: Say) -> M
     if target.exists():
         raise ConfigError(f"{target}: is there already; remove it, or name another")
     ending = next((each for each in _ARCHIVES if target.name.endswith(each)), "")
-    name = target.name.removesuffix(ending)
+    name, beside = target.name.removesuffix(ending), target.absolute().parent
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as scratch:
+        beside.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=beside, prefix=f".{name}-") as scratch:
             whole = Path(scratch) / name
             manifest = _Package(whole, say, linked=bool(ending)).fill(extras, pipeline)
             if ending:
