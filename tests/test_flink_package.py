@@ -112,7 +112,7 @@ class Machine:
         return {line.split(maxsplit=5)[5] for line in maps.splitlines() if " /" in line}
 
 
-def configured(folder: Path, package: Path, port: int) -> list[str]:
+def configured(folder: Path, package: Path, port: int) -> dict[str, object]:
     """The settings of the deployment, on this machine."""
     config = {
         name: value.replace(KEPT, str(folder)).replace(IMAGE, str(package))
@@ -123,7 +123,7 @@ def configured(folder: Path, package: Path, port: int) -> list[str]:
     local |= {"jobmanager.rpc.address": "127.0.0.1", "jobmanager.rpc.port": free_port()}
     local |= {f"{each}.bind-host": "127.0.0.1" for each in ("jobmanager", "taskmanager")}
     local |= {"taskmanager.host": "127.0.0.1", "rest.bind-address": "127.0.0.1", **CLUSTER}
-    return [f"-D{name}={value}" for name, value in {**config, **local}.items()]
+    return {**config, **local}
 
 
 def test_it_is_whole_and_says_what_it_is(package: Path) -> None:
@@ -139,7 +139,8 @@ def test_the_kubernetes_deployment_runs_from_it_alone(
     given = {each["name"]: each["value"] for each in container["env"]}
     ours = {name: there.environment[name] for name in ("HEADRACE_BROKERS", "HEADRACE_PREFIX")}
     machine = Machine(package, tmp_path, given | ours)
-    config, job = configured(tmp_path, package, free_port()), SPEC["job"]
+    settings, job = configured(tmp_path, package, free_port()), SPEC["job"]
+    config = [f"-D{name}={value}" for name, value in settings.items()]
     compiled = set((package / "cache" / "kernels").rglob("*"))
     begun = [
         *("standalone-job.sh", "start-foreground", *config),
@@ -163,11 +164,15 @@ def test_its_own_command_submits_to_a_session_cluster_of_it(
 ) -> None:
     there = Deployment(kafka_broker, tmp_path)
     ours = {name: there.environment[name] for name in ("HEADRACE_BROKERS", "HEADRACE_PREFIX")}
-    machine, port = Machine(package, tmp_path, ours), free_port()
-    config = configured(tmp_path, package, port)
+    port, conf = free_port(), tmp_path / "conf"
+    shutil.copytree(package / "conf", conf)
+    config = yaml.safe_load((conf / "config.yaml").read_text("utf-8"))
+    completed = {name: str(value) for name, value in configured(tmp_path, package, port).items()}
+    (conf / "config.yaml").write_text(yaml.safe_dump(config | completed), "utf-8")
+    machine = Machine(package, tmp_path, ours | {"FLINK_CONF_DIR": str(conf)})
     with (
-        machine.running("jobmanager", "jobmanager.sh", "start-foreground", *config),
-        machine.running("taskmanager", "taskmanager.sh", "start-foreground", *config),
+        machine.running("jobmanager", "jobmanager.sh", "start-foreground"),
+        machine.running("taskmanager", "taskmanager.sh", "start-foreground"),
     ):
         cluster = FlinkCluster(f"http://127.0.0.1:{port}")
         until(lambda: answers(cluster), "a TaskManager", machine.log)
