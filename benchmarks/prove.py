@@ -28,6 +28,7 @@ from benchmarks.proofs import (
     kills,
     memory,
     outages,
+    package,
     pending,
     schedules,
     soak,
@@ -48,6 +49,7 @@ PROOFS: dict[str, Proof] = {
     "memory": memory.MEMORY,
     "outages": outages.OUTAGES,
     "flink": flink.FLINK,
+    "package": package.PACKAGE,
     "soak": soak.SOAK,
 }
 

@@ -10,6 +10,7 @@ Between two operators rows travel in parcels, each for a lane: Flink's key.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,14 +32,15 @@ from jobs.config import Settings
 from jobs.flink_host.functions import (
     LETTERS_TAG,
     OUTCOMES_TAG,
-    RECORD,
     Indexing,
     Reading,
     Windows,
 )
+from jobs.flink_host.headed import headed_schema, table_rows
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel
 from jobs.flink_host.plan import Plan
+from jobs.flink_host.records import HEADED
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
@@ -79,12 +81,12 @@ def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
         last = place >= len(entities) - 1
         key = entities[place].key if entities else "id"
         windows = _keyed(rows, plan).process(
-            Windows(plan, place, last=last), output_type=RECORD if last else BYTES
+            Windows(plan, place, last=last), output_type=HEADED if last else BYTES
         )
         rows = _named(windows, f"windows-{key}")
         if last:
             letters.append(rows)
-    _sink(rows, plan, PREDICTIONS)
+    _sink(_named(table_rows(rows), "headed"), plan, PREDICTIONS, headed_schema)
     _sink(index.get_side_output(OUTCOMES_TAG), plan, OUTCOMES)
     first, *others = (each.get_side_output(LETTERS_TAG) for each in letters)
     _sink(first.union(*others), plan, DEAD_LETTERS)
@@ -124,18 +126,23 @@ def _named(stream: DataStream, name: str) -> DataStream:
     return stream.name(name).uid(name)
 
 
-def _sink(stream: DataStream, plan: Plan, topic: str) -> None:
-    settings = plan.settings
-    guarantee = DeliveryGuarantee.AT_LEAST_ONCE
-    if settings.delivery == "exactly-once":
-        guarantee = DeliveryGuarantee.EXACTLY_ONCE
-    schema = (
+def schema(topic: str) -> Any:
+    """What makes records of a topic from the rows of a stream: an object of Java."""
+    built = (
         KafkaRecordSerializationSchema.builder()
-        .set_topic(settings.topic(topic))
+        .set_topic(topic)
         .set_key_serialization_schema(RowFieldExtractorSchema(0))
         .set_value_serialization_schema(RowFieldExtractorSchema(1))
         .build()
     )
+    return built._j_serialization_schema  # noqa: SLF001
+
+
+def _sink(stream: DataStream, plan: Plan, topic: str, made: Callable[[str], Any] = schema) -> None:
+    settings = plan.settings
+    guarantee = DeliveryGuarantee.AT_LEAST_ONCE
+    if settings.delivery == "exactly-once":
+        guarantee = DeliveryGuarantee.EXACTLY_ONCE
     sink = (
         KafkaSink.builder()
         .set_bootstrap_servers(settings.brokers)
@@ -143,8 +150,9 @@ def _sink(stream: DataStream, plan: Plan, topic: str) -> None:
         .set_property("transaction.timeout.ms", "300000")
         .set_delivery_guarantee(guarantee)
         .set_transactional_id_prefix(f"{settings.prefix}{settings.group}-{topic}")
-        .set_record_serializer(schema)
     )
+    # Flink's Python looks into the serializer for what ours need not have.
+    sink._j_builder.setRecordSerializer(made(settings.topic(topic)))  # noqa: SLF001
     for key, value in settings.security().java(SHADED).items():
         sink.set_property(key, value)
     stream.sink_to(sink.build()).name(topic).uid(f"sink-{topic}")

@@ -2,8 +2,8 @@
 
 numba keys its disk cache by the kernel's own file, so a kernel that inlines one from another file
 would keep the old code when that file changes. Here the cache folder is named by the content of the
-file and of every project file it imports. `NUMBA_DISABLE_JIT=1` runs every kernel as plain
-Python.
+file and of every project file it imports, and by nothing else: kernels are found again after the
+project has moved. `NUMBA_DISABLE_JIT=1` runs every kernel as plain Python.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba.core import config as numba_config
 from numba.core import types
+from numba.core.caching import UserProvidedCacheLocator
 from numba.core.cgutils import create_struct_proxy, get_null_value, raw_memcpy
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic as numba_intrinsic
@@ -37,8 +38,25 @@ CACHE = Path(
 )
 config: Any = numba_config  # its names are set at run time
 PROJECT = Path(__file__).parent.parent
+OURS = ("streams", "models", "operators", "jobs", "benchmarks", "headrace")
+folders: set[Path] = set()
+"""Where the compiled code of this process's kernels is cached."""
 _digests: dict[Path, bytes] = {}
 _announced = False
+
+
+class ByContent(UserProvidedCacheLocator):
+    """Finds compiled code by the name of its folder alone; numba's own also wants the same path."""
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        return Path(py_file).stem
+
+
+# After ours numba's own, as by default: for folders that cannot be written to.
+config.CACHE_LOCATOR_CLASSES = (
+    f"{__name__}.ByContent,InTreeCacheLocator,UserWideCacheLocator,IPythonCacheLocator"
+)
 
 
 def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Function]:
@@ -64,6 +82,7 @@ def kernel(*signatures: str, inline: bool = False) -> Callable[[Function], Funct
             folder = CACHE / "kernels" / name.hexdigest()
             if signatures and not config.DISABLE_JIT and not folder.exists():
                 _announce()
+            folders.add(folder)
             config.CACHE_DIR = str(folder)
         compile_it: Any = numba.njit(
             list(signatures) or None,
@@ -85,7 +104,8 @@ def _digest(path: Path) -> bytes:
         digest = hashlib.blake2b(f"{numba.__version__} {sys.version}".encode() + text)
         for name in re.findall(rb"^(?:from|import) ([\w.]+)", text, re.MULTILINE):
             imported = PROJECT / (name.decode().replace(".", "/") + ".py")
-            if imported.is_file():
+            # Installed, the project lies among libraries, which are not part of it.
+            if imported.is_file() and name.decode().partition(".")[0] in OURS:
                 digest.update(_digest(imported))
         _digests[path] = digest.digest()
     return _digests[path]

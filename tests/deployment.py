@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient
 from jobs.clients.topic_reader import TopicReader
 from jobs.clients.topics import create_topics
 from jobs.stack.kafka import Kafka
-from streams.broker import Run
+from streams.broker import Headers, Run
 from streams.kafka import Kafka as Client
 from streams.kafka import Security
 from tests.kafka_server import unique
@@ -51,10 +51,14 @@ class Deployment:
         self.admin = AdminClient(kafka.client())
 
     def send(
-        self, topic: str, records: Sequence[bytes], keys: Sequence[bytes] | None = None
+        self,
+        topic: str,
+        records: Sequence[bytes],
+        keys: Sequence[bytes] | None = None,
+        headers: Sequence[Headers | None] | None = None,
     ) -> None:
         """Publish as a user's program does."""
-        self._producer.send(self.prefix + topic, records, keys)
+        self._producer.send(self.prefix + topic, records, keys, headers)
         assert self._producer.flush(PATIENCE_S)
 
     def pay(self, first: int, count: int, **fields: object) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,24 @@ def test_flink_has_the_settings_of_the_local_cluster() -> None:
     assert config["rest.port"] == FlinkSettings().port
     assert config["jobmanager.rpc.port"] == FlinkSettings().rpc_port
     assert config["jobmanager.rpc.address"] == SERVICES["jobmanager"]["hostname"]
+    assert config["env.java.opts.all"] == flink.java_options()
+
+
+@pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
+def test_flink_is_started_by_its_own_programs_from_the_package_in_the_image() -> None:
+    image = (ROOT / "Dockerfile").read_text("utf-8")
+    (home,) = re.findall(r"headrace flink package (\S+)$", image, re.MULTILINE)
+    assert f'ENTRYPOINT ["{home}/bin/run"]' in image
+    config = yaml.safe_load((ROOT / "deploy" / "flink" / "config.yaml").read_text("utf-8"))
+    assert config["python.executable"] == f"{home}/python/bin/python"
+    programs = flink.distribution() / "bin"
+    for name in ("jobmanager", "taskmanager"):
+        script, *arguments = SERVICES[name]["command"]
+        assert (programs / script).exists() and arguments == ["start-foreground"]
+    asked = SERVICES["jobmanager"]["environment"]
+    address, port = SERVICES["jobmanager"]["hostname"], config["rest.port"]
+    assert asked["HEADRACE_FLINK_URL"] == f"http://{address}:{port}"
+    assert Settings.load(environ=asked).brokers == "kafka:9092"
 
 
 def test_prometheus_asks_both_jobs_where_they_answer() -> None:
@@ -137,7 +156,7 @@ def test_the_dashboard_shows_metrics_that_the_jobs_have() -> None:
 def test_the_image_is_made_of_what_is_here() -> None:
     text = (ROOT / "Dockerfile").read_text("utf-8")
     lets = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
-    for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):
+    for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
         for name in line.split():
             assert (ROOT / name).exists() and f"!{name}" in lets, name
     version = (ROOT / ".python-version").read_text("utf-8").strip()

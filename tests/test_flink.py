@@ -25,7 +25,7 @@ from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
 from models.manifest import Seal
 from models.registry import Registry
-from streams.broker import Input
+from streams.broker import Headers, Input
 from streams.kafka import Security
 from tests.deployment import Deployment, until
 from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
@@ -104,6 +104,24 @@ def said(deployment: Deployment) -> dict[str, Any]:
         assert each["id"] not in found
         found[each["id"]] = each
     return found
+
+
+def traces(events: list[bytes]) -> list[Headers | None]:
+    """Headers for every third event."""
+    return [
+        None if n % 3 else [("trace", b"%d" % n), ("version", b"\x00\xff"), ("empty", b"")]
+        for n in range(len(events))
+    ]
+
+
+def headed(deployment: Deployment) -> dict[str, Any]:
+    """The headers of each id's prediction that has any; they have no order on Flink."""
+    return {
+        orjson.loads(value or b"")["id"]: sorted(headers)
+        for run in deployment.runs("predictions")
+        for value, headers in zip(run.values, run.headers, strict=True)
+        if headers
+    }
 
 
 def buried(deployment: Deployment) -> list[Any]:
@@ -277,7 +295,7 @@ def test_flink_says_what_the_embedded_host_says_to_the_bit(
     for each in (there, here):
         each.folder.mkdir()
         each.send("labels", labels)
-        each.send("transactions", events)
+        each.send("transactions", events, headers=traces(events))
     count = EVENTS + END - (order == "strict")
     with there.running() as job:
         there.wait_for(count, job)
@@ -286,5 +304,6 @@ def test_flink_says_what_the_embedded_host_says_to_the_bit(
         here.wait_on_flink(count, flink_cluster)
         assert said(here) == said(there)
         assert buried(here) == buried(there)
+        assert headed(here) == headed(there) != {}
         if order == "strict":
             assert accounted(here) == accounted(there)

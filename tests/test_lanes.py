@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
+from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import lanes_of, runs
@@ -32,6 +33,7 @@ from jobs.topic_records import prediction_records
 from operators.admission import COUNTS
 from operators.featurize import chain
 from streams.batch import EVENT, Batch
+from streams.broker import Headers
 from streams.order import Sorter
 from streams.predictions import decode_predictions
 from streams.records import Outcomes
@@ -53,7 +55,14 @@ lanes = st.integers(1, 5)
 
 def arrivals(batch: Batch) -> Arrivals:
     n = len(batch)
-    return Arrivals(batch, np.zeros(n, np.bool_), np.full((n, 2), -1), [b""] * n)
+    headers = [traced(each) for each in batch.texts[0].to_pylist()]
+    some = headers if any(headers) else None
+    return Arrivals(batch, np.zeros(n, np.bool_), np.full((n, 2), -1), [b""] * n, some)
+
+
+def traced(number: int) -> Headers | None:
+    """The headers that all records of an id have here: every second id has some."""
+    return [["trace", b"%d" % number]] if number % 2 else None  # type: ignore[list-item]
 
 
 @dataclass
@@ -65,6 +74,8 @@ class Engine:
     most_bytes: int = PLENTY
     pipeline: Pipeline = PIPELINE
     said: list[bytes] = field(default_factory=list)
+    headers: list[Headers | None] = field(default_factory=list)
+    """Those of what was said."""
     outcomes: list[Outcomes] = field(default_factory=list)
     conflicts: int = 0
 
@@ -151,6 +162,8 @@ class Engine:
             self.send(place + 1, rows)
         else:
             self.said += self.scorer.take(rows)[1]
+            events = np.flatnonzero(rows.number >= 0)
+            self.headers += picked(rows.headers, events) or [None] * len(events)
 
     def parts(self, rows: Any, idents: Any) -> list[tuple[int, Any]]:
         order, found = runs(lanes_of(idents, self.lanes))
@@ -259,6 +272,8 @@ def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
                 engine.restart()
         engine.advance(2**62)
         assert by_id(engine.said) == said
+        ids = [int(orjson.loads(each)["id"]) for each in engine.said]
+        assert engine.headers == [traced(number) for number in ids]
         found = engine.counts()
         time_bound = {"matured", "expired", "waiting_expired"}
         assert {k: v for k, v in found.items() if k not in time_bound} == {

@@ -7,21 +7,16 @@ the README's.
 
 import os
 import re
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
-from jobs.stack.ports import free_port
+from tests.terminal import PATIENCE_S, ROOT, Terminal, predictions
 
-ROOT = Path(__file__).parents[1]
 SECTION = re.search(
     r"^## On Kafka\n(.*?)^## ",
     (ROOT / "README.md").read_text(encoding="utf-8"),
@@ -32,75 +27,18 @@ SHOWN, OWN = re.findall(r"^```sh\n(.*?)^```", SECTION[1], re.DOTALL | re.MULTILI
 (PROGRAM,) = re.findall(r"^```python\n(.*?)^```", SECTION[1], re.DOTALL | re.MULTILINE)
 ADDRESS, SPEED = "127.0.0.1:9092", "10000x"
 TRIED = os.environ.get("HEADRACE_README_SPEED", "60000x")
-PATIENCE_S = 120.0
-
-
-class Terminal:
-    """Where a user types: an environment, a folder, the project's programs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = {
-            "--kafka-port": free_port(),
-            "--controller-port": free_port(),
-            "--redis-port": free_port(),
-        }
-        self.address = f"127.0.0.1:{self.ports['--kafka-port']}"
-        self.environment = os.environ | {
-            "HEADRACE_STACK_FOLDER": str(folder / "stack"),
-            "HEADRACE_BROKERS": self.address,
-        }
-        self._numbers = iter(range(100))
-
-    def command(self, line: str) -> list[str]:
-        words = line.partition("#")[0].split()
-        assert words[:2] == ["uv", "run"]
-        return [str(Path(sys.executable).parent / words[2]), *words[3:]]
-
-    def call(self, line: str, *more: str) -> str:
-        command = [*self.command(line), *more]
-        done = subprocess.run(
-            command,
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    @contextmanager
-    def running(self, command: list[str]) -> Iterator[Path]:
-        """A command that goes on until Ctrl-C; what it writes to."""
-        log = self.folder / f"{next(self._numbers)}.log"
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                command, env=self.environment, cwd=self.folder, stdout=out, stderr=out
-            )
-        try:
-            yield log
-            assert process.poll() is None, log.read_text()
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE_S)
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
     """A terminal whose stack has been up before, on ports of its own; they are kept."""
-    terminal = Terminal(tmp_path)
-    ports = [word for option, port in terminal.ports.items() for word in (option, str(port))]
-    terminal.call("uv run headrace up kafka redis", *ports)
+    terminal = Terminal(tmp_path, "--kafka-port", "--controller-port", "--redis-port")
+    terminal.call("uv run headrace up kafka redis", *terminal.ports)
     terminal.call("uv run headrace down")
     try:
         yield terminal
     finally:
         terminal.call("uv run headrace down --wipe")
-
-
-def predictions(log: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(line) for line in log.read_bytes().split(b"\n")[:-1] if line[:1] == b"{"]
 
 
 def learns(found: list[dict[str, Any]]) -> bool:

@@ -173,6 +173,46 @@ def cancel(job: str, address: str | None, folder: Path) -> None:
     click.echo(f"job {found.id} {cluster.wait(found.id, ('CANCELED', 'FAILED'), 60)}")
 
 
+@flink.command("package")
+@click.argument("target", type=click.Path(path_type=Path), default="headrace-flink.tar.gz")
+@click.option(
+    "--extra", "extras", multiple=True, metavar="NAME",
+    help="Pack the libraries of this extra too: river, for a pipeline that scores with it. "
+    "May be given more than once.",
+)  # fmt: skip
+@configured("pipeline")
+def package_(settings: Settings, target: Path, extras: tuple[str, ...]) -> None:
+    """Pack all that a cluster without internet needs: code, Python, libraries, Flink, Java, jars.
+
+    TARGET is an archive if it ends in .tar, .tar.gz or .tgz, else a folder. It holds what is
+    installed here, so it is for machines of this system and processor family. manifest.json says
+    what is in it, SHA256SUMS is for sha256sum.
+
+    \b
+    Examples
+      headrace flink package
+      headrace flink package /opt/headrace --pipeline shop.py --extra river
+
+    \b
+    On every machine of the cluster, at the same path
+      tar -xf headrace-flink.tar.gz -C /opt && cd /opt/headrace-flink
+      sha256sum --quiet --check SHA256SUMS
+      vi conf/config.yaml                      where the JobManager is, where state is kept
+      bin/run jobmanager.sh start-foreground   on one of them
+      bin/run taskmanager.sh start-foreground  on the others
+
+    \b
+    From any of them
+      bin/headrace flink submit --flink http://jobmanager:8081 --brokers kafka:9092
+    """
+    from jobs.flink_host.package import package
+
+    made = package(target, extras, settings.pipeline, lambda line: click.echo(line, err=True))
+    click.echo(
+        f"{target}: release {made.release}, {made.files:,} files, {made.bytes / 1e6:,.0f} MB"
+    )
+
+
 def _cluster(address: str | None, folder: Path) -> FlinkCluster:
     """The cluster at this address, or that of the stack in the folder."""
     from jobs.flink_host.cluster import FlinkCluster

@@ -12,21 +12,24 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import msgspec
 import numpy as np
-from pyflink.common import Row, Types
+from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, OutputTag
 
 from jobs.definition import Pipeline
 from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
 from jobs.flink_host.plan import Plan
+from jobs.flink_host.records import RECORD, headers_field
 from jobs.flink_host.release import RELEASE
-from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
+from jobs.flink_host.states import FlinkStore, FlinkValue, Lanes
 from jobs.flink_host.thread_state import adopt, adopted
+from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
@@ -43,8 +46,6 @@ from streams.broker import Input
 from streams.errors import ConfigError, DeadLetter
 from streams.topics import TRANSACTIONS
 
-RECORD = Types.ROW([BYTES, BYTES])
-"""Key and value of a record of a topic."""
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
 LETTERS_TAG = OutputTag("dead-letters", RECORD)
 TURN_S = 0.02
@@ -384,8 +385,11 @@ class Windows(_Ordered):
         self.versions.swap()
         if letters := self.versions.letters():
             yield from self.refused(letters)
-        for key, value in zip(*self.scorer.take(rows), strict=True):
-            yield Row(key, value)
+        keys, values = self.scorer.take(rows)
+        headers = picked(rows.headers, np.flatnonzero(rows.number >= 0))
+        fields = map(headers_field, headers) if headers else repeat(None, len(keys))
+        for record in zip(keys, values, fields, strict=True):
+            yield Row(*record)
 
     def refused(self, letters: list[DeadLetter]) -> Iterator[Any]:
         """Letters about versions: one task of all that read them sends them."""

@@ -344,6 +344,7 @@ class LaneIndexes:
             turn=rows.turn,
             features=np.zeros((len(batch), self._columns)),
             texts=batch.texts[:2],
+            headers=rows.headers,
         )
         here = (batch.kind == EVENT) | (whole.value >= 0)
         return whole if here.all() else whole.take(np.flatnonzero(here))

@@ -9,6 +9,7 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.lanes.headers import Column
 from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
 from jobs.topic_records import TopicDecoder
@@ -98,22 +99,27 @@ class Reader:
         taken = self._merge.take(BATCH, unread)
         if not len(taken):
             return None, [], 0
+        count = len(taken)
         batch, letters = self._decoder.decode(taken)
         for place, _, last, _ in taken.ranges.tolist():
             self._positions[place] = last + 1
         if not len(batch):
-            return None, letters, len(taken)
-        if len(batch) == len(taken):
-            values = taken.values.full()
-        else:
-            there = dict(zip(_places(taken.inputs, taken.offsets), taken.values, strict=True))
-            values = [there[at] or b"" for at in _places(batch.partition, batch.offset)]
+            return None, letters, count
+        if len(batch) < count:
+            there = {at: row for row, at in enumerate(_places(taken.inputs, taken.offsets))}
+            rows = [there[at] for at in _places(batch.partition, batch.offset)]
+            taken = taken.rows(np.array(rows))
+        values, headers = taken.values.full(), taken.headers
+        if headers is not None:
+            events = (batch.kind == EVENT).tolist()
+            headers = [each if event else None for each, event in zip(headers, events, strict=True)]
         times = np.where(batch.kind == EVENT, batch.time, _NONE)
         newest = np.maximum.accumulate(np.concatenate([[self.newest_us], times]))
         late = (batch.kind == EVENT) & (batch.time < newest[:-1] - self._lateness_us)
         self.newest_us = int(newest[-1])
         batch.partition[:] = self._partitions[batch.partition]
-        return Arrivals(batch, late, self._turns_of(batch), values), letters, len(taken)
+        arrivals = Arrivals(batch, late, self._turns_of(batch), values, headers)
+        return arrivals, letters, count
 
     def _turns_of(self, batch: Batch) -> Int64s:
         """See `Arrivals.turn`."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.lanes.headers import Column, joined, picked
 from streams.batch import Batch, as_text
 from streams.order import in_order
 from streams.packing import array_of, pack, packed_array, packed_text, text_of, unpack
@@ -32,6 +33,8 @@ class Arrivals:
     entity; -1 for a label, whose keys the reader does not know."""
     values: list[bytes]
     """The records themselves, for the letter about one that cannot stay."""
+    headers: Column = None
+    """(n,) the headers of events; None for rows without any."""
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -48,10 +51,12 @@ class Arrivals:
     def take(self, rows: Int64s) -> Arrivals:
         """The rows at these places, in this order."""
         values = [self.values[row] for row in rows.tolist()]
-        return Arrivals(self.batch.take(rows), self.late[rows], self.turn[rows], values)
+        columns = self.batch.take(rows), self.late[rows], self.turn[rows]
+        return Arrivals(*columns, values, picked(self.headers, rows))
 
     def __getitem__(self, rows: slice) -> Arrivals:
-        return Arrivals(self.batch[rows], self.late[rows], self.turn[rows], self.values[rows])
+        columns = self.batch[rows], self.late[rows], self.turn[rows]
+        return Arrivals(*columns, self.values[rows], self.headers and self.headers[rows])
 
     @staticmethod
     def concat(parts: Sequence[Arrivals]) -> Arrivals:
@@ -62,18 +67,20 @@ class Arrivals:
         late, turn = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("late", "turn")
         )
-        return Arrivals(Batch.concat([part.batch for part in parts]), late, turn, values)
+        batch = Batch.concat([part.batch for part in parts])
+        return Arrivals(batch, late, turn, values, joined(parts))
 
     def pack(self) -> bytes:
         """The rows as bytes."""
         beside = self.late.tobytes(), packed_array(self.turn), self.values
-        return msgspec.msgpack.encode((pack(self.batch), *beside))
+        headers = (self.headers,) if self.headers else ()
+        return msgspec.msgpack.encode((pack(self.batch), *beside, *headers))
 
     @classmethod
     def unpack(cls, raw: bytes | memoryview) -> Self:
         """The rows that `pack` made these bytes of."""
-        batch, late, turn, values = msgspec.msgpack.decode(raw)
-        return cls(unpack(batch), np.frombuffer(late, np.bool_), array_of(turn), values)
+        batch, late, turn, values, *headers = msgspec.msgpack.decode(raw)
+        return cls(unpack(batch), np.frombuffer(late, np.bool_), array_of(turn), values, *headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,8 @@ class Admitted:
     """(n, F) of events, as far as they are made."""
     texts: tuple[pa.Array, ...]
     """The id, and the first key if there are keys, as they were written; of labels empty."""
+    headers: Column = None
+    """(n,) as of `Arrivals`."""
 
     def __len__(self) -> int:
         return len(self.number)
@@ -120,18 +129,22 @@ class Admitted:
 
     def take(self, rows: Int64s) -> Admitted:
         """The rows at these places, in this order."""
-        places = pa.array(rows)
-        return self._each(lambda column: column.take(rows, axis=0), lambda text: text.take(places))
+        places, headers = pa.array(rows), picked(self.headers, rows)
+        return self._each(
+            lambda column: column.take(rows, axis=0), lambda text: text.take(places), headers
+        )
 
     def __getitem__(self, rows: slice) -> Admitted:
         start, stop, _ = rows.indices(len(self))
         return self._each(
-            lambda column: column[start:stop], lambda text: text.slice(start, stop - start)
+            lambda column: column[start:stop],
+            lambda text: text.slice(start, stop - start),
+            self.headers and self.headers[rows],
         )
 
-    def _each(self, column, text) -> Admitted:  # type: ignore[no-untyped-def]
+    def _each(self, column, text, headers) -> Admitted:  # type: ignore[no-untyped-def]
         values = {name: column(getattr(self, name)) for name in _ARRAYS}
-        return Admitted(**values, texts=tuple(text(each) for each in self.texts))
+        return Admitted(**values, texts=tuple(text(each) for each in self.texts), headers=headers)
 
     @staticmethod
     def concat(parts: Sequence[Admitted]) -> Admitted:
@@ -143,7 +156,7 @@ class Admitted:
             pa.concat_arrays([as_text(part.texts[column]) for part in parts])
             for column in range(len(parts[0].texts))
         )
-        return Admitted(**values, texts=tuple(texts))
+        return Admitted(**values, texts=tuple(texts), headers=joined(parts))
 
     def pack(self) -> bytes:
         """The rows as bytes."""
@@ -151,14 +164,14 @@ class Admitted:
         words = b"".join([getattr(self, name).tobytes() for name in _WORDS])
         marks = self.value.tobytes() + self.late.tobytes()
         texts = [packed_text(text) for text in self.texts]
-        return msgspec.msgpack.encode((len(self), sizes, words, marks, texts))
+        headers = (self.headers,) if self.headers else ()
+        return msgspec.msgpack.encode((len(self), sizes, words, marks, texts, *headers))
 
     @classmethod
     def unpack(cls, raw: bytes | memoryview) -> Self:
         """The rows that `pack` made these bytes of."""
-        n, (keys, numbers, categories, turn, features), words, marks, texts = (
-            msgspec.msgpack.decode(raw)
-        )
+        n, widths, words, marks, texts, *headers = msgspec.msgpack.decode(raw)
+        keys, numbers, categories, turn, features = widths
         block, at, columns = np.frombuffer(bytearray(words), np.int64), 0, []
         for width in (1, 1, 1, 1, 1, 2 * keys, numbers, categories, turn, features):
             columns.append(block[at : at + n * width])
@@ -178,6 +191,7 @@ class Admitted:
             turn=columns[8].reshape(n, turn),
             features=columns[9].view(np.float64).reshape(n, features),
             texts=tuple(map(text_of, texts)),
+            headers=headers[0] if headers else None,
         )
 
 

@@ -112,15 +112,7 @@ class Flink(Service[FlinkSettings]):
         write_whole(self.conf / "zoo.cfg", lines)
 
     def _gather_jars(self) -> None:
-        """Beside Flink's own, those of its Python and of its Kafka connector.
-
-        In the cluster's own class path they are loaded once, not once a job: what they load of C
-        can be loaded only once in a process.
-        """
-        fetch([FLINK_CONNECTOR])
-        home = distribution()
-        found = [*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")]
-        wanted = {jar.name: jar for jar in (*found, jars_folder() / FLINK_CONNECTOR.name)}
+        wanted = class_path()
         self.jars.mkdir(exist_ok=True)
         for link in self.jars.iterdir():
             # One that is in use stays: a part of the cluster may be up.
@@ -146,6 +138,10 @@ class Flink(Service[FlinkSettings]):
 
     def client(self) -> dict[str, str]:
         """The environment of Flink's scripts: its Java, our configuration, our Python first."""
+        if not self.conf.exists():
+            # Never started here: a client of a cluster elsewhere wants configuration and jars too.
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.prepare()
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         return environment() | {
             "PATH": path,
@@ -172,7 +168,7 @@ class Flink(Service[FlinkSettings]):
         settings = self.settings
         shown: dict[str, str | int] = {
             **CLUSTER,
-            "env.java.opts.all": _java_options(),
+            "env.java.opts.all": java_options(),
             "rest.address": HOST,
             "rest.bind-address": HOST,
             "rest.port": settings.port,
@@ -210,7 +206,19 @@ def distribution() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def _java_options() -> str:
+def class_path() -> dict[str, Path]:
+    """Jars by name: Flink's own, that of its Python, and the Kafka connector, fetched if absent.
+
+    In the cluster's own class path they are loaded once, not once a job: what they load of C can be
+    loaded only once in a process.
+    """
+    fetch([FLINK_CONNECTOR])
+    home = distribution()
+    found = [*home.glob("lib/*.jar"), *home.glob("opt/flink-python-*.jar")]
+    return {jar.name: jar for jar in (*found, jars_folder() / FLINK_CONNECTOR.name)}
+
+
+def java_options() -> str:
     """What the distribution's own configuration opens of Java to Flink."""
     own = (distribution() / "conf" / "config.yaml").read_text(encoding="utf-8")
     return " ".join(re.findall(r"--add-(?:opens|exports)=\S+", own))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from jobs.stack.extras import optional
 
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER")
-"""What a server sees of the caller's environment: options of another Java set there stay out."""
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "HEADRACE_CACHE", "LD_LIBRARY_PATH")
+"""What a server sees of the caller's environment: options of another Java set there stay out. By
+the last two a package finds its kernels and its Python's library."""
 LEAN = (
     "-server",
     "-XX:+ExitOnOutOfMemoryError",
