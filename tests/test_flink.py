@@ -119,7 +119,7 @@ def headed(deployment: Deployment) -> dict[str, Any]:
     return {
         orjson.loads(value or b"")["id"]: sorted(headers)
         for run in deployment.runs("predictions")
-        for value, headers in zip(run.values, run.headers, strict=True)
+        for value, headers in zip(run.values, run.each_headers(), strict=True)
         if headers
     }
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.lanes.headers import Column
 from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
 from jobs.topic_records import TopicDecoder
