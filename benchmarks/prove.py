@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.proofs import (
+    faust,
     flink,
     invariants,
     kafka_kills,
@@ -48,6 +49,7 @@ PROOFS: dict[str, Proof] = {
     "memory": memory.MEMORY,
     "outages": outages.OUTAGES,
     "flink": flink.FLINK,
+    "faust": faust.FAUST,
     "soak": soak.SOAK,
 }
 

@@ -15,6 +15,7 @@ import asyncio
 import signal
 import ssl
 import time
+from collections.abc import Awaitable
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -164,7 +165,11 @@ class Host:
             self.failed.set_exception(error)
 
     async def watch(self) -> None:
-        """Notice when this process stood still for so long that its lanes may be another's."""
+        """Notice what nobody would say otherwise.
+
+        That Faust has ended, or that this process stood still for so long that its lanes may be
+        another's. Raises StateError then.
+        """
         at = time.monotonic()
         while True:
             await asyncio.sleep(TICK_S)
@@ -174,6 +179,10 @@ class Host:
                     f"this worker stood still for {at - before:.0f} s, so others may have its "
                     "lanes; start it again"
                 )
+            if self.app.crash_reason is not None:
+                raise StateError(
+                    f"Faust ended: {self.app.crash_reason!r}; start the worker again"
+                ) from self.app.crash_reason
             self._outlet.poll()
 
 
@@ -189,20 +198,21 @@ async def serve(plan: Plan, serving: Serving, every_s: float) -> None:
     app = host.app
     app.finalize()
     app.in_worker = True
-    ends = [asyncio.ensure_future(each) for each in (stop.wait(), host.watch())]
-    starting = asyncio.ensure_future(app.start())
+
+    async def started() -> None:
+        await app.start()
+        await asyncio.Event().wait()
+
+    work: list[Awaitable[Any]] = [stop.wait(), host.watch(), started()]
+    tasks = [asyncio.ensure_future(each) for each in work]
     try:
-        waited = {*ends, host.failed}
-        while True:
-            done, _ = await asyncio.wait({*waited, starting}, return_when="FIRST_COMPLETED")
-            for each in done:
-                each.result()
-            if done - {starting}:
-                break
-            starting = asyncio.ensure_future(app.wait_until_stopped())
+        ends: set[asyncio.Future[Any]] = {*tasks, host.failed}
+        done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for each in done:
+            each.result()
     finally:
-        for each in (*ends, starting):
-            each.cancel()
+        for task in tasks:
+            task.cancel()
         await host.close(commit=stop.is_set())
         await app.stop()
 
@@ -227,7 +237,9 @@ def credentials(settings: Settings) -> Any:
 
 def run(settings: Settings, lanes: int | None, memory_bytes: int, every_s: float) -> None:
     """A worker, from its settings to its end. Raises ConfigError, InputError and StateError."""
-    import logging; logging.basicConfig(level=logging.INFO)  # noqa
+    import logging
+
+    logging.basicConfig(level=logging.INFO)  # noqa
     pipeline, broker = load_pipeline(settings.pipeline), settings.broker()
     broker.partitions([settings.topic(name) for name in TOPICS])
     count = lanes_of_topics(settings, pipeline, lanes)

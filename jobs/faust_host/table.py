@@ -96,11 +96,11 @@ class LaneTable:
     def items(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All entries whose key begins so; nothing must be changed meanwhile."""
         changes = self._leaving | self._fresh
-        for key, value in self._copy.items(prefix):
+        for key, kept in self._copy.items(prefix):
             if not key.startswith(prefix):
                 break
             if key not in changes:
-                yield key, value
+                yield key, kept
         for key, value in changes.items():
             if value is not None and key.startswith(prefix):
                 yield key, value
