@@ -10,10 +10,15 @@ from pathlib import Path
 
 import orjson
 import pytest
+from click.testing import CliRunner
 
+from jobs.commands import headrace
 from jobs.stack.kafka import Kafka
+from jobs.stack.security import Security as Users
+from streams.kafka import Security
 from tests.deployment import Deployment, Job, until
 from tests.host_parity import END, EVENTS, accounted, buried, cut, said, stream
+from tests.kafka_server import new_kafka
 
 pytestmark = pytest.mark.skipif(find_spec("faust") is None, reason="wants the extra faust")
 
@@ -22,40 +27,67 @@ RECORD = os.environ.get("HEADRACE_FAUST_RECORD")
 """A file for what was counted."""
 
 
-@pytest.mark.parametrize("order", ["strict", "arrival"])
-def test_a_faust_worker_says_what_the_embedded_host_says_to_the_bit(
-    kafka_broker: Kafka, tmp_path: Path, order: str
+def both(
+    kafka: Kafka, folder: Path, seed: int, security: Security | None = None, **settings: object
+) -> tuple[Deployment, Deployment, list[bytes]]:
+    """One for the embedded host and one for Faust, with labels in them, and the transactions."""
+    events, labels = stream(seed, str(settings["order"]))
+    made = []
+    for name in ("embedded", "faust"):
+        (folder / name).mkdir()
+        made.append(Deployment(kafka, folder / name, security, **settings))
+        made[-1].send("labels", labels)
+    return made[0], made[1], events
+
+
+def same_from_one_worker(
+    there: Deployment, here: Deployment, events: list[bytes], count: int
 ) -> None:
-    events, labels = stream(1, order)
-    there = Deployment(kafka_broker, tmp_path / "embedded", order=order)
-    here = Deployment(kafka_broker, tmp_path / "faust", order=order)
-    for each in (there, here):
-        each.folder.mkdir()
-        each.send("labels", labels)
-        each.send("transactions", events)
-    count = EVENTS + END - (order == "strict")
+    """Assert that one worker says what the embedded host says, to the bit."""
+    there.send("transactions", events)
+    here.send("transactions", events)
     with there.running() as job:
         there.wait_for(count, job)
         there.wait_until_committed(len(events), job)
-    with here.running("faust", "worker", name="faust") as faust:
+    with here.running("faust", "worker", name="worker") as faust:
         here.wait_for(count, faust)
         assert faust.stop() == 0
     assert said(here) == said(there)
     assert buried(here) == buried(there)
-    if order == "strict":
-        assert accounted(here) == accounted(there)
+
+
+def test_in_strict_order_a_worker_says_what_the_embedded_host_says_to_the_bit(
+    kafka_broker: Kafka, tmp_path: Path
+) -> None:
+    there, here, events = both(kafka_broker, tmp_path, 1, order="strict")
+    same_from_one_worker(there, here, events, EVENTS + END - 1)
+    assert accounted(here) == accounted(there)
+
+
+def test_so_it_does_in_arrival_order_where_the_broker_wants_tls_and_a_login(tmp_path: Path) -> None:
+    broker = new_kafka(tmp_path / "kafka", Users({"anna": "correct-horse"}))
+    try:
+        broker.start()
+        ca = broker.certificate.ca
+        login = {"kafka_ca": ca, "kafka_user": "anna", "kafka_password": "correct-horse"}
+        security = Security(ca=ca, user="anna", password="correct-horse")
+        there, here, events = both(broker, tmp_path, 1, security, order="arrival", **login)
+        same_from_one_worker(there, here, events, EVENTS + END)
+    finally:
+        broker.kill()
+
+
+def test_exactly_once_is_refused(tmp_path: Path) -> None:
+    options = ["--delivery", "exactly-once", "--state", str(tmp_path)]
+    done = CliRunner().invoke(headrace, ["faust", "worker", *options])
+    assert done.exit_code == 1
+    assert "wanted at-least-once, got exactly-once" in done.stderr
 
 
 def test_in_strict_order_a_worker_killed_under_load_loses_nothing_and_repeats_to_the_byte(
     kafka_broker: Kafka, tmp_path: Path
 ) -> None:
-    """In strict order, which says of every prediction what it is to be."""
-    events, labels = stream(2)
-    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
-    here = Deployment(kafka_broker, tmp_path / "faust", order="strict")
-    for each in (there, here):
-        each.folder.mkdir()
-        each.send("labels", labels)
+    there, here, events = both(kafka_broker, tmp_path, 2, order="strict")
     there.send("transactions", events)
     with there.running() as job:
         there.wait_for(EVENTS + END - 1, job)

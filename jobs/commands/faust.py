@@ -68,5 +68,5 @@ def worker(settings: Settings, *, lanes: int | None, memory_mb: int, checkpoint_
         )
     from jobs.faust_app import run
 
-    start_log("faust")
+    start_log("faust", "faust", "mode", "aiokafka")
     run(settings, lanes, memory_mb << 20, checkpoint_ms / 1000)
