@@ -34,6 +34,7 @@ from jobs.kafka_host.running import log
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.scoring import Scorer
 from jobs.load_pipeline import load_pipeline
+from jobs.topic_records import TopicDecoder
 from streams.errors import StateError
 from streams.ownership import own
 from streams.topics import TOPICS
@@ -244,6 +245,8 @@ def run(settings: Settings, lanes: int | None, memory_bytes: int, every_s: float
     pipeline, broker = load_pipeline(settings.pipeline), settings.broker()
     broker.partitions([settings.topic(name) for name in TOPICS])
     count = lanes_of_topics(settings, pipeline, lanes)
+    # What the first of its kind takes seconds for, while nobody waits for this worker.
+    TopicDecoder(pipeline.event, [], [])
     with ExitStack() as stack:
         stack.enter_context(own(settings.state))
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=settings.state)))

@@ -31,10 +31,12 @@ def lanes_of_topics(settings: Settings, pipeline: Pipeline, wanted: int | None) 
                 f"{name}: wanted {count} partitions, one a lane, got {found}; the number of lanes "
                 "is fixed for the life of their state: leave --lanes away, or choose another group"
             )
-    missing = {name: config for name, config in topics.items() if name not in there}
-    made = cluster.admin.create_topics(
-        [admin.NewTopic(name, count, config=config) for name, config in missing.items()]
-    )
+    missing = [
+        admin.NewTopic(name, count, config=config)
+        for name, config in topics.items()
+        if name not in there
+    ]
+    made = cluster.admin.create_topics(missing) if missing else {}
     for name, future in made.items():
         try:
             future.result()
