@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from jobs.config import Settings
 from jobs.faust_host.lane import Lane
@@ -57,6 +58,7 @@ class Host:
         self._lanes: dict[int, Lane] = {}
         self._reading: list[asyncio.Task[None]] = []
         self._committing: list[asyncio.Task[None]] = []
+        self._seeking: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app = self._app()
 
@@ -104,7 +106,8 @@ class Host:
                 # What came for a lane that has gone comes again to who has it.
                 if lane is not None and not self.failed.done():
                     try:
-                        lane.take(place, event)
+                        if not lane.take(place, event):
+                            await self._go_back(place, lane)
                     except Exception as error:  # noqa: BLE001 - ends the worker
                         self._fail(error)
                 await asyncio.sleep(0)
@@ -124,6 +127,7 @@ class Host:
             self._fail(error)
             return
         for lane in self._lanes.values():
+            self._seeking.append(self._start(self._go_on(lane)))
             self._reading.append(self._start(lane.read()))
             self._committing.append(self._start(lane.commits(self._every_s)))
         said = ", ".join(map(str, numbers)) or "none"
@@ -133,6 +137,22 @@ class Host:
     def _open(self, number: int) -> Lane:
         copy = RocksCopy(self._table.data, number)
         return Lane(self._plan, number, copy, self._outlet, self._serving)
+
+    async def _go_on(self, lane: Lane) -> None:
+        """Once Faust goes on, have it do so where the lane stands.
+
+        By itself it goes on after what it has acknowledged, and it acknowledges what it leaves out
+        while the group finds together.
+        """
+        while self.app.rebalancing:
+            await asyncio.sleep(TICK_S)
+        for place in range(len(self._plan.stages)):
+            await self._go_back(place, lane)
+
+    async def _go_back(self, place: int, lane: Lane) -> None:
+        """Have the parcels of a stage come from the one on that the lane has not had."""
+        at = TP(self._plan.stages[place], lane.number)
+        await self.app.consumer.seek(at, lane.next(place))
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         async def watched() -> None:
@@ -151,6 +171,9 @@ class Host:
         lanes, self._lanes = self._lanes, {}
         reading, self._reading = self._reading, []
         committing, self._committing = self._committing, []
+        for task in self._seeking:
+            task.cancel()
+        self._seeking = []
         for lane in lanes.values():
             lane.ending.set()
         await asyncio.gather(*reading)
