@@ -58,7 +58,7 @@ class Host:
         self._lanes: dict[int, Lane] = {}
         self._reading: list[asyncio.Task[None]] = []
         self._committing: list[asyncio.Task[None]] = []
-        self._seeking: list[asyncio.Task[None]] = []
+        self._sought = True
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app = self._app()
 
@@ -127,9 +127,9 @@ class Host:
             self._fail(error)
             return
         for lane in self._lanes.values():
-            self._seeking.append(self._start(self._go_on(lane)))
             self._reading.append(self._start(lane.read()))
             self._committing.append(self._start(lane.commits(self._every_s)))
+        self._sought = False
         said = ", ".join(map(str, numbers)) or "none"
         plan = self._plan
         log.info("lanes %s of %d partitions, order %s", said, plan.lanes, plan.settings.order)
@@ -137,17 +137,6 @@ class Host:
     def _open(self, number: int) -> Lane:
         copy = RocksCopy(self._table.data, number)
         return Lane(self._plan, number, copy, self._outlet, self._serving)
-
-    async def _go_on(self, lane: Lane) -> None:
-        """Once Faust goes on, have it do so where the lane stands.
-
-        By itself it goes on after what it has acknowledged, and it acknowledges what it leaves out
-        while the group finds together.
-        """
-        while self.app.rebalancing:
-            await asyncio.sleep(TICK_S)
-        for place in range(len(self._plan.stages)):
-            await self._go_back(place, lane)
 
     async def _go_back(self, place: int, lane: Lane) -> None:
         """Have the parcels of a stage come from the one on that the lane has not had."""
@@ -171,9 +160,6 @@ class Host:
         lanes, self._lanes = self._lanes, {}
         reading, self._reading = self._reading, []
         committing, self._committing = self._committing, []
-        for task in self._seeking:
-            task.cancel()
-        self._seeking = []
         for lane in lanes.values():
             lane.ending.set()
         await asyncio.gather(*reading)
@@ -193,10 +179,10 @@ class Host:
             self.failed.set_exception(error)
 
     async def watch(self) -> None:
-        """Notice what nobody would say otherwise.
+        """Notice what nobody says: that Faust has ended, or goes on again.
 
-        That Faust has ended, or that this process stood still for so long that its lanes may be
-        another's. Raises StateError then.
+        And that this process stood still for so long that its lanes may be another's. Raises
+        StateError when there is no going on.
         """
         at = time.monotonic()
         while True:
@@ -212,6 +198,13 @@ class Host:
                     f"Faust ended: {self.app.crash_reason!r}; start the worker again"
                 ) from self.app.crash_reason
             self._outlet.poll()
+            if not self._sought and not self.app.rebalancing:
+                # By itself Faust goes on after what it has acknowledged, and it acknowledges what
+                # it leaves out while the group finds together.
+                self._sought = True
+                for lane in list(self._lanes.values()):
+                    for place in range(len(self._plan.stages)):
+                        await self._go_back(place, lane)
 
 
 async def serve(plan: Plan, serving: Serving, every_s: float) -> None:
