@@ -12,9 +12,9 @@ RUN := $(UV) run --no-sync
 	$(UV) sync --frozen --inexact
 	@touch $@
 
-# Flink is 350 MB: for the tests, not for whoever only wants to see it run.
-.venv/.flink: .venv/.synced
-	$(UV) sync --frozen --inexact --extra flink
+# Flink is 350 MB, Faust 30: for the tests, not for whoever only wants to see it run.
+.venv/.engines: .venv/.synced
+	$(UV) sync --frozen --inexact --extra flink --extra faust
 	@touch $@
 
 # Reached only where uv is not installed.
@@ -27,7 +27,7 @@ RUN := $(UV) run --no-sync
 demo: .venv/.synced ## Score and learn on simulated transactions, in one process, no services
 	$(RUN) headrace demo
 
-test: .venv/.flink ## Run the tests and the doctests (PYTEST_ARGS="-k windows -n 2")
+test: .venv/.engines ## Run the tests and the doctests (PYTEST_ARGS="-k windows -n 2")
 	$(RUN) pytest $(PYTEST_ARGS)
 
 check: .venv/.synced ## Lint, formatting and types
@@ -39,10 +39,10 @@ format: .venv/.synced ## Rewrite the files as `make check` wants them
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
 
-prove: .venv/.flink ## Show the promised invariants on a long run
+prove: .venv/.engines ## Show the promised invariants on a long run
 	$(RUN) python -m benchmarks.prove
 
-bench: .venv/.flink ## Measure, with the rivals in the same table
+bench: .venv/.engines ## Measure, with the rivals in the same table
 	$(RUN) python -m benchmarks.run
 
 up: .venv/.synced ## Start Kafka and Redis on this machine, without Docker (docs/stack.md)

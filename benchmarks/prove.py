@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.proofs import (
+    faust,
     flink,
     invariants,
     kafka_kills,
@@ -50,6 +51,7 @@ PROOFS: dict[str, Proof] = {
     "outages": outages.OUTAGES,
     "flink": flink.FLINK,
     "package": package.PACKAGE,
+    "faust": faust.FAUST,
     "soak": soak.SOAK,
 }
 

@@ -35,6 +35,7 @@ SERVED = {
     "kafka": ("kafka_latency", "kafka_throughput", "kafka_peers"),
     "kafka_more": ("exactly_once", "swaps", "kafka_client"),
     "flink": ("flink",),
+    "faust": ("faust",),
 }
 """What starts a broker, by the name of the group."""
 WHOLE = {name for group in SERVED.values() for name in group}

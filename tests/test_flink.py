@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 
 from benchmarks.flink.checkpoints import checkpoint
@@ -25,19 +19,16 @@ from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
 from models.manifest import Seal
 from models.registry import Registry
-from streams.broker import Headers, Input
+from streams.broker import Input
 from streams.kafka import Security
 from tests.deployment import Deployment, until
 from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
+from tests.host_parity import END, EVENTS, accounted, buried, cut, headed, said, stream, traces
 from tests.kafka_server import new_kafka
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 __all__ = ["flink_cluster"]
 
-NOON = 1_704_110_400_000_000
-MINUTE = 60_000_000
-DAY = 1440 * MINUTE
-EVENTS = 3000
 STAGES = [
     tuple(map(int, stage.split(":")))
     for stage in os.environ.get("HEADRACE_FLINK_STAGES", "2:1,1:0").split(",")
@@ -45,90 +36,6 @@ STAGES = [
 """Stage by stage: how many tasks the job has, and how often its TaskManager is killed."""
 JOB_MANAGERS = int(os.environ.get("HEADRACE_FLINK_JOB_MANAGERS", "1"))
 """How often the JobManager is killed."""
-END = 2
-"""Events that come long after all others, so that nothing waits any more."""
-
-
-def stream(seed: int, order: str = "strict") -> tuple[list[bytes], list[bytes]]:
-    """Transactions and labels: out of order, twice, conflicting, garbage; labels days late.
-
-    In arrival order the labels, which are published first, would bring time so far forward that ids
-    are forgotten at once: there are only early ones then.
-    """
-    until = NOON + (13 if order == "arrival" else 100) * DAY
-    rng = Random(seed)
-    events, labels = [], []
-    for n in range(EVENTS):
-        time = NOON + n * 20 * MINUTE
-        event = {
-            "id": f"t{n}",
-            "time": time,
-            "customer": f"c{rng.randrange(60)}",
-            "terminal": f"s{rng.randrange(25)}",
-            "amount": rng.randrange(1, 30_000) / 100,
-        }
-        events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(event)))
-        if rng.random() < 0.02:
-            events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(event)))
-        if rng.random() < 0.01:
-            other = event | {"amount": 1.0, "time": time + 1}
-            events.append((time + rng.randrange(50 * MINUTE), orjson.dumps(other)))
-        if rng.random() < 0.01:
-            garbage = rng.choice([b"{", b"[]", b'{"id":"x"}', b"\xff", b"null"])
-            events.append((time, garbage))
-        if rng.random() < 0.2:
-            known = time + rng.randrange(-DAY // 4, 9 * DAY)
-            label = {"id": f"t{n}", "time": known, "fraud": rng.random() < 0.5}
-            if known < until:
-                labels.append((known, orjson.dumps(label)))
-    last = NOON + EVENTS * 20 * MINUTE + 30 * DAY
-    events.sort(key=lambda each: each[0])
-    labels.sort(key=lambda each: each[0])
-    for n in range(END):
-        event = {"id": f"e{n}", "time": last + n * DAY, "customer": "e", "terminal": "e"}
-        events.append((last, orjson.dumps(event | {"amount": 1})))
-    return [value for _, value in events], [value for _, value in labels]
-
-
-def cut(events: list[bytes], count: int) -> Iterator[list[bytes]]:
-    """The events in so many slices."""
-    size = -(-len(events) // count)
-    return (events[at : at + size] for at in range(0, len(events), size))
-
-
-def said(deployment: Deployment) -> dict[str, Any]:
-    """What was predicted of each id, without its number."""
-    found = {}
-    for each in deployment.read("predictions"):
-        each.pop("number")
-        assert each["id"] not in found
-        found[each["id"]] = each
-    return found
-
-
-def traces(events: list[bytes]) -> list[Headers | None]:
-    """Headers for every third event."""
-    return [
-        None if n % 3 else [("trace", b"%d" % n), ("version", b"\x00\xff"), ("empty", b"")]
-        for n in range(len(events))
-    ]
-
-
-def headed(deployment: Deployment) -> dict[str, Any]:
-    """The headers of each id's prediction that has any; they have no order on Flink."""
-    return {
-        orjson.loads(value or b"")["id"]: sorted(headers)
-        for run in deployment.runs("predictions")
-        for value, headers in zip(run.values, run.each_headers(), strict=True)
-        if headers
-    }
-
-
-def buried(deployment: Deployment) -> list[Any]:
-    """The dead letters, without what no two runs have in common."""
-    names = ("reason", "detail", "partition", "offset", "raw")
-    letters = deployment.read("dead-letters")
-    return sorted(str([each.get(name) for name in names]) for each in letters)
 
 
 def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
@@ -270,19 +177,6 @@ def test_what_a_job_keeps_and_sends_is_counted(
         cluster.wait(job.id, ("CANCELED",), 60)
         sent = between(cluster, job.id)
         assert min(sent[name] for name in ("read", "index", "windows-customer")) > 200 * 100
-
-
-def accounted(deployment: Deployment) -> str:
-    """What `headrace ledger` finds in the topics."""
-    done = subprocess.run(
-        [sys.executable, "-m", "jobs.cli", "ledger"],
-        env=deployment.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).parents[1],
-    )
-    return done.stdout
 
 
 @pytest.mark.parametrize(("order", "parallelism"), [("strict", 1), ("strict", 2), ("arrival", 2)])

@@ -13,6 +13,7 @@ from jobs.commands.bench import bench
 from jobs.commands.dead_letters import dead_letters
 from jobs.commands.demo import demo
 from jobs.commands.evaluate import evaluate
+from jobs.commands.faust import faust
 from jobs.commands.features import features
 from jobs.commands.flink import flink
 from jobs.commands.inspect import check, state, why
@@ -75,6 +76,6 @@ def headrace() -> None:
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
     subscribe, dead_letters, ledger,
-    features, flink, bench, up, status, down, doctor, topics,
+    features, flink, faust, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)

@@ -71,12 +71,14 @@ def stopping() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def start_log(name: str) -> None:
-    """Log to stderr: time of day, job, message."""
+def start_log(name: str, *libraries: str) -> None:
+    """Log to stderr: time of day, job, message; and what these libraries warn of."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s {name}: %(message)s", "%H:%M:%S"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
+    for library in libraries:
+        logging.getLogger(library).handlers[:] = [handler]
 
 
 def end_with_parent(parent: int) -> None:
