@@ -46,6 +46,10 @@ class Held:
     def __len__(self) -> int:
         return len(self.number)
 
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Held:
+        """The predictions at these places, or those that are chosen."""
+        return Held(self.number[rows], self.words[rows], self.scores[rows], self.features[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
@@ -127,19 +131,25 @@ class Learning:
         """Keep predictions until their labels are known. One that came before is no news."""
         numbers, count = predictions.number, len(self.lanes)
         held = np.array([each.held for each in self.lanes])
-        fresh = np.flatnonzero(numbers // count >= held[numbers % count])
-        if not len(fresh):
+        fresh = numbers // count >= held[numbers % count]
+        if not fresh.all():
+            predictions = predictions.take(fresh)
+        at = predictions.number
+        if not len(at):
             return
-        most = int(numbers[fresh].max()) + 1
+        most = int(at.max()) + 1
         self.words.reserve(most)
         self.log.reserve(most)
-        width = len(self.names)
-        at = numbers[fresh]
-        self.words.view[at] = predictions.words[fresh]
-        self.log.view[at, :width] = predictions.features[fresh]
-        self.log.view[at, width] = predictions.scores[fresh]
+        self.put(predictions)
         for lane in np.unique(at % count).tolist():
             self.lanes[lane].add(at[at % count == lane] // count)
+
+    def put(self, predictions: Held) -> None:
+        """Write predictions to where there is room for them, which says of none that it is held."""
+        at, width = predictions.number, len(self.names)
+        self.words.view[at] = predictions.words
+        self.log.view[at, :width] = predictions.features
+        self.log.view[at, width] = predictions.scores
 
     def has(self, outcomes: Outcomes) -> bool:
         """Whether every prediction is held that comes before these outcomes."""
