@@ -117,6 +117,12 @@ class Learning:
         """The number of the first prediction that may still be asked for."""
         return min(each.first for each in self.lanes) * len(self.lanes)
 
+    def skip(self, first: int) -> None:
+        """Where nothing is held yet, have no room for predictions numbered below this."""
+        self._forgotten = first
+        for rows in (self.words, self.log):
+            rows.skip(first)
+
     def go_on_from(self, lanes: Sequence[Lane]) -> None:
         """Go on with these predictions held."""
         count = len(lanes)
@@ -127,8 +133,8 @@ class Learning:
         self.log.reserve(most)
         self.lanes = list(lanes)
 
-    def hold(self, predictions: Held) -> None:
-        """Keep predictions until their labels are known. One that came before is no news."""
+    def hold(self, predictions: Held) -> Held:
+        """Keep predictions until their labels are known; those that are news, as most will be."""
         numbers, count = predictions.number, len(self.lanes)
         held = np.array([each.held for each in self.lanes])
         fresh = numbers // count >= held[numbers % count]
@@ -136,13 +142,14 @@ class Learning:
             predictions = predictions.take(fresh)
         at = predictions.number
         if not len(at):
-            return
+            return predictions
         most = int(at.max()) + 1
         self.words.reserve(most)
         self.log.reserve(most)
         self.put(predictions)
         for lane in np.unique(at % count).tolist():
             self.lanes[lane].add(at[at % count == lane] // count)
+        return predictions
 
     def put(self, predictions: Held) -> None:
         """Write predictions to where there is room for them, which says of none that it is held."""

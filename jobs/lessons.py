@@ -92,14 +92,12 @@ class Lessons:
         return paused
 
     def take(self, run: Run) -> Held | None:
-        """Take records; the predictions, if that is what they are."""
+        """Take records; if they are predictions, those of them that are news."""
         if run.input == 0:
             self._enqueue(run)
             return None
-        held = self._decoded(run)
-        self._learning.hold(held)
-        self._touched += len(held)
-        return held
+        self._touched += len(run)
+        return self._learning.hold(self._decoded(run))
 
     def _enqueue(self, run: Run) -> None:
         for offset, value in zip(run.offsets, run.values, strict=True):
