@@ -4,6 +4,11 @@
           labels ┘     │         └► outcomes                                      ▲
                        └► dead-letters                                     models ┘
 
+And the learn job:
+
+    predictions ┬► learn ─► examples
+       outcomes ┘    └► models
+
 Between two operators rows travel in parcels, each for a lane: Flink's key.
 """
 
@@ -36,6 +41,7 @@ from jobs.flink_host.functions import (
     Reading,
     Windows,
 )
+from jobs.flink_host.learning import Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel
 from jobs.flink_host.plan import Plan
@@ -43,7 +49,7 @@ from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
 from streams.schema import duration_us
-from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS
+from streams.topics import DEAD_LETTERS, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
@@ -58,8 +64,14 @@ class HeadTime(TimestampAssigner):  # type: ignore[misc]
         return address_of(value).time_us // 1000
 
 
-def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
-    """Put the job together."""
+def build_learning(env: StreamExecutionEnvironment, plan: Plan) -> None:
+    """Put the learn job together: one task learns. It hands versions to their topic itself."""
+    learn = _keyed(_seeds(env, plan), plan).process(Learn(plan), output_type=RECORD)
+    _sink(_named(learn, "learn"), plan, EXAMPLES)
+
+
+def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:
+    """Put the score job together."""
     pipeline = load_pipeline(plan.settings.pipeline)
     entities = pipeline.plan().entities
     read = _keyed(_seeds(env, plan), plan).process(Reading(plan), output_type=BYTES)
@@ -187,5 +199,6 @@ def main() -> str:
         RELEASE,
         load_pipeline(settings.pipeline).definition,
     )
+    build = build_learning if order.role == "learn" else build_scoring
     build(env, plan)
     return str(env.execute_async(order.name).get_job_id())

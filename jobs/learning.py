@@ -137,7 +137,7 @@ class Learning:
         """Keep predictions until their labels are known; those that are news, as most will be."""
         numbers, count = predictions.number, len(self.lanes)
         held = np.array([each.held for each in self.lanes])
-        fresh = numbers // count >= held[numbers % count]
+        fresh = numbers // count >= held[numbers % count] if count > 1 else numbers >= held
         if not fresh.all():
             predictions = predictions.take(fresh)
         at = predictions.number
@@ -147,9 +147,14 @@ class Learning:
         self.words.reserve(most)
         self.log.reserve(most)
         self.put(predictions)
-        for lane in np.unique(at % count).tolist():
-            self.lanes[lane].add(at[at % count == lane] // count)
+        self._add(at)
         return predictions
+
+    def _add(self, numbers: Int64s) -> None:
+        """Note that predictions of these numbers are held."""
+        count = len(self.lanes)
+        for lane, each in enumerate(self.lanes):
+            each.add(numbers[numbers % count == lane] // count if count > 1 else numbers)
 
     def put(self, predictions: Held) -> None:
         """Write predictions to where there is room for them, which says of none that it is held."""
@@ -174,8 +179,7 @@ class Learning:
             )
         numbers = np.array([*range(whole.held), *whole.beyond], np.int64)
         self.lanes = [Lane() for _ in range(count)]
-        for lane, each in enumerate(self.lanes):
-            each.add(numbers[numbers % count == lane] // count)
+        self._add(numbers)
 
     def news(self, outcomes: Outcomes) -> Outcomes:
         """What of these outcomes was not learnt yet: all or, when they are told again, nothing.

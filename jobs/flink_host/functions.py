@@ -61,7 +61,7 @@ SMALL = 512
 MILLISECOND = 1000
 
 
-class _Function(KeyedProcessFunction):  # type: ignore[misc]
+class Function(KeyedProcessFunction):  # type: ignore[misc]
     """What all have in common."""
 
     def __init__(self, plan: Plan) -> None:
@@ -115,22 +115,12 @@ class _Function(KeyedProcessFunction):  # type: ignore[misc]
         yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
 
 
-class Reading(_Function):
-    """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
+class Turning(Function):
+    """What is begun by a seed and runs by timers of its own."""
 
     def open(self, runtime_context: Any) -> None:
-        self.readers: dict[int, Reader] = {}
-        self.told, self.collected = NEVER, time.monotonic()
         super().open(runtime_context)
-        self.kept = FlinkValue(runtime_context, "reader")
-        self.broker = self.plan.settings.broker()
-        task, tasks = self.task, self.plan.tasks
-        first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
-        self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
-
-    def inputs(self, number: int) -> list[Input]:
-        """What the reader of this number reads."""
-        return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
+        self.collected = time.monotonic()
 
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         """A seed: begin."""
@@ -141,6 +131,31 @@ class Reading(_Function):
         """Take another turn, after whatever else waits for this task."""
         timers = ctx.timer_service()
         timers.register_processing_time_timer(timers.current_processing_time() + later_ms)
+
+    def collect(self, *, idle: bool) -> None:
+        """Collect the garbage of this process now and then, best when there is nothing to do."""
+        now = time.monotonic()
+        if now - self.collected > (COLLECT_S if idle else 10 * COLLECT_S):
+            self.collected = now
+            gc.collect(1)
+
+
+class Reading(Turning):
+    """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
+
+    def open(self, runtime_context: Any) -> None:
+        self.readers: dict[int, Reader] = {}
+        self.told = NEVER
+        super().open(runtime_context)
+        self.kept = FlinkValue(runtime_context, "reader")
+        self.broker = self.plan.settings.broker()
+        task, tasks = self.task, self.plan.tasks
+        first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
+        self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
+
+    def inputs(self, number: int) -> list[Input]:
+        """What the reader of this number reads."""
+        return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
 
     @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
@@ -175,13 +190,6 @@ class Reading(_Function):
         self.collect(idle=not taken)
         self.again(ctx)
 
-    def collect(self, *, idle: bool) -> None:
-        """Collect the garbage of this process now and then, best when there is nothing to do."""
-        now = time.monotonic()
-        if now - self.collected > (COLLECT_S if idle else 10 * COLLECT_S):
-            self.collected = now
-            gc.collect(1)
-
     def time(self) -> int:
         """How far event time is, by the reader of this task that is furthest behind."""
         if len(self.readers) < self.wanted:
@@ -206,7 +214,7 @@ class Reading(_Function):
             reader.close()
 
 
-class _Ordered(_Function):
+class _Ordered(Function):
     """An operator whose rows wait for the watermark, if the order is strict."""
 
     kind: type[Any]
