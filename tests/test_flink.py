@@ -20,7 +20,7 @@ from benchmarks.flink.checkpoints import checkpoint
 from benchmarks.flink.network import between
 from jobs import fraud
 from jobs.definition import Pipeline
-from jobs.flink_host.cluster import FlinkCluster
+from jobs.flink_host.cluster import FlinkCluster, FlinkJob
 from jobs.kafka_host.model_feed import MANIFEST, ModelFeed
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
@@ -198,6 +198,22 @@ def contents(deployment: Deployment) -> dict[str, str]:
     return found
 
 
+def outcomes_of(deployment: Deployment) -> int:
+    """How many were told."""
+    return sum(len(each["numbers"]) for each in deployment.read("outcomes"))
+
+
+def metric(flink: Flink, job: FlinkJob, name: str) -> int | None:
+    """What the learner says of itself by this metric; Flink asks it every ten seconds."""
+    cluster = FlinkCluster(flink.address)
+    for vertex in cluster.ask(f"/jobs/{job.id}")["vertices"]:
+        path = f"/jobs/{job.id}/vertices/{vertex['id']}/metrics"
+        for each in cluster.ask(path):
+            if each["id"].endswith(f".headrace.{name}"):
+                return int(cluster.ask(f"{path}?get={each['id']}")[0]["value"])
+    return None
+
+
 def every_score_is_its_versions(deployment: Deployment, pipeline: Pipeline) -> None:
     names = pipeline.plan().names
     registry = Registry(deployment.folder / "models", None)
@@ -225,26 +241,33 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
     pipeline = replace(fraud.pipeline, every=100)
     events, labels = stream(5)
     here = FlinkDeployment(
-        kafka_broker, tmp_path / "flink", pipeline=file, delivery="exactly-once", commit_ms=200
-    )
+        kafka_broker, tmp_path / "flink", pipeline=file, order="strict", delivery="exactly-once",
+        commit_ms=200,
+    )  # fmt: skip
     here.folder.mkdir()
     here.send("labels", labels)
-    slices = cut(events, 4)
+    slices, last = cut(events, 4), log_of(flink_cluster)
     with here.on_flink(flink_cluster, "--parallelism", "2"):
         with here.on_flink(flink_cluster, role="learn") as learn:
             here.feed(slices, flink_cluster)
-            until(lambda: bool(here.runs("models")), "a version", log_of(flink_cluster))
             here.feed(slices, flink_cluster)
+            until(lambda: bool(here.runs("models")), "a version", last)
             flink_cluster.processes[0].kill()
+            count = len(here.read("examples"))
             flink_cluster.start()
             here.feed(slices, flink_cluster)
+            until(lambda: len(here.read("examples")) > count, "learning to go on", last)
             savepoint = here.headrace("stop", learn.name, flink=flink_cluster)
-        with here.on_flink(flink_cluster, "--savepoint", savepoint, role="learn"):
+        with here.on_flink(flink_cluster, "--savepoint", savepoint, role="learn") as learn:
             here.feed(slices, flink_cluster)
-            here.wait_on_flink(EVENTS + END, flink_cluster)
-            told = sum(len(each["numbers"]) for each in here.read("outcomes"))
-            last = log_of(flink_cluster)
-            until(lambda: len(here.read("examples")) == told, f"{told} examples", last)
+            here.wait_on_flink(EVENTS + END - 1, flink_cluster)
+            until(
+                lambda: len(here.read("examples")) == outcomes_of(here) >= EVENTS, "examples", last
+            )
+            told = outcomes_of(here)
+            until(
+                lambda: metric(flink_cluster, learn, "version") == told // 100, "the last one", last
+            )
     there = Deployment(kafka_broker, tmp_path / "there", pipeline=file)
     there.folder.mkdir()
     for topic in ("predictions", "outcomes"):

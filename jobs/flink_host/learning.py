@@ -27,7 +27,7 @@ class Learn(Turning):
     def open(self, runtime_context: Any) -> None:
         self.learner: Learner | None = None
         super().open(runtime_context)
-        job = runtime_context._runtime_context.getJobInfo().getJobId()  # noqa: SLF001
+        job = runtime_context._runtime_context.getJobInfo().getJobId().toHexString()  # noqa: SLF001
         store = FlinkStore(runtime_context, "learner")
         self.lanes.enter(0)
         settings, folder = self.plan.settings, Path(mkdtemp(prefix="headrace-learn-"))

@@ -165,7 +165,8 @@ class Learner:
     def close(self) -> None:
         """Publish what waits for its time, and let go of the group; the store stays as it is."""
         try:
-            self._publish(at_once=True)
-            self._producer.flush(FLUSH_S)
+            if self._producer.flush(FLUSH_S):
+                self._publish(at_once=True)
+                self._producer.flush(FLUSH_S)
         finally:
             self._stack.close()
