@@ -77,7 +77,7 @@ class Learner:
 
     def _restore(self, owner: str) -> None:
         beside = self._kept.restore() or {}
-        bounds, place = self._consumer.bounds(), Path(f"the checkpoint of {owner}")
+        bounds, place = self._consumer.bounds(), f"the checkpoint of {owner}"
         self._positions = resumed(beside, self._topic_ids, self._inputs, bounds, place)
         self._consumer.seek(self._positions)
         self._told, self._due = self._kept.told, self._clock() + self._every_s
