@@ -256,6 +256,9 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
             count = len(here.read("examples"))
             flink_cluster.start()
             here.feed(slices, flink_cluster)
+            with here.running("learn", name="second") as second:
+                assert second.ended() == 1
+                assert "wanted it alone" in second.log()
             until(lambda: len(here.read("examples")) > count, "learning to go on", last)
             savepoint = here.headrace("stop", learn.name, flink=flink_cluster)
         with here.on_flink(flink_cluster, "--savepoint", savepoint, role="learn") as learn:
@@ -311,6 +314,9 @@ def test_a_job_that_cannot_begin_is_not_submitted_and_says_why(
     assert "nobody-made-these." in done.stderr
     assert done.stderr.count("\n") == 1
     assert FlinkCluster(flink_cluster.address).running("lost") is None
+    two = here.ask("submit", "learn", "--parallelism", "2", flink=flink_cluster)
+    assert two.returncode == 1
+    assert "wanted 1, since one learns" in two.stderr
 
 
 def test_what_a_job_keeps_and_sends_is_counted(
