@@ -246,10 +246,9 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
     )  # fmt: skip
     here.folder.mkdir()
     here.send("labels", labels)
-    slices, last = cut(events, 4), log_of(flink_cluster)
+    slices, last = cut(events, 3), log_of(flink_cluster)
     with here.on_flink(flink_cluster, "--parallelism", "2"):
         with here.on_flink(flink_cluster, role="learn") as learn:
-            here.feed(slices, flink_cluster)
             here.feed(slices, flink_cluster)
             until(lambda: bool(here.runs("models")), "a version", last)
             flink_cluster.processes[0].kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -16,9 +17,13 @@ from jobs.flink_host.states import FlinkStore
 from jobs.flink_host.thread_state import adopt, adopted
 from jobs.lanes.learner import Learner
 from jobs.lessons import CAUSES
+from streams.errors import HeadraceError
 
 MILLIONTHS = 1_000_000
 QUALITIES = ("auc", "average_precision", "brier")
+_LEFT: dict[tuple[str, ...], Learner] = {}
+"""Learners of this process that are open. Flink calls `close` where the input ends, and not when a
+job is cancelled, stopped or begun again: then the next of its place closes it."""
 
 
 class Learn(Turning):
@@ -27,13 +32,19 @@ class Learn(Turning):
     def open(self, runtime_context: Any) -> None:
         self.learner: Learner | None = None
         super().open(runtime_context)
-        job = runtime_context._runtime_context.getJobInfo().getJobId().toHexString()  # noqa: SLF001
+        job = runtime_context._runtime_context.getJobInfo().getJobName()  # noqa: SLF001
         store = FlinkStore(runtime_context, "learner")
         self.lanes.enter(0)
         settings, folder = self.plan.settings, Path(mkdtemp(prefix="headrace-learn-"))
+        # A cluster has one job of a name at a time: whoever has it takes the place of the last.
+        owner = f"Flink job {job}"
+        self.place = settings.brokers, settings.prefix, settings.group, owner
+        if left := _LEFT.pop(self.place, None):
+            with suppress(HeadraceError):
+                left.close()
         try:
-            owner = f"Flink job {job}"
             self.learner = Learner(self.pipeline, settings.broker(), settings, owner, store, folder)
+            _LEFT[self.place] = self.learner
         finally:
             # Nobody asks for its files by name: their space is free when this process ends.
             shutil.rmtree(folder)
@@ -53,7 +64,7 @@ class Learn(Turning):
 
     def close(self) -> None:
         adopt()
-        if self.learner is not None:
+        if self.learner is not None and _LEFT.pop(self.place, None) is self.learner:
             self.learner.close()
 
 
