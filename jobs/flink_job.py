@@ -33,14 +33,8 @@ from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
 from jobs.config import Settings
-from jobs.flink_host.functions import (
-    LETTERS_TAG,
-    OUTCOMES_TAG,
-    RECORD,
-    Indexing,
-    Reading,
-    Windows,
-)
+from jobs.flink_host.function import LETTERS_TAG, RECORD
+from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.learning import Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel

@@ -12,7 +12,7 @@ from typing import Any
 
 from pyflink.common import Row
 
-from jobs.flink_host.functions import MILLISECOND, Turning
+from jobs.flink_host.function import Turning
 from jobs.flink_host.states import FlinkStore
 from jobs.flink_host.thread_state import adopt, adopted
 from jobs.lanes.learner import Learner
@@ -60,7 +60,7 @@ class Learn(Turning):
             yield Row(key, value)
         self.gauges.tell(learner)
         self.collect(idle=learner.rest > 0)
-        self.again(ctx, round(learner.rest * MILLISECOND))
+        self.again(ctx, round(1000 * learner.rest))
 
     def close(self) -> None:
         adopt()
