@@ -4,6 +4,11 @@
           labels ┘     │         └► outcomes                                      ▲
                        └► dead-letters                                     models ┘
 
+And the learn job:
+
+    predictions ┬► learn ─► examples
+       outcomes ┘    └► models
+
 Between two operators rows travel in parcels, each for a lane: Flink's key.
 """
 
@@ -29,23 +34,19 @@ from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
 from jobs.config import Settings
-from jobs.flink_host.functions import (
-    LETTERS_TAG,
-    OUTCOMES_TAG,
-    Indexing,
-    Reading,
-    Windows,
-)
+from jobs.flink_host.function import LETTERS_TAG
+from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.headed import headed_schema, table_rows
+from jobs.flink_host.learning import Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel
 from jobs.flink_host.plan import Plan
-from jobs.flink_host.records import HEADED
+from jobs.flink_host.records import HEADED, RECORD
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
 from streams.schema import duration_us
-from streams.topics import DEAD_LETTERS, MODELS, OUTCOMES, PREDICTIONS
+from streams.topics import DEAD_LETTERS, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
@@ -60,8 +61,14 @@ class HeadTime(TimestampAssigner):  # type: ignore[misc]
         return address_of(value).time_us // 1000
 
 
-def build(env: StreamExecutionEnvironment, plan: Plan) -> None:
-    """Put the job together."""
+def build_learning(env: StreamExecutionEnvironment, plan: Plan) -> None:
+    """Put the learn job together: one task learns. It hands versions to their topic itself."""
+    learn = _keyed(_seeds(env, plan), plan).process(Learn(plan), output_type=RECORD)
+    _sink(_named(learn, "learn"), plan, EXAMPLES)
+
+
+def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:
+    """Put the score job together."""
     pipeline = load_pipeline(plan.settings.pipeline)
     entities = pipeline.plan().entities
     read = _keyed(_seeds(env, plan), plan).process(Reading(plan), output_type=BYTES)
@@ -195,5 +202,6 @@ def main() -> str:
         RELEASE,
         load_pipeline(settings.pipeline).definition,
     )
+    build = build_learning if order.role == "learn" else build_scoring
     build(env, plan)
     return str(env.execute_async(order.name).get_job_id())

@@ -46,6 +46,10 @@ class Held:
     def __len__(self) -> int:
         return len(self.number)
 
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Held:
+        """The predictions at these places, or those that are chosen."""
+        return Held(self.number[rows], self.words[rows], self.scores[rows], self.features[rows])
+
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
@@ -113,6 +117,12 @@ class Learning:
         """The number of the first prediction that may still be asked for."""
         return min(each.first for each in self.lanes) * len(self.lanes)
 
+    def skip(self, first: int) -> None:
+        """Where nothing is held yet, have no room for predictions numbered below this."""
+        self._forgotten = first
+        for rows in (self.words, self.log):
+            rows.skip(first)
+
     def go_on_from(self, lanes: Sequence[Lane]) -> None:
         """Go on with these predictions held."""
         count = len(lanes)
@@ -123,23 +133,35 @@ class Learning:
         self.log.reserve(most)
         self.lanes = list(lanes)
 
-    def hold(self, predictions: Held) -> None:
-        """Keep predictions until their labels are known. One that came before is no news."""
+    def hold(self, predictions: Held) -> Held:
+        """Keep predictions until their labels are known; those that are news, as most will be."""
         numbers, count = predictions.number, len(self.lanes)
         held = np.array([each.held for each in self.lanes])
-        fresh = np.flatnonzero(numbers // count >= held[numbers % count])
-        if not len(fresh):
-            return
-        most = int(numbers[fresh].max()) + 1
+        fresh = numbers // count >= held[numbers % count] if count > 1 else numbers >= held
+        if not fresh.all():
+            predictions = predictions.take(fresh)
+        at = predictions.number
+        if not len(at):
+            return predictions
+        most = int(at.max()) + 1
         self.words.reserve(most)
         self.log.reserve(most)
-        width = len(self.names)
-        at = numbers[fresh]
-        self.words.view[at] = predictions.words[fresh]
-        self.log.view[at, :width] = predictions.features[fresh]
-        self.log.view[at, width] = predictions.scores[fresh]
-        for lane in np.unique(at % count).tolist():
-            self.lanes[lane].add(at[at % count == lane] // count)
+        self.put(predictions)
+        self._add(at)
+        return predictions
+
+    def _add(self, numbers: Int64s) -> None:
+        """Note that predictions of these numbers are held."""
+        count = len(self.lanes)
+        for lane, each in enumerate(self.lanes):
+            each.add(numbers[numbers % count == lane] // count if count > 1 else numbers)
+
+    def put(self, predictions: Held) -> None:
+        """Write predictions to where there is room for them, which says of none that it is held."""
+        at, width = predictions.number, len(self.names)
+        self.words.view[at] = predictions.words
+        self.log.view[at, :width] = predictions.features
+        self.log.view[at, width] = predictions.scores
 
     def has(self, outcomes: Outcomes) -> bool:
         """Whether every prediction is held that comes before these outcomes."""
@@ -157,8 +179,7 @@ class Learning:
             )
         numbers = np.array([*range(whole.held), *whole.beyond], np.int64)
         self.lanes = [Lane() for _ in range(count)]
-        for lane, each in enumerate(self.lanes):
-            each.add(numbers[numbers % count == lane] // count)
+        self._add(numbers)
 
     def news(self, outcomes: Outcomes) -> Outcomes:
         """What of these outcomes was not learnt yet: all or, when they are told again, nothing.

@@ -128,7 +128,7 @@ class FlowState(KeptState):
         """Take a snapshot; records that did not change since the last are not copied."""
         flow = self._flow
         arrays, of_intake = _take_intake(flow)
-        arrays |= _take_models(flow.lineup, flow.evaluation)
+        arrays |= take_models(flow.lineup, flow.evaluation)
         self._publish()
         self._begin(arrays, meta | of_intake, blobs, flow)
         self.write(wait=wait)
@@ -153,7 +153,7 @@ class FlowState(KeptState):
             return None
         flow = self._flow
         flow.log.reserve(int(state.meta["index"]["next_row"]))
-        _put_models(state, flow.lineup, flow.evaluation)
+        put_models(state.arrays, flow.lineup, flow.evaluation)
         _put_intake(state, flow)
         return state.meta, _blobs(state)
 
@@ -199,7 +199,7 @@ class LearningState(KeptState):
     def begin(self, meta: Meta) -> None:
         """Begin a snapshot. The predictions held lie in files of their own."""
         learning = self._learning
-        arrays = _take_models(learning.lineup, learning.evaluation)
+        arrays = take_models(learning.lineup, learning.evaluation)
         lanes = [msgspec.to_builtins(each) for each in learning.lanes]
         self._begin(arrays, meta | {"lanes": lanes}, {})
 
@@ -209,7 +209,7 @@ class LearningState(KeptState):
         if state is None:
             return None
         learning = self._learning
-        _put_models(state, learning.lineup, learning.evaluation)
+        put_models(state.arrays, learning.lineup, learning.evaluation)
         meta = state.meta
         whole = meta.get("index", {}).get("next_row", 0)
         names = {"held": whole, "beyond": (), "scored": whole}
@@ -241,14 +241,16 @@ def _put_intake(state: State, intake: Intake) -> None:
         set_clock(entity.arena, int(state.meta["clocks"][entity.plan.key]))
 
 
-def _take_models(lineup: Lineup, evaluation: Prequential) -> Arrays:
+def take_models(lineup: Lineup, evaluation: Prequential) -> Arrays:
+    """All that was learnt, and how it was judged."""
     arrays: Arrays = {f"lineup/{name}": values for name, values in lineup.state().items()}
     return arrays | {f"evaluation/{name}": v for name, v in evaluation.state().items()}
 
 
-def _put_models(state: State, lineup: Lineup, evaluation: Prequential) -> None:
-    lineup.load(_under(state.arrays, "lineup/"))
-    evaluation.load(_under(state.arrays, "evaluation/"))
+def put_models(arrays: Arrays, lineup: Lineup, evaluation: Prequential) -> None:
+    """Go on from what `take_models` took."""
+    lineup.load(_under(arrays, "lineup/"))
+    evaluation.load(_under(arrays, "evaluation/"))
 
 
 def _blobs(state: State) -> Blobs:

@@ -143,6 +143,13 @@ class MappedRows:
             _fallocate(self._file, _KEEP_SIZE_PUNCH_HOLE, self._forgotten, stop - self._forgotten)
             self._forgotten = stop
 
+    def skip(self, rows: int) -> None:
+        """In a file that has none yet, take no space for the first rows; they must not be used."""
+        os.ftruncate(self._file, rows * self._row_bytes)
+        self._forgotten = rows * self._row_bytes // _BLOCK * _BLOCK
+        self._ahead = rows * self._row_bytes
+        self._map()
+
     def release(self) -> None:
         """Let go of the memory, not of the rows: they are read again from page cache or disk."""
         if self._mapping is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
 
 
 class FlinkDeployment(Deployment):
-    """A deployment whose score job runs on a Flink cluster."""
+    """A deployment whose jobs run on a Flink cluster."""
 
     def headrace(self, *command: str, flink: Flink) -> str:
         """What a command of `headrace flink` says."""
@@ -63,10 +63,10 @@ class FlinkDeployment(Deployment):
         )
 
     @contextmanager
-    def on_flink(self, flink: Flink, *options: str) -> Iterator[FlinkJob]:
+    def on_flink(self, flink: Flink, *options: str, role: str = "score") -> Iterator[FlinkJob]:
         """The job, submitted and running; cancelled if it is still there after."""
-        name = f"{self.prefix}score"
-        self.headrace("submit", "--name", name, *options, flink=flink)
+        name = f"{self.prefix}{role}"
+        self.headrace("submit", role, "--name", name, *options, flink=flink)
         cluster = FlinkCluster(flink.address)
         try:
             yield cluster.job(name)
@@ -84,11 +84,14 @@ class FlinkDeployment(Deployment):
     def wait_on_flink(self, count: int, flink: Flink) -> list[str]:
         """The ids that have a prediction, once there are so many."""
 
-        def log() -> str:
-            return "\n".join(p.log.read_text(errors="replace")[-5000:] for p in flink.processes)
-
-        until(lambda: len(self.predicted()) >= count, f"{count} predictions", log)
+        until(lambda: len(self.predicted()) >= count, f"{count} predictions", log_of(flink))
         return self.predicted()
+
+
+def log_of(flink: Flink) -> Callable[[], str]:
+    """What says what its processes said last."""
+    logs = [each.log for each in flink.processes]
+    return lambda: "\n".join(each.read_text(errors="replace")[-5000:] for each in logs)
 
 
 def folder_of(flink: Flink) -> Mapping[str, str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from benchmarks.flink.checkpoints import checkpoint
 from benchmarks.flink.network import between
 from jobs import fraud
-from jobs.flink_host.cluster import FlinkCluster
-from jobs.kafka_host.model_feed import ModelFeed
+from jobs.definition import Pipeline
+from jobs.flink_host.cluster import FlinkCluster, FlinkJob
+from jobs.kafka_host.model_feed import MANIFEST, ModelFeed
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
@@ -22,7 +25,7 @@ from models.registry import Registry
 from streams.broker import Input
 from streams.kafka import Security
 from tests.deployment import Deployment, until
-from tests.flink_cluster import FlinkDeployment, flink_cluster, new_flink
+from tests.flink_cluster import FlinkDeployment, flink_cluster, log_of, new_flink
 from tests.host_parity import END, EVENTS, accounted, buried, cut, headed, said, stream, traces
 from tests.kafka_server import new_kafka
 
@@ -100,29 +103,53 @@ def test_with_high_availability_a_job_outlives_its_jobmanager(
         cluster.kill()
 
 
-def test_versions_of_the_learn_job_score_on_flink_and_every_score_is_its_versions(
-    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
-) -> None:
-    events, labels = stream(5)
-    here = FlinkDeployment(kafka_broker, tmp_path)
-    half = len(events) // 2
-    here.send("labels", labels)
-    here.send("transactions", events[:half])
-    with here.running("learn", name="learn") as learn:
-        with here.on_flink(flink_cluster, "--parallelism", "2"):
-            until(lambda: bool(here.runs("models")), "a version", learn.log)
-            here.send("transactions", events[half:])
-            here.wait_on_flink(EVENTS + END, flink_cluster)
-        assert learn.stop() == 0
-    names = fraud.pipeline.plan().names
-    registry = Registry(tmp_path / "models", None)
-    models = here.client.consumer([Input(here.prefix + "models", 0)])
-    feed = ModelFeed(models, registry, Seal(None), fraud.pipeline.definition, names)
+EVERY_HUNDRED = """
+from dataclasses import replace
+
+from jobs.fraud import pipeline as fraud
+
+pipeline = replace(fraud, every=100)
+"""
+
+
+def contents(deployment: Deployment) -> dict[str, str]:
+    """What was published under each number, never two things under one."""
+    found: dict[str, str] = {}
+    for run in deployment.runs("models"):
+        for key, value in zip(run.keys, run.values, strict=True):
+            number, _, part = (key or b"").decode().partition("/")
+            if part == MANIFEST and value:
+                content = orjson.loads(value)["content"]
+                assert found.setdefault(number, content) == content
+    return found
+
+
+def outcomes_of(deployment: Deployment) -> int:
+    """How many were told."""
+    return sum(len(each["numbers"]) for each in deployment.read("outcomes"))
+
+
+def metric(flink: Flink, job: FlinkJob, name: str) -> int | None:
+    """What the learner says of itself by this metric; Flink asks it every ten seconds."""
+    cluster = FlinkCluster(flink.address)
+    for vertex in cluster.ask(f"/jobs/{job.id}")["vertices"]:
+        path = f"/jobs/{job.id}/vertices/{vertex['id']}/metrics"
+        for each in cluster.ask(path):
+            if each["id"].endswith(f".headrace.{name}"):
+                return int(cluster.ask(f"{path}?get={each['id']}")[0]["value"])
+    return None
+
+
+def every_score_is_its_versions(deployment: Deployment, pipeline: Pipeline) -> None:
+    names = pipeline.plan().names
+    registry = Registry(deployment.folder / "models", None)
+    models = deployment.client.consumer([Input(deployment.prefix + "models", 0)])
+    feed = ModelFeed(models, registry, Seal(None), pipeline.definition, names)
     while feed.poll(1.0):
         pass
     feed.close()
-    prior = fraud.pipeline.champion.bind(names).version()
-    said = here.read("predictions")
+    prior = pipeline.champion.bind(names).version()
+    said = deployment.read("predictions")
     seen = {each["model_version"] for each in said}
     assert max(seen) > 0
     for sequence in seen:
@@ -130,6 +157,60 @@ def test_versions_of_the_learn_job_score_on_flink_and_every_score_is_its_version
         version = registry.load(sequence) if sequence else prior
         x = np.array([each["features"] for each in mine], np.float64)
         assert version.predict_many(x).tolist() == [each["score"] for each in mine]
+
+
+def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_its_versions(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    file = tmp_path / "hundred.py"
+    file.write_text(EVERY_HUNDRED)
+    pipeline = replace(fraud.pipeline, every=100)
+    events, labels = stream(5)
+    here = FlinkDeployment(
+        kafka_broker, tmp_path / "flink", pipeline=file, order="strict", delivery="exactly-once",
+        commit_ms=200,
+    )  # fmt: skip
+    here.folder.mkdir()
+    here.send("labels", labels)
+    slices, last = cut(events, 3), log_of(flink_cluster)
+    with here.on_flink(flink_cluster, "--parallelism", "2"):
+        with here.on_flink(flink_cluster, role="learn") as learn:
+            here.feed(slices, flink_cluster)
+            until(lambda: bool(here.runs("models")), "a version", last)
+            flink_cluster.processes[0].kill()
+            count = len(here.read("examples"))
+            flink_cluster.start()
+            here.feed(slices, flink_cluster)
+            with here.running("learn", name="second") as second:
+                assert second.ended() == 1
+                assert "wanted it alone" in second.log()
+            until(lambda: len(here.read("examples")) > count, "learning to go on", last)
+            savepoint = here.headrace("stop", learn.name, flink=flink_cluster)
+        with here.on_flink(flink_cluster, "--savepoint", savepoint, role="learn") as learn:
+            here.feed(slices, flink_cluster)
+            here.wait_on_flink(EVENTS + END - 1, flink_cluster)
+            until(
+                lambda: len(here.read("examples")) == outcomes_of(here) >= EVENTS, "examples", last
+            )
+            told = outcomes_of(here)
+            until(
+                lambda: metric(flink_cluster, learn, "version") == told // 100, "the last one", last
+            )
+    there = Deployment(kafka_broker, tmp_path / "there", pipeline=file)
+    there.folder.mkdir()
+    for topic in ("predictions", "outcomes"):
+        for run in here.runs(topic):
+            there.send(topic, [value or b"" for value in run.values], [k or b"" for k in run.keys])
+    with there.running("learn", name="learn") as beside:
+        until(lambda: len(there.read("examples")) == told, f"{told} examples", beside.log)
+        assert beside.stop() == 0
+    assert here.read("examples") == there.read("examples")
+    mine, its = contents(here), contents(there)
+    assert max(map(int, mine)) == max(map(int, its)) == told // 100
+    assert {each: mine[each] for each in mine.keys() & its} == {
+        each: its[each] for each in mine.keys() & its
+    }
+    every_score_is_its_versions(here, pipeline)
 
 
 def test_it_speaks_tls_and_logs_in_where_the_broker_wants_it(
@@ -158,6 +239,9 @@ def test_a_job_that_cannot_begin_is_not_submitted_and_says_why(
     assert "nobody-made-these." in done.stderr
     assert done.stderr.count("\n") == 1
     assert FlinkCluster(flink_cluster.address).running("lost") is None
+    two = here.ask("submit", "learn", "--parallelism", "2", flink=flink_cluster)
+    assert two.returncode == 1
+    assert "wanted 1, since one learns" in two.stderr
 
 
 def test_what_a_job_keeps_and_sends_is_counted(

@@ -86,7 +86,7 @@ def test_who_was_taken_over_is_told_and_commits_nothing(kafka_broker: Server) ->
         first.commit([3])
     said = fails(first)
     assert said.startswith(f"group {group}: wanted to stay in it, but another process took over")
-    assert said.split(";")[0].endswith(":me")
+    assert said.split(";")[0].endswith(" as me")
     first.close()
     until(lambda: second.poll(1, 0.1) or second.committed() == [7])
     second.close()

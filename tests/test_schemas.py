@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from jobs.kafka_host.learn_job import CAUSES
+from jobs.lessons import CAUSES
 from streams.codec import Decoder
 from streams.errors import DeadLetter, Reason
 from streams.predictions import encode_examples, encode_predictions

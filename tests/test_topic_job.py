@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import orjson
 import pytest
 
+from jobs import lessons
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host import learn_job, publishing, versions
@@ -232,7 +233,7 @@ def test_a_state_without_a_snapshot_knows_its_topics_too(
 def test_outcomes_that_wait_for_their_predictions_are_bounded(
     cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learn_job, "MOST_QUEUED", 10)
+    monkeypatch.setattr(lessons, "MOST_QUEUED", 10)
     monkeypatch.setattr(learn_job, "FEW", 1)
     scoring = score(cluster, settings)
     for n in range(30):

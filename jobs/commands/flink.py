@@ -1,9 +1,9 @@
-"""`headrace flink`: the score job on a Flink cluster."""
+"""`headrace flink`: the score job and the learn job on a Flink cluster."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -29,12 +29,13 @@ SECONDS = click.option(
 
 @click.group()
 def flink() -> None:
-    """Run the score job on Flink: the same operators, on as many machines as it takes.
+    """Run on Flink: the same operators, scoring on as many machines as it takes.
 
     \b
     Examples
       headrace up kafka flink
       headrace flink submit --parallelism 2
+      headrace flink submit learn
       headrace flink list
       headrace flink stop                 prints the savepoint it ends with
       headrace flink submit --savepoint .headrace/stack/flink/savepoints/savepoint-…
@@ -42,12 +43,15 @@ def flink() -> None:
 
 
 @flink.command()
+@click.argument("role", type=click.Choice(["score", "learn"]), default="score", metavar="[JOB]")
 @ADDRESS
 @FOLDER
-@click.option("--name", default="headrace", show_default=True, help="What Flink calls the job.")
+@click.option(
+    "--name", help="What Flink calls the job: by default headrace, the learn job headrace-learn.",
+)  # fmt: skip
 @click.option(
     "--parallelism", type=click.IntRange(1, 32_768), default=1, show_default=True,
-    help="Tasks of each operator.",
+    help="Tasks of each operator. One learns.",
 )  # fmt: skip
 @click.option(
     "--lanes", type=click.IntRange(1, 32_768), default=16, show_default=True,
@@ -66,23 +70,27 @@ def flink() -> None:
 def submit(
     settings: Settings,
     *,
+    role: Literal["score", "learn"],
     address: str | None,
     folder: Path,
-    name: str,
+    name: str | None,
     parallelism: int,
     lanes: int,
     savepoint: str,
     memory_mb: int,
     checkpoint_ms: int | None,
 ) -> None:
-    """Start the score job on the cluster.
+    """Start a job on the cluster: score, unless JOB is learn.
 
-    It takes transactions and labels from their topics and hands on to predictions, outcomes and
-    dead-letters what `headrace run` would; `headrace learn` works beside it as beside that.
+    The score job takes transactions and labels from their topics and hands on to predictions,
+    outcomes and dead-letters what `headrace run` would. The learn job takes outcomes and
+    predictions and hands on to models and examples what `headrace learn` would, which works beside
+    the score job too: one of the two learns.
 
     \b
     Examples
       headrace flink submit
+      headrace flink submit learn
       headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
       headrace flink submit --pipeline shop.py --name shop --prefix shop.
     """
@@ -92,12 +100,17 @@ def submit(
     from streams.errors import ConfigError, ServiceError, StateError
     from streams.topics import TOPICS
 
+    if role == "learn":
+        if parallelism > 1:
+            raise ConfigError(f"--parallelism: wanted 1, since one learns, got {parallelism}")
+        lanes = 1
     if parallelism > lanes:
         raise ConfigError(f"--parallelism: wanted at most --lanes, {lanes}, got {parallelism}")
     load_pipeline(settings.pipeline)
     # A missing topic, a wrong password and a broker that is away are said here, not in Flink's log.
     settings.broker().partitions([settings.topic(name) for name in TOPICS])
     cluster = _cluster(address, folder)
+    name = name or {"score": "headrace", "learn": "headrace-learn"}[role]
     if there := cluster.running(name):
         raise StateError(
             f"{cluster.address}: job {there.id} has the name {name} and is {there.state}; stop it "
@@ -106,7 +119,7 @@ def submit(
     exactly_once = settings.delivery == "exactly-once"
     every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
     order = FlinkOrder(
-        name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
+        role=role, name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
         checkpoint_ms=every, savepoint=savepoint,
     )  # fmt: skip
     job = hand_over(order, settings, cluster.address, _local(folder).client())

@@ -6,8 +6,6 @@ tasks; what it works with is made there. It runs in thread mode, inside the Task
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,15 +18,14 @@ from typing import Any
 import msgspec
 import numpy as np
 from pyflink.common import Row
-from pyflink.datastream import KeyedProcessFunction, OutputTag
+from pyflink.datastream import OutputTag
 
-from jobs.definition import Pipeline
-from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
+from jobs.flink_host.function import Function, Turning
+from jobs.flink_host.parcel import BODY, address_of, parcel
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD, headers_field
-from jobs.flink_host.release import RELEASE
-from jobs.flink_host.states import FlinkStore, FlinkValue, Lanes
-from jobs.flink_host.thread_state import adopt, adopted
+from jobs.flink_host.states import FlinkStore, FlinkValue
+from jobs.flink_host.thread_state import adopted
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
@@ -39,22 +36,16 @@ from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
-from jobs.load_pipeline import load_pipeline
-from jobs.topic_records import letter_records
 from operators.featurize import chain
 from streams.broker import Input
-from streams.errors import ConfigError, DeadLetter
+from streams.errors import DeadLetter
 from streams.topics import TRANSACTIONS
 
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
-LETTERS_TAG = OutputTag("dead-letters", RECORD)
 TURN_S = 0.02
 """How long a reader reads before it lets Flink take a checkpoint."""
 WAIT_S = 0.004
 """How long it waits for a record; all readers of a task together."""
-SWITCH_S = 0.0001
-"""How long a thread of Python waits for another: the operators of a process share one lock."""
-COLLECT_S = 5.0
 DISCOVERY_MS = 60_000
 """How often a reader without a partition looks for one."""
 SMALL = 512
@@ -62,66 +53,12 @@ SMALL = 512
 MILLISECOND = 1000
 
 
-class _Function(KeyedProcessFunction):  # type: ignore[misc]
-    """What all have in common."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def open(self, runtime_context: Any) -> None:
-        adopt()
-        # What is collected in another operator's name may ask for the lock it holds: see `adopt`.
-        gc.disable()
-        sys.setswitchinterval(SWITCH_S)
-        self.context = runtime_context
-        # Flink 2 has moved it, and its Python still asks for it at the old place.
-        told = runtime_context._runtime_context.getTaskInfo()  # noqa: SLF001
-        self.task = int(told.getIndexOfThisSubtask())
-        self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
-        self.check()
-        self.lanes = Lanes(runtime_context, self.plan.keys)
-        self.entities = self.pipeline.plan().entities
-        keys = self.pipeline.event.keys
-        self.numbers = [keys.index(each.key) for each in self.entities]
-
-    def check(self) -> None:
-        """Refuse to run in a way that the job was not made for. Raises ConfigError."""
-        if not hasattr(self.context._keyed_state_backend, "_keyed_state_backend"):  # noqa: SLF001
-            raise ConfigError(
-                "wanted Flink's Python in thread mode, got a process of its own for this operator: "
-                "is python.execution-mode `thread` on the cluster, and pemja installed there?"
-            )
-        if self.plan.release != RELEASE:
-            raise ConfigError(
-                f"wanted release {self.plan.release}, which the job was submitted with, got "
-                f"{RELEASE} in this TaskManager: install the same code and libraries there and "
-                "restart it, for it imports them once (`headrace down flink`, `headrace up flink`)"
-            )
-        if self.plan.definition != self.pipeline.definition:
-            raise ConfigError(
-                f"{self.plan.settings.pipeline}: wanted the pipeline of definition "
-                f"{self.plan.definition}, which the job was submitted with, got "
-                f"{self.pipeline.definition} here: copy the file to this machine"
-            )
-
-    def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
-        """Dead letters, beside the rows."""
-        for key, value in zip(*letter_records(letters), strict=True):
-            yield LETTERS_TAG, Row(key, value)
-
-    def parcels(
-        self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
-    ) -> Iterator[bytes]:
-        """Rows on their way to the tasks that own these lanes."""
-        yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
-
-
-class Reading(_Function):
+class Reading(Turning):
     """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
 
     def open(self, runtime_context: Any) -> None:
         self.readers: dict[int, Reader] = {}
-        self.told, self.collected = NEVER, time.monotonic()
+        self.told = NEVER
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
         self.broker = self.plan.settings.broker()
@@ -132,16 +69,6 @@ class Reading(_Function):
     def inputs(self, number: int) -> list[Input]:
         """What the reader of this number reads."""
         return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
-
-    def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
-        """A seed: begin."""
-        self.again(ctx)
-        yield from ()
-
-    def again(self, ctx: Any, later_ms: int = 0) -> None:
-        """Take another turn, after whatever else waits for this task."""
-        timers = ctx.timer_service()
-        timers.register_processing_time_timer(timers.current_processing_time() + later_ms)
 
     @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
@@ -176,13 +103,6 @@ class Reading(_Function):
         self.collect(idle=not taken)
         self.again(ctx)
 
-    def collect(self, *, idle: bool) -> None:
-        """Collect the garbage of this process now and then, best when there is nothing to do."""
-        now = time.monotonic()
-        if now - self.collected > (COLLECT_S if idle else 10 * COLLECT_S):
-            self.collected = now
-            gc.collect(1)
-
     def time(self) -> int:
         """How far event time is, by the reader of this task that is furthest behind."""
         if len(self.readers) < self.wanted:
@@ -207,7 +127,7 @@ class Reading(_Function):
             reader.close()
 
 
-class _Ordered(_Function):
+class _Ordered(Function):
     """An operator whose rows wait for the watermark, if the order is strict."""
 
     kind: type[Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 import msgspec
 
@@ -10,6 +11,7 @@ import msgspec
 class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How a job is to run."""
 
+    role: Literal["score", "learn"] = "score"
     name: str = "headrace"
     parallelism: int = 1
     lanes: int = 16

@@ -13,49 +13,20 @@ same versions again, and publishes what it had not.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
-
-import msgspec
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
 from jobs.kafka_host.publishing import Publishing
-from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
-from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
+from jobs.kafka_host.topic_job import BATCH, TopicJob
+from jobs.learning import Learning
+from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Lessons
 from jobs.state import LearningState
-from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
-from streams.broker import NEVER, Broker, Input, Run
-from streams.errors import InputError
-from streams.ident import idents
-from streams.predictions import decode_predictions, encode_examples
-from streams.records import Outcomes
+from streams.broker import NEVER, Broker, Input
 from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
-
-MOST_HELD = 200_000
-"""Predictions that may be held beyond what the outcomes read so far speak of."""
-MOST_QUEUED = 200_000
-"""Outcomes, or messages of them, that may wait for their predictions; with more, none are read."""
-LEARN_AT_ONCE = 64
-FEW, LEARN_FEW = 256, 8
-"""Predictions and outcomes of a turn while it keeps up: a millisecond's work each, so that whoever
-shares the processor is never kept waiting for longer."""
-KEEPS_UP = 20_000
-"""Records that may be behind then."""
-REST_SECONDS = 0.003
-"""Between two turns then."""
-CAUSES = {
-    BY_LABEL: "label",
-    BY_MATURITY: "maturity",
-    BY_LATE_LABEL: "late_label",
-    BY_REVERSAL: "reversal",
-}
 
 
 class LearnJob(TopicJob):
@@ -101,8 +72,8 @@ class LearnJob(TopicJob):
         self._state = LearningState(self.learning, folder / "snapshots", fsync=settings.fsync)
         stack.callback(self._state.close)
         self.monitor.state_bytes = self.learning.sizes
-        self._queue: deque[tuple[int, Outcomes]] = deque()
-        self._queued = self._first = self._touched = 0
+        self._lessons = Lessons(self.learning, self.inputs)
+        self._first = 0
         self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
         self.monitor.model.version = self._publishing.last
         meta = self._state.restore() or {}
@@ -147,22 +118,24 @@ class LearnJob(TopicJob):
         )
 
     def _turn(self, timeout: float) -> int:
-        hurried = self._hurried
-        done = self._read(BATCH if hurried else FEW, 0.0 if self._ready else timeout)
+        hurried = self._lessons.hurried(self.behind)
+        done = self._read(BATCH if hurried else FEW, 0.0 if self._lessons.ready else timeout)
         for _ in range(LEARN_AT_ONCE if hurried else LEARN_FEW):
-            if not self._ready:
+            if not self._lessons.ready:
                 break
-            self._learn(*self._queue.popleft())
+            self._learn(self._lessons.next())
             done += 1
         self._publish()
-        if self._touched >= RELEASE_ROWS:
-            self._touched = 0
-            self.learning.release()
+        self._lessons.release()
         return done
 
     def _publish(self, *, at_once: bool = False) -> None:
-        for topic, key, value in self._publishing.due(self.monitor, at_once=at_once):
+        before, gauge = self._publishing.last, self.monitor.model
+        for topic, key, value in self._publishing.due(at_once=at_once):
             self._delivery.send(topic, [value], [key])
+        if self._publishing.last > before:
+            gauge.version, gauge.since_us = self._publishing.last, self._now_us()
+            gauge.swaps += 1
 
     def close(self) -> None:
         """Publish what waits for its time, commit everything, and let go."""
@@ -174,102 +147,30 @@ class LearnJob(TopicJob):
 
     @property
     def rest(self) -> float:
-        return 0.0 if self._hurried else REST_SECONDS
-
-    @property
-    def _hurried(self) -> bool:
-        """Whether so much is there that it does as much as it can."""
-        return self.behind >= KEEPS_UP or len(self._queue) >= LEARN_AT_ONCE
-
-    @property
-    def _ready(self) -> bool:
-        """Whether every prediction is held that the next outcomes speak of."""
-        return bool(self._queue) and self.learning.has(self._queue[0][1])
+        return 0.0 if self._lessons.hurried(self.behind) else REST_SECONDS
 
     def _read(self, most: int, timeout: float) -> int:
-        paused = [0] if self._queued > MOST_QUEUED else []
-        if self.learning.ahead > MOST_HELD and (self._ready or not self._queue):
-            paused += list(range(1, len(self.inputs)))
-        self._consumer.pause(paused)
+        self._consumer.pause(self._lessons.unwanted())
         count = 0
         for run in self._consumer.poll(most, timeout):
             self.monitor.inputs[run.input].took(len(run), int(run.stamps[-1]))
-            if run.input == 0:
-                self._enqueue(run)
-            else:
-                self._hold(run)
+            if self._lessons.take(run) is not None:
                 self._positions[run.input] = run.next
             count += len(run)
         return count
 
-    def _enqueue(self, run: Run) -> None:
-        for offset, value in zip(run.offsets.tolist(), run.values, strict=True):
-            try:
-                outcomes = msgspec.json.decode(value or b"", type=Outcomes)
-            except msgspec.MsgspecError as error:
-                topic, partition = self.inputs[0]
-                raise InputError(
-                    f"{topic}/{partition}/{offset}: wanted outcomes, got a record that is none "
-                    f"({error}); only the score job may write there"
-                ) from error
-            self._queue.append((offset, outcomes))
-            self._queued += 1 + len(outcomes.numbers)
-
-    def _hold(self, run: Run) -> None:
-        topic, partition = self.inputs[run.input]
-        where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
-        records, features = decode_predictions(list(run.values), len(self.learning.names), where)
-        words = np.empty((len(records), 4), np.int64)
-        words[:, IDENT] = _low([each.id for each in records])
-        words[:, TIME] = [each.time for each in records]
-        words[:, CARD] = _low([(key or b"").decode() for key in run.keys])
-        words[:, MODEL] = [each.model_version for each in records]
-        self.learning.hold(
-            Held(
-                number=np.array([each.number for each in records], np.int64),
-                words=words,
-                scores=np.array([each.score for each in records]),
-                features=features,
-            )
-        )
-        self._touched += len(records)
-
-    def _learn(self, offset: int, told: Outcomes) -> None:
-        self._queued -= 1 + len(told.numbers)
-        outcomes = self.learning.news(told)
-        learnt = self.learning.learn(outcomes)
+    def _learn(self, lesson: Lesson) -> None:
         self._first = self.learning.first
-        self._positions[0] = offset + 1
+        self._positions[0] = lesson.offset + 1
         elsewhere = [NEVER] * (len(self.inputs) - 1)  # predictions are read ahead of what is made
-        if self._delivery.is_new([offset + 1, *elsewhere]) and outcomes.numbers:
-            self._delivery.send(self._examples, *self._encoded(outcomes))
+        if self._delivery.is_new([lesson.offset + 1, *elsewhere]) and lesson.outcomes.numbers:
+            self._delivery.send(self._examples, *self._lessons.examples(lesson))
         self._delivery.reached(self._positions)
-        self._publishing.offer(learnt.versions, outcomes.clock)
-        for _, _, examples in learnt.versions:
-            self._newest = [examples, outcomes.clock]
+        clock_us = lesson.outcomes.clock
+        self._publishing.offer(lesson.learnt.versions, clock_us)
+        for _, _, examples in lesson.learnt.versions:
+            self._newest = [examples, clock_us]
         gauge = self.monitor.learning
         if gauge:
-            gauge.examples.update(CAUSES[cause] for cause in outcomes.causes)
-            gauge.closed(learnt.windows)
-        self._touched += len(outcomes.numbers)
-
-    def _encoded(self, outcomes: Outcomes) -> tuple[list[bytes], list[bytes]]:
-        """Values and keys of the examples of these outcomes."""
-        rows, width = np.array(outcomes.numbers, np.int64), len(self.learning.names)
-        words, log = self.learning.words.take(rows), self.learning.log.take(rows)
-        values = encode_examples(
-            rows,
-            words[:, TIME],
-            outcomes.known,
-            outcomes.values,
-            [CAUSES[cause] for cause in outcomes.causes],
-            log[:, width],
-            words[:, MODEL],
-            log[:, :width],
-        )
-        return values, [str(number).encode() for number in outcomes.numbers]
-
-
-def _low(texts: list[str]) -> npt.NDArray[np.int64]:
-    """Low words of the idents."""
-    return idents(pa.array(texts, pa.large_string()))[:, 1]
+            gauge.examples.update(lesson.causes)
+            gauge.closed(lesson.learnt.windows)

@@ -48,7 +48,7 @@ class Origin(msgspec.Struct, frozen=True):
         """Let the state in this folder say so from now on."""
         write_whole(folder / ORIGIN, [msgspec.json.encode(self)], fsync=fsync)
 
-    def check(self, topics: Mapping[str, str], folder: Path) -> None:
+    def check(self, topics: Mapping[str, str], folder: Path | str) -> None:
         """Raise StateError where one of the topics was made anew since."""
         for topic, known in self.topics.items():
             if topics.get(topic) != known:
@@ -88,7 +88,7 @@ def resumed(
     topics: Mapping[str, str],
     inputs: Sequence[Input],
     bounds: Sequence[tuple[int, int]],
-    folder: Path,
+    folder: Path | str,
 ) -> list[int]:
     """The offsets to go on at: those of the snapshot, or the first there are.
 

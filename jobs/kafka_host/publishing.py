@@ -9,7 +9,6 @@ import msgspec
 from jobs.config import Settings
 from jobs.kafka_host.model_feed import MANIFEST
 from jobs.kafka_host.positions import only
-from jobs.monitoring.monitor import Monitor
 from models.base import Version
 from models.manifest import Manifest, Seal
 from streams.broker import Broker
@@ -105,7 +104,7 @@ class Publishing:
                 "its own, or delete the topic and start every job with a new state folder"
             )
 
-    def due(self, monitor: Monitor, *, at_once: bool = False) -> Iterator[Record]:
+    def due(self, *, at_once: bool = False) -> Iterator[Record]:
         """Records that are to be sent now: topic, key, value."""
         if self._next is None or (self._clock() < self._due and not at_once):
             return
@@ -128,9 +127,6 @@ class Publishing:
         yield from self._dropped()
         self._contents[sequence], self.last, self._next = manifest.content, sequence, None
         self._due = self._clock() + EVERY_SECONDS
-        gauge = monitor.model
-        gauge.version, gauge.since_us = sequence, monitor.now_us()
-        gauge.swaps += 1
 
     def _dropped(self) -> Iterator[Record]:
         """Tombstones for the weights, and later the manifests, of all but the newest versions."""

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from threading import Event as Flag
-from threading import Thread
 
 from jobs.config import Settings
-from jobs.kafka_host.model_feed import ModelFeed
-from jobs.kafka_host.positions import only
+from jobs.kafka_host.followed_models import FollowedModels
 from jobs.monitoring.monitor import Monitor
 from jobs.scoring import Scoring
 from models.base import Version
-from models.manifest import Seal, content_hash
-from models.registry import Registry
+from models.manifest import content_hash
 from streams.broker import Broker
 from streams.errors import DeadLetter, StateError
-from streams.topics import MODELS
 
-FEED_SECONDS = 0.1
 KEPT = 8
 """Versions that stay in the folder whatever is asked for."""
 
@@ -43,23 +36,15 @@ class Versions:
         *,
         threads: bool,
     ) -> None:
-        self._scoring, self._monitor = scoring, monitor
-        key = settings.signing_key.reveal().encode() if settings.signing_key else None
-        self._registry = Registry(folder, key)
-        consumer = broker.consumer([only(broker, settings.topic(MODELS))])
-        with ExitStack() as stack:
-            stack.callback(consumer.close)
-            definition = scoring.pipeline.definition
-            self._feed = ModelFeed(consumer, self._registry, Seal(key), definition, scoring.names)
-            stack.pop_all()
+        self._scoring, self._monitor, self._threads = scoring, monitor, threads
+        definition = scoring.pipeline.definition
+        self._models = FollowedModels(broker, settings, definition, scoring.names, folder)
+        self._registry, self._feed = self._models.registry, self._models.feed
         self.positions = self._feed.positions.copy()
         """How far the topic was read when the version in force was offered."""
         self._prior = scoring.version, bytes.fromhex(content_hash(scoring.version))
         self.in_force = 0, self._prior[1]
         """Number and content hash of the version that scores."""
-        self._failed: Exception | None = None
-        self._stop = Flag()
-        self._thread = Thread(target=self._run, name="models", daemon=True) if threads else None
 
     def restore(self, version: int, positions: Sequence[int]) -> None:
         """Go on with the version a snapshot was taken at, reading the topic from there."""
@@ -93,12 +78,10 @@ class Versions:
 
     def swap(self) -> None:
         """Put the newest version to use, if there is a newer one."""
-        if self._thread is None:
+        if self._threads:
+            self._models.follow()
+        else:
             self._feed.poll(0.0)
-        elif self._failed:
-            raise self._failed
-        elif self._thread.ident is None:
-            self._thread.start()
         offered = self._feed.offered
         if offered is None or offered.manifest.sequence <= self.in_force[0]:
             return
@@ -123,16 +106,6 @@ class Versions:
         last = self._registry.sequences()[-KEPT:]
         self._registry.forget(min([version, *last]))
 
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._feed.poll(FEED_SECONDS)
-        except Exception as error:  # noqa: BLE001 - the job's own thread raises it
-            self._failed = error
-
     def close(self) -> None:
         """Stop reading."""
-        self._stop.set()
-        if self._thread and self._thread.is_alive():
-            self._thread.join()
-        self._feed.close()
+        self._models.close()

@@ -13,7 +13,6 @@ import numpy as np
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.publishing import Publishing
-from jobs.monitoring.monitor import Monitor
 from models.base import Learner
 from operators.plan import compile_plan
 from streams.broker import Producer
@@ -38,14 +37,6 @@ class Swapper:
         broker = settings.broker()
         self._producer: Producer = broker.producer()
         self._publishing = Publishing(broker, settings, pipeline.definition, time.monotonic)
-        self._monitor = Monitor(
-            "learn",
-            pipeline=pipeline.name,
-            definition=pipeline.definition,
-            inputs=(),
-            clock=time.monotonic,
-            now_us=lambda: time.time_ns() // 1000,
-        )
 
     @contextmanager
     def every(self, seconds: float) -> Iterator[None]:
@@ -70,6 +61,6 @@ class Swapper:
         self._learner.learn_many(x, y, np.ones(LEARNT))
         version = (self._publishing.last + 1, self._learner.version(), LEARNT)
         self._publishing.offer([version], until_us=0)
-        for topic, key, value in self._publishing.due(self._monitor, at_once=True):
+        for topic, key, value in self._publishing.due(at_once=True):
             self._producer.send(topic, [value], [key])
         self._producer.flush(FLUSH_S)

@@ -1,11 +1,11 @@
 """One owner a group: who is in it, and who goes when there are two.
 
-An owner is a *static* member of its group, named after its host and state folder. So the
-coordinator knows that the group is owned; a successor with the same name takes a dead process's
-place at once, which is sound because only one process can hold the folder's lock; and commits of
-whoever was displaced are refused. A member of another name is refused before it joins. Two that
-join at the same time find each other afterwards: the one that the coordinator shows as begun first
-stays.
+An owner is a *static* member of its group, named after its host and state folder, or by a name that
+only one can have. So the coordinator knows that the group is owned; a successor with the same name
+takes a dead process's place at once, which is sound because only one process can hold the folder's
+lock; and commits of whoever was displaced are refused. A member of another name is refused before
+it joins. Two that join at the same time find each other afterwards: the one that the coordinator
+shows as begun first stays.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import socket
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from streams.errors import InputError, StateError
@@ -39,11 +40,15 @@ class _Member(NamedTuple):
 
 
 class Membership:
-    """The wish of one owner to have a group for itself; without a name none is taken for it."""
+    """The wish of one owner to have a group for itself; without a name none is taken for it.
+
+    A path is told apart by the host that it is on; any other name is the same everywhere.
+    """
 
     def __init__(self, cluster: Cluster, group: str, owner: str) -> None:
         self.group = group
-        owner = f"{socket.gethostname()}:{owner or os.getpid()}"
+        if not owner or Path(owner).is_absolute():
+            owner = f"{socket.gethostname()}:{owner or os.getpid()}"
         self._cluster = cluster
         self._owner = owner
         self._instance = f"headrace-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"

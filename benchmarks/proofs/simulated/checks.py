@@ -13,8 +13,8 @@ from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated import twin
 from benchmarks.proofs.simulated.traffic import LAST
 from jobs.config import Settings
-from jobs.kafka_host.learn_job import CAUSES
 from jobs.kafka_host.model_feed import MANIFEST
+from jobs.lessons import CAUSES
 from models.manifest import Seal, content_hash
 from streams.broker import Input
 from streams.journal import Entry

@@ -1,0 +1,97 @@
+"""The learner as a function of Flink: one task, one key, by a timer of its own."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from pyflink.common import Row
+
+from jobs.flink_host.function import Turning
+from jobs.flink_host.states import FlinkStore
+from jobs.flink_host.thread_state import adopt, adopted
+from jobs.lanes.learner import Learner
+from jobs.lessons import CAUSES
+from streams.errors import HeadraceError
+
+MILLIONTHS = 1_000_000
+QUALITIES = ("auc", "average_precision", "brier")
+_LEFT: dict[tuple[str, ...], Learner] = {}
+"""Learners of this process that are open. Flink calls `close` where the input ends, and not when a
+job is cancelled, stopped or begun again: then the next of its place closes it."""
+
+
+class Learn(Turning):
+    """Predictions and outcomes from their topics in, records of examples out; versions beside."""
+
+    def open(self, runtime_context: Any) -> None:
+        self.learner: Learner | None = None
+        super().open(runtime_context)
+        job = runtime_context._runtime_context.getJobInfo().getJobName()  # noqa: SLF001
+        store = FlinkStore(runtime_context, "learner")
+        self.lanes.enter(0)
+        settings, folder = self.plan.settings, Path(mkdtemp(prefix="headrace-learn-"))
+        # A cluster has one job of a name at a time: whoever has it takes the place of the last.
+        owner = f"Flink job {job}"
+        self.place = settings.brokers, settings.prefix, settings.group, owner
+        if left := _LEFT.pop(self.place, None):
+            with suppress(HeadraceError):
+                left.close()
+        try:
+            self.learner = Learner(self.pipeline, settings.broker(), settings, owner, store, folder)
+            _LEFT[self.place] = self.learner
+        finally:
+            # Nobody asks for its files by name: their space is free when this process ends.
+            shutil.rmtree(folder)
+        self.gauges = Gauges(runtime_context.get_metrics_group().add_group("headrace"))
+
+    @adopted
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
+        learner = self.learner
+        if learner is None:
+            return
+        examples = learner.turn()
+        for key, value in examples:
+            yield Row(key, value)
+        self.gauges.tell(learner)
+        self.collect(idle=learner.rest > 0)
+        self.again(ctx, round(1000 * learner.rest))
+
+    def close(self) -> None:
+        adopt()
+        if self.learner is not None and _LEFT.pop(self.place, None) is self.learner:
+            self.learner.close()
+
+
+class Gauges:
+    """What a learner says of itself, as Flink's metrics: whole numbers, which Flink's Python sets.
+
+    Those of quality are the champion's in the last window that closed, in millionths.
+    """
+
+    def __init__(self, group: Any) -> None:
+        self._examples = {cause: group.counter(f"examples_{cause}") for cause in CAUSES.values()}
+        names = ("version", "behind", *(f"{name}_millionths" for name in QUALITIES))
+        self._numbers = {name: group.distribution(name) for name in names}
+        self._told: dict[str, int] = {}
+
+    def tell(self, learner: Learner) -> None:
+        """Say where it stands, as far as that has changed."""
+        numbers = {"version": learner.version, "behind": learner.behind, **learner.gauge.examples}
+        judged = learner.gauge.windows.get("champion")
+        for name in QUALITIES:
+            value = getattr(judged, name, math.nan)
+            if not math.isnan(value):
+                numbers[f"{name}_millionths"] = round(value * MILLIONTHS)
+        for name, number in numbers.items():
+            before = self._told.get(name)
+            if name in self._examples:
+                self._examples[name].inc(number - (before or 0))
+            elif number != before:
+                self._numbers[name].update(number)
+        self._told = numbers

@@ -1,0 +1,166 @@
+"""What a learner takes and gives, as records of topics: predictions and outcomes in, examples out.
+
+    lessons = Lessons(learning, inputs)    # outcomes first, then partitions of predictions
+    lessons.take(run)                      # as often as there is something to take
+    while lessons.ready:
+        lesson = lessons.next()
+
+It reads predictions ahead of the outcomes that speak of them, so far and no further.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning, Learnt
+from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
+from streams.broker import Input, Run
+from streams.errors import InputError
+from streams.ident import idents
+from streams.predictions import decode_predictions, encode_examples
+from streams.records import Outcomes
+
+MOST_HELD = 200_000
+"""Predictions that may be held beyond what the outcomes read so far speak of."""
+MOST_QUEUED = 200_000
+"""Outcomes, or messages of them, that may wait for their predictions; with more, none are read."""
+LEARN_AT_ONCE = 64
+FEW, LEARN_FEW = 256, 8
+"""Predictions and outcomes of a turn while it keeps up: a millisecond's work each, so that whoever
+shares the processor is never kept waiting for longer."""
+KEEPS_UP = 20_000
+"""Records that may be behind then."""
+REST_SECONDS = 0.003
+"""Between two turns then."""
+RELEASE_ROWS = 4096
+"""Mapped pages are let go after so many rows: a label maps 64 KB around its event."""
+CAUSES = {
+    BY_LABEL: "label",
+    BY_MATURITY: "maturity",
+    BY_LATE_LABEL: "late_label",
+    BY_REVERSAL: "reversal",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What was learnt of one record of outcomes."""
+
+    offset: int
+    outcomes: Outcomes
+    """What of them was new."""
+    learnt: Learnt
+
+    @property
+    def causes(self) -> list[str]:
+        """How each became known."""
+        return [CAUSES[cause] for cause in self.outcomes.causes]
+
+
+class Lessons:
+    """The records that `learning` learns from; `inputs` are outcomes and partitions of predictions.
+
+    Raises InputError for what the score job never wrote there.
+    """
+
+    def __init__(self, learning: Learning, inputs: Sequence[Input]) -> None:
+        self._learning, self._inputs = learning, inputs
+        self._queue: deque[tuple[int, Outcomes]] = deque()
+        self._queued = self._touched = 0
+
+    def hurried(self, behind: int) -> bool:
+        """Whether so much is there that as much is to be done as can be: or only a little."""
+        return behind >= KEEPS_UP or len(self._queue) >= LEARN_AT_ONCE
+
+    @property
+    def ready(self) -> bool:
+        """Whether every prediction is held that the next outcomes speak of."""
+        return bool(self._queue) and self._learning.has(self._queue[0][1])
+
+    def unwanted(self) -> list[int]:
+        """Inputs of which nothing is to be taken now."""
+        paused = [0] if self._queued > MOST_QUEUED else []
+        if self._learning.ahead > MOST_HELD and (self.ready or not self._queue):
+            paused += range(1, len(self._inputs))
+        return paused
+
+    def take(self, run: Run) -> Held | None:
+        """Take records; if they are predictions, those of them that are news."""
+        if run.input == 0:
+            self._enqueue(run)
+            return None
+        self._touched += len(run)
+        return self._learning.hold(self._decoded(run))
+
+    def _enqueue(self, run: Run) -> None:
+        for offset, value in zip(run.offsets.tolist(), run.values, strict=True):
+            try:
+                outcomes = msgspec.json.decode(value or b"", type=Outcomes)
+            except msgspec.MsgspecError as error:
+                topic, partition = self._inputs[0]
+                raise InputError(
+                    f"{topic}/{partition}/{offset}: wanted outcomes, got a record that is none "
+                    f"({error}); only the score job may write there"
+                ) from error
+            self._queue.append((offset, outcomes))
+            self._queued += 1 + len(outcomes.numbers)
+
+    def _decoded(self, run: Run) -> Held:
+        topic, partition = self._inputs[run.input]
+        where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
+        records, features = decode_predictions(list(run.values), len(self._learning.names), where)
+        words = np.empty((len(records), 4), np.int64)
+        words[:, IDENT] = _low([each.id for each in records])
+        words[:, TIME] = [each.time for each in records]
+        words[:, CARD] = _low([(key or b"").decode() for key in run.keys])
+        words[:, MODEL] = [each.model_version for each in records]
+        return Held(
+            number=np.array([each.number for each in records], np.int64),
+            words=words,
+            scores=np.array([each.score for each in records]),
+            features=features,
+        )
+
+    def next(self) -> Lesson:
+        """Learn from the next outcomes, which must be ready."""
+        offset, told = self._queue.popleft()
+        self._queued -= 1 + len(told.numbers)
+        outcomes = self._learning.news(told)
+        learnt = self._learning.learn(outcomes)
+        self._touched += len(outcomes.numbers)
+        return Lesson(offset, outcomes, learnt)
+
+    def examples(self, lesson: Lesson) -> tuple[list[bytes], list[bytes]]:
+        """Values and keys of the examples of a lesson."""
+        numbers, width = lesson.outcomes.numbers, len(self._learning.names)
+        rows = np.array(numbers, np.int64)
+        words, log = self._learning.words.take(rows), self._learning.log.take(rows)
+        values = encode_examples(
+            rows,
+            words[:, TIME],
+            lesson.outcomes.known,
+            lesson.outcomes.values,
+            lesson.causes,
+            log[:, width],
+            words[:, MODEL],
+            log[:, :width],
+        )
+        return values, [str(number).encode() for number in numbers]
+
+    def release(self) -> None:
+        """Let go of mapped memory, now and then."""
+        if self._touched >= RELEASE_ROWS:
+            self._touched = 0
+            self._learning.release()
+
+
+def _low(texts: list[str]) -> npt.NDArray[np.int64]:
+    """Low words of the idents."""
+    return idents(pa.array(texts, pa.large_string()))[:, 1]
