@@ -4,6 +4,9 @@ from importlib.util import find_spec
 
 FLINK = [
     "jobs/flink_job.py",
-    *(f"jobs/flink_host/{name}.py" for name in ("client", "functions", "states")),
+    *(
+        f"jobs/flink_host/{name}.py"
+        for name in ("client", "function", "functions", "states", "travel")
+    ),
 ]
 collect_ignore = [] if find_spec("pyflink") else FLINK

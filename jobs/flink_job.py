@@ -28,14 +28,8 @@ from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.java_gateway import get_gateway
 
 from jobs.config import Settings
-from jobs.flink_host.functions import (
-    LETTERS_TAG,
-    OUTCOMES_TAG,
-    RECORD,
-    Indexing,
-    Reading,
-    Windows,
-)
+from jobs.flink_host.function import LETTERS_TAG, RECORD
+from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, parcel
 from jobs.flink_host.plan import Plan
@@ -186,6 +180,8 @@ def main() -> str:
         order.pace_ms / 1000,
         RELEASE,
         load_pipeline(settings.pipeline).definition,
+        order.brought,
+        order.leaving,
     )
     build(env, plan)
     return str(env.execute_async(order.name).get_job_id())

@@ -254,6 +254,45 @@ def test_what_a_job_keeps_and_sends_is_counted(
         assert min(sent[name] for name in ("read", "index", "windows-customer")) > 200 * 100
 
 
+def test_a_stream_that_moves_to_flink_and_back_is_scored_as_if_it_had_stayed(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+) -> None:
+    events, labels = stream(6)
+    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
+    here = FlinkDeployment(kafka_broker, tmp_path / "flink", order="strict")
+
+    def state(*command: str) -> None:
+        done = here.command("state", *command, flink=flink_cluster)
+        assert done.returncode == 0, done.stderr
+
+    for each in (there, here):
+        each.folder.mkdir()
+        each.send("labels", labels)
+    there.send("transactions", events)
+    count, slices = EVENTS + END - 1, cut(events, 3)
+    with there.running() as job:
+        there.wait_for(count, job)
+        there.wait_until_committed(len(events), job)
+    moving, back, again = (tmp_path / name for name in ("moving", "back", "again"))
+    with here.running() as job:
+        here.send("transactions", next(slices))
+        here.wait_for(EVENTS // 4, job)
+        assert job.stop() == 0
+    state("export", "--out", str(moving))
+    options = "--parallelism", "2", "--lanes", "4", "--from", str(moving)
+    with here.on_flink(flink_cluster, *options) as on_flink:
+        here.feed(slices, flink_cluster)
+        state("export", "--job", on_flink.name, "--out", str(back))
+    state("import", str(back), "--state", str(again))
+    here.send("transactions", next(slices))
+    with here.running(state=again) as job:
+        here.wait_for(count, job)
+        here.wait_until_committed(len(events), job)
+    assert said(here) == said(there)
+    assert buried(here) == buried(there)
+    assert accounted(here) == accounted(there)
+
+
 def accounted(deployment: Deployment) -> str:
     """What `headrace ledger` finds in the topics."""
     done = subprocess.run(

@@ -7,7 +7,6 @@ tasks; what it works with is made there. It runs in thread mode, inside the Task
 from __future__ import annotations
 
 import gc
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,17 +17,17 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag
+from pyflink.common import Row
+from pyflink.datastream import OutputTag
 
-from jobs.definition import Pipeline
-from jobs.flink_host.parcel import BODY, address_of, parcel, parcels
+from jobs.flink_host.function import RECORD, Function
+from jobs.flink_host.parcel import BODY, address_of, parcel
 from jobs.flink_host.plan import Plan
-from jobs.flink_host.release import RELEASE
-from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
-from jobs.flink_host.thread_state import adopt, adopted
+from jobs.flink_host.states import FlinkStore, FlinkValue
+from jobs.flink_host.thread_state import adopted
+from jobs.flink_host.travel import OneValue
 from jobs.lanes.held import NEVER, Held
-from jobs.lanes.indexing import LaneIndexes
+from jobs.lanes.indexing import LaneIndex, LaneIndexes
 from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
@@ -36,23 +35,16 @@ from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
-from jobs.load_pipeline import load_pipeline
-from jobs.topic_records import letter_records
 from operators.featurize import chain
 from streams.broker import Input
-from streams.errors import ConfigError, DeadLetter
+from streams.errors import DeadLetter
 from streams.topics import TRANSACTIONS
 
-RECORD = Types.ROW([BYTES, BYTES])
-"""Key and value of a record of a topic."""
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
-LETTERS_TAG = OutputTag("dead-letters", RECORD)
 TURN_S = 0.02
 """How long a reader reads before it lets Flink take a checkpoint."""
 WAIT_S = 0.004
 """How long it waits for a record; all readers of a task together."""
-SWITCH_S = 0.0001
-"""How long a thread of Python waits for another: the operators of a process share one lock."""
 COLLECT_S = 5.0
 DISCOVERY_MS = 60_000
 """How often a reader without a partition looks for one."""
@@ -61,61 +53,7 @@ SMALL = 512
 MILLISECOND = 1000
 
 
-class _Function(KeyedProcessFunction):  # type: ignore[misc]
-    """What all have in common."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def open(self, runtime_context: Any) -> None:
-        adopt()
-        # What is collected in another operator's name may ask for the lock it holds: see `adopt`.
-        gc.disable()
-        sys.setswitchinterval(SWITCH_S)
-        self.context = runtime_context
-        # Flink 2 has moved it, and its Python still asks for it at the old place.
-        told = runtime_context._runtime_context.getTaskInfo()  # noqa: SLF001
-        self.task = int(told.getIndexOfThisSubtask())
-        self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
-        self.check()
-        self.lanes = Lanes(runtime_context, self.plan.keys)
-        self.entities = self.pipeline.plan().entities
-        keys = self.pipeline.event.keys
-        self.numbers = [keys.index(each.key) for each in self.entities]
-
-    def check(self) -> None:
-        """Refuse to run in a way that the job was not made for. Raises ConfigError."""
-        if not hasattr(self.context._keyed_state_backend, "_keyed_state_backend"):  # noqa: SLF001
-            raise ConfigError(
-                "wanted Flink's Python in thread mode, got a process of its own for this operator: "
-                "is python.execution-mode `thread` on the cluster, and pemja installed there?"
-            )
-        if self.plan.release != RELEASE:
-            raise ConfigError(
-                f"wanted release {self.plan.release}, which the job was submitted with, got "
-                f"{RELEASE} in this TaskManager: install the same code and libraries there and "
-                "restart it, for it imports them once (`headrace down flink`, `headrace up flink`)"
-            )
-        if self.plan.definition != self.pipeline.definition:
-            raise ConfigError(
-                f"{self.plan.settings.pipeline}: wanted the pipeline of definition "
-                f"{self.plan.definition}, which the job was submitted with, got "
-                f"{self.pipeline.definition} here: copy the file to this machine"
-            )
-
-    def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
-        """Dead letters, beside the rows."""
-        for key, value in zip(*letter_records(letters), strict=True):
-            yield LETTERS_TAG, Row(key, value)
-
-    def parcels(
-        self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
-    ) -> Iterator[bytes]:
-        """Rows on their way to the tasks that own these lanes."""
-        yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
-
-
-class Reading(_Function):
+class Reading(Function):
     """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
 
     def open(self, runtime_context: Any) -> None:
@@ -123,6 +61,7 @@ class Reading(_Function):
         self.told, self.collected = NEVER, time.monotonic()
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
+        self.travel(reader=OneValue(self.kept))
         self.broker = self.plan.settings.broker()
         task, tasks = self.task, self.plan.tasks
         first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
@@ -135,7 +74,9 @@ class Reading(_Function):
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         """A seed: begin."""
         self.again(ctx)
-        yield from ()
+        if self.plan.brought and self.plan.strict:
+            lane = address_of(value).lane
+            yield parcel(lane, lane, NEVER)
 
     def again(self, ctx: Any, later_ms: int = 0) -> None:
         """Take another turn, after whatever else waits for this task."""
@@ -144,6 +85,8 @@ class Reading(_Function):
 
     @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
+        if self.plan.leaving:
+            return
         number = self.lanes.of(ctx.get_current_key())
         reader = self.readers.get(number) or self.begin(number)
         if reader is None:
@@ -206,7 +149,7 @@ class Reading(_Function):
             reader.close()
 
 
-class _Ordered(_Function):
+class _Ordered(Function):
     """An operator whose rows wait for the watermark, if the order is strict."""
 
     kind: type[Any]
@@ -214,16 +157,21 @@ class _Ordered(_Function):
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
-        self.store = FlinkStore(runtime_context, self.name)
+        stores = {self.name: FlinkStore(runtime_context, self.name)}
+        self.store = stores[self.name]
         if self.plan.strict:
-            self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
+            held = f"{self.name}-held"
+            self.waiting = stores[held] = FlinkStore(runtime_context, held)
         self.held: dict[int, Held[Any]] = {}
+        self.travel(**stores)
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
+        lane, reader, time_us = address_of(value)
         if len(value) == BODY:
+            if time_us == NEVER:
+                self.wake(lane, ctx)
             return
-        reader = address_of(value).reader
         rows = self.kind.unpack(memoryview(value)[BODY:])
         if not self.plan.strict:
             ready = self.in_turn(reader, rows)
@@ -281,6 +229,11 @@ class _Ordered(_Function):
             yield from self.carry(0, rows)
         yield from self.passed(lane, before_us, ctx)
 
+    def wake(self, lane: int, ctx: Any) -> None:
+        """Be called when time comes to what was brought into a lane: no row came with it."""
+        self.lanes.enter(lane)
+        self.remind(self.held_of(lane), ctx)
+
     def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
         """Do what is due in a lane once all rows before this time have come."""
         yield from ()
@@ -323,6 +276,14 @@ class Indexing(_Ordered):
         index = self.indexes.lane(lane, store)
         for each in index.advance(before_us, store):
             yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
+        self.mature(index, ctx)
+
+    def wake(self, lane: int, ctx: Any) -> None:
+        super().wake(lane, ctx)
+        self.mature(self.indexes.lane(lane, self.store_of(lane)), ctx)
+
+    def mature(self, index: LaneIndex, ctx: Any) -> None:
+        """Be called when the next event of the current lane matures."""
         if index.due_us is not None:
             ctx.timer_service().register_event_time_timer(index.due_us // MILLISECOND + 1)
 
@@ -357,7 +318,7 @@ class Windows(_Ordered):
                 self.plan.lanes,
                 self.plan.memory_bytes // len(self.entities),
             )
-        if self.last:
+        if self.last and not self.plan.leaving:
             settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
             self.ending.callback(folder.cleanup)
             self.scorer = Scorer(self.pipeline)

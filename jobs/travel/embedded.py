@@ -154,8 +154,8 @@ def arrive(portable: Portable, settings: Settings, pipeline: Pipeline) -> None:
         version = about.version.sequence if about.version else 0
         mind = Takeover(str(folder), about.from_us, version)
         write_whole(part / NAME, [msgspec.json.encode(mind)])
-    Origin(tuple(portable.offsets), about.topics).keep(part, fsync=True)
-    _put(portable, pipeline, part)
+    Origin(tuple(portable.offsets), about.topics).keep(part, fsync=settings.fsync)
+    _put(portable, pipeline, part, fsync=settings.fsync)
     if folder.exists():
         folder.rmdir()
     part.replace(folder)
@@ -170,11 +170,11 @@ def refuse_order(portable: Portable, settings: Settings) -> None:
         )
 
 
-def _put(portable: Portable, pipeline: Pipeline, folder: Path) -> None:
+def _put(portable: Portable, pipeline: Pipeline, folder: Path, *, fsync: bool) -> None:
     """Write the state as the first snapshot of a score job in this folder."""
     about, count = portable.about, len(portable.ids)
     scoring = Scoring(pipeline, folder)
-    state = ScoringState(scoring, folder / "snapshots", fsync=True)
+    state = ScoringState(scoring, folder / "snapshots", fsync=fsync)
     scoring.ids.reserve(count)
     scoring.ids.view[:count] = portable.ids
     places, words = portable.labels[:, 0], portable.labels[:, 1]

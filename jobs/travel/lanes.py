@@ -56,7 +56,8 @@ def held(name: str) -> str:
 
 def names_of(pipeline: Pipeline) -> list[str]:
     """The names of all stores of a lane."""
-    operators = [INDEX, *(windows(place) for place in range(len(pipeline.plan().entities)))]
+    count = max(len(pipeline.plan().entities), 1)
+    operators = [INDEX, *(windows(place) for place in range(count))]
     return [READER, *operators, *map(held, operators)]
 
 
@@ -64,7 +65,7 @@ class Share:
     """A portable state, shared out to `lanes` lanes."""
 
     def __init__(self, portable: Portable, pipeline: Pipeline, lanes: int) -> None:
-        self._portable, self._lanes = portable, lanes
+        self._portable, self._lanes, self._names = portable, lanes, names_of(pipeline)
         self._entities = pipeline.plan().entities
         self._ids = lanes_of(portable.ids[:, :2], lanes)
         self._waiting = lanes_of(portable.waiting[:, 1:], lanes)
@@ -191,7 +192,7 @@ def gather(
         key=lambda at: (topics.index(at[0]), at[1]),
     )
     entities = pipeline.plan().entities
-    books = np.array([kept.book for kept in found]).reshape(len(found), -1)
+    books = np.array([kept.book for kept in found], np.int64).reshape(-1, COUNTED + len(COUNTS))
     about = About(
         order=order,
         inputs=inputs,

@@ -1,0 +1,89 @@
+"""What the operators of a job on Flink have in common: where they run, and what they may."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag
+
+from jobs.definition import Pipeline
+from jobs.flink_host.parcel import parcels
+from jobs.flink_host.plan import Plan
+from jobs.flink_host.release import RELEASE
+from jobs.flink_host.states import BYTES, Lanes
+from jobs.flink_host.thread_state import adopt
+from jobs.flink_host.travel import travel
+from jobs.lanes.lanes import Int64s
+from jobs.lanes.rows import Admitted, Arrivals
+from jobs.lanes.store import Store
+from jobs.load_pipeline import load_pipeline
+from jobs.topic_records import letter_records
+from streams.errors import ConfigError, DeadLetter
+
+RECORD = Types.ROW([BYTES, BYTES])
+"""Key and value of a record of a topic."""
+LETTERS_TAG = OutputTag("dead-letters", RECORD)
+SWITCH_S = 0.0001
+"""How long a thread of Python waits for another: the operators of a process share one lock."""
+
+
+class Function(KeyedProcessFunction):  # type: ignore[misc]
+    """An operator: what all have in common."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def open(self, runtime_context: Any) -> None:
+        adopt()
+        # What is collected in another operator's name may ask for the lock it holds: see `adopt`.
+        gc.disable()
+        sys.setswitchinterval(SWITCH_S)
+        self.context = runtime_context
+        # Flink 2 has moved it, and its Python still asks for it at the old place.
+        told = runtime_context._runtime_context.getTaskInfo()  # noqa: SLF001
+        self.task = int(told.getIndexOfThisSubtask())
+        self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
+        self.check()
+        self.lanes = Lanes(runtime_context, self.plan.keys)
+        self.entities = self.pipeline.plan().entities
+        keys = self.pipeline.event.keys
+        self.numbers = [keys.index(each.key) for each in self.entities]
+
+    def check(self) -> None:
+        """Refuse to run in a way that the job was not made for. Raises ConfigError."""
+        if not hasattr(self.context._keyed_state_backend, "_keyed_state_backend"):  # noqa: SLF001
+            raise ConfigError(
+                "wanted Flink's Python in thread mode, got a process of its own for this operator: "
+                "is python.execution-mode `thread` on the cluster, and pemja installed there?"
+            )
+        if self.plan.release != RELEASE:
+            raise ConfigError(
+                f"wanted release {self.plan.release}, which the job was submitted with, got "
+                f"{RELEASE} in this TaskManager: install the same code and libraries there and "
+                "restart it, for it imports them once (`headrace down flink`, `headrace up flink`)"
+            )
+        if self.plan.definition != self.pipeline.definition:
+            raise ConfigError(
+                f"{self.plan.settings.pipeline}: wanted the pipeline of definition "
+                f"{self.plan.definition}, which the job was submitted with, got "
+                f"{self.pipeline.definition} here: copy the file to this machine"
+            )
+
+    def travel(self, **stores: Store) -> None:
+        """Bring in or write out these states of the task's lanes, if the job is to."""
+        travel(self.plan, self.context, self.task, self.lanes, stores)
+
+    def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
+        """Dead letters, beside the rows."""
+        for key, value in zip(*letter_records(letters), strict=True):
+            yield LETTERS_TAG, Row(key, value)
+
+    def parcels(
+        self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
+    ) -> Iterator[bytes]:
+        """Rows on their way to the tasks that own these lanes."""
+        yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
