@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.config import Settings
+from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.score_job import ScoreJob
 from jobs.lanes.entries import read_entries, write_entries
 from jobs.lanes.reading import Reader, inputs_of
@@ -28,9 +29,10 @@ from jobs.travel.portable import Portable
 from streams.errors import ConfigError, StateError
 from streams.memory.broker import MemoryBroker
 from streams.memory.cluster import Clock, Cluster
+from streams.memory.log import Log
 from streams.records import Outcomes
 from streams.schema import DAY, duration_us
-from streams.topics import LABELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
+from streams.topics import LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE, Row, delays, transactions, with_labels
 from tests.test_lanes import Engine, by_id, by_number, held_of, told
 
@@ -58,7 +60,7 @@ def records(cluster: Cluster, topic: str) -> list[bytes]:
     return [each.value or b"" for each in cluster.read(topic)]
 
 
-def drained(job: ScoreJob) -> None:
+def drained(job: ScoreJob | LearnJob) -> None:
     idle = 0
     while idle < 3:
         idle = 0 if job.step(0.0) else idle + 1
@@ -123,6 +125,10 @@ class Journey:
             engine.store(READER, lane).put_all({b"": reader.state()})
             reader.close()
         engine.indexes.close()
+        for value in engine.said:
+            self.cluster.append(PREDICTIONS, value, key=b"c")
+        for outcomes in engine.outcomes:
+            self.cluster.append(OUTCOMES, msgspec.json.encode(outcomes))
         self.said += engine.said
         self.outcomes += engine.outcomes
         stores = [
@@ -181,6 +187,30 @@ def learn(journey: Journey, chance: Random) -> None:
             learning.learn(learning.news(again))
     assert learning.lineup.learnt == sum(len(each.numbers) for each in journey.outcomes)
     learning.close()
+
+
+def test_a_learn_job_goes_on_through_every_move_and_a_new_one_finds_its_way(tmp_path: Path) -> None:
+    journey, chance = Journey(tmp_path / "scoring"), Random(2)
+    rows = [Row(n, 200 * DAY + n * HOUR, n % 7, n % 5, 100 * n) for n in range(1500)]
+    stream = disordered(rows, [n % 90 for n in range(1500)], chance)
+    ways, learnt = [0, 3, 0, 1, 4, 0], []
+    for place, host in enumerate(ways):
+        published(journey.cluster, stream[place * 300 : (place + 1) * 300])
+        journey.go_on(host)
+        learnt.append(learn_from(journey.cluster, tmp_path / "along"))
+    assert learnt == sorted(set(learnt)) and learnt[0] > 0
+    assert learnt[-1] == sum(len(each.numbers) for each in journey.outcomes)
+    del journey.cluster.topics[MODELS][:]
+    journey.cluster.topics[MODELS].append(Log())
+    assert learn_from(journey.cluster, tmp_path / "anew") == learnt[-1]
+
+
+def learn_from(cluster: Cluster, folder: Path) -> int:
+    """Examples learnt by a learn job that goes on in a folder, once it has read all there is."""
+    job = LearnJob(PIPELINE, MemoryBroker(cluster), Settings(state=folder), now_us=cluster.clock)
+    drained(job)
+    job.close()
+    return job.learnt
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ class _Ordered(Function):
         super().open(runtime_context)
         stores = {self.name: FlinkStore(runtime_context, self.name)}
         self.store = stores[self.name]
-        if self.plan.strict:
+        if self.plan.strict or self.plan.leaving:
             held = f"{self.name}-held"
             self.waiting = stores[held] = FlinkStore(runtime_context, held)
         self.held: dict[int, Held[Any]] = {}

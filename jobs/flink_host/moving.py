@@ -133,9 +133,7 @@ def bring_out(
     for lane in range(order.lanes):
         each = {name: MemoryStore() for name in names_of(pipeline)}
         for name, store in each.items():
-            path = file_of(folder, name, lane)
-            if path.exists() or not name.endswith("-held"):
-                store.put_all(dict(read_entries(path)))
+            store.put_all(dict(read_entries(file_of(folder, name, lane))))
         stores.append(each)
     topics = [settings.topic(name) for name in _INPUTS]
     portable = gather(stores, pipeline, settings.order, topics)

@@ -76,7 +76,7 @@ def _portable(
     first, stop = int(index["first_row"]), int(index["next_row"])
     numbered = numbering.place(stop)
     took_over = Takeover.load(folder)
-    offsets = {Input(topic, partition): at for topic, partition, at in meta["positions"]}
+    offsets = {Input(topic, partition): at for topic, partition, at in meta.get("positions", ())}
     # Rows that wait to be sorted name their input by its place among these.
     inputs = [(*at, offsets[at]) for at in Origin.of(folder).inputs if at in offsets]
     version, weights = _version(
@@ -85,7 +85,7 @@ def _portable(
     about = About(
         order="strict" if "order" in blobs else "arrival",
         inputs=inputs,
-        topics=meta["topics"],
+        topics=meta.get("topics", {}),
         seen_us=int(index["newest_us"]),
         clock_us=int(index["clock_us"]),
         newest_us=int(index["newest_us"]),

@@ -208,6 +208,11 @@ def gather(
         + sum(each.numbered for each in lanes),
     )
     rows, values = _waiting_rows(stores, entities, inputs, topics)
+    if rows is not None and order != "strict":
+        raise StateError(
+            f"order: got {order}, and there are {len(rows):,} events that wait to be sorted: give "
+            "--order strict, as the job was started with"
+        )
     return Portable(
         about=about,
         ids=ids[turn],
