@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,15 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.config import Settings
+from jobs.flink_host.moving import share_out
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.score_job import ScoreJob
-from jobs.lanes.entries import read_entries, write_entries
+from jobs.lanes.entries import file_of, read_entries, write_entries
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.store import MemoryStore
 from jobs.learning import Learning
 from jobs.travel.embedded import arrive, leave
 from jobs.travel.lanes import READER, Share, gather, names_of
 from jobs.travel.portable import Portable
+from models.manifest import Manifest, Seal
 from streams.errors import ConfigError, StateError
 from streams.memory.broker import MemoryBroker
 from streams.memory.cluster import Clock, Cluster
@@ -303,6 +306,37 @@ def test_what_was_taken_from_files_is_left_out_in_lanes_too(
     journey.go_on(2)
     assert "100" not in by_id(journey.said) and "101" in by_id(journey.said)
     assert journey.state.about.from_us == 300 * DAY
+
+
+def test_for_flink_a_state_is_shared_out_and_its_version_published_once(
+    journey: Journey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, folder, state = journey.cluster, tmp_path / "moving", journey.state
+    assert state is not None
+    version = PIPELINE.champion.bind(PIPELINE.plan().names).version()
+    about = Manifest(sequence=7, name="champion", pipeline=PIPELINE.definition, examples=3)
+    state.about.version, weights = Seal(None).close(about, version)
+    replace(state, weights=weights).save(folder, PIPELINE.definition)
+    monkeypatch.setattr(Settings, "broker", lambda _: MemoryBroker(cluster))
+    there, again = (share_out(folder, Settings(order="strict"), PIPELINE, 3) for _ in range(2))
+    assert there == again
+    assert [each.key for each in cluster.read(MODELS)] == [b"7/0", b"7/manifest"]
+    stores = [{name: MemoryStore() for name in names_of(PIPELINE)} for _ in range(3)]
+    for lane, names in enumerate(stores):
+        for name, store in names.items():
+            store.put_all(dict(read_entries(file_of(there, name, lane))))
+    back = gather(stores, PIPELINE, "strict", TOPICS)
+    back.about.topics, back.about.version = state.about.topics, state.about.version
+    assert back.about == state.about
+    assert back.ids.tolist() == state.ids.tolist()
+    assert back.numbers.tolist() == state.numbers.tolist()
+    assert back.held is not None and state.held is not None
+    assert back.held.idents.tolist() == state.held.idents.tolist()
+    with pytest.raises(StateError, match="give --order strict"):
+        gather(stores, PIPELINE, "arrival", TOPICS)
+    cluster.ids = dict.fromkeys(cluster.ids, "made anew")
+    with pytest.raises(StateError, match="it was made anew"):
+        share_out(folder, Settings(order="strict"), PIPELINE, 3)
 
 
 def test_entries_of_a_lane_that_are_damaged_or_gone_are_refused(tmp_path: Path) -> None:

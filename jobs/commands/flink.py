@@ -25,9 +25,8 @@ SECONDS = click.option(
     "--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS",
     help="How long to wait for the savepoint.",
 )  # fmt: skip
-
-
 STARTED_S = 120.0
+"""Within which every task of a job that was submitted must be at work."""
 
 
 @click.group()

@@ -78,11 +78,9 @@ class Share:
 
     def lane(self, lane: int) -> Stores:
         """What is kept of one lane."""
-        found = {
-            READER: self._reader(lane),
-            INDEX: self._index(lane),
-            held(INDEX): self._order(lane),
-        }
+        found = {name: MemoryStore() for name in self._names}
+        found[READER], found[INDEX] = self._reader(lane), self._index(lane)
+        found[held(INDEX)] = self._order(lane)
         for place, entity in enumerate(self._entities):
             found[windows(place)] = self._records(lane, entity.key)
         return found
@@ -286,16 +284,15 @@ def _waiting_rows(
     for lane, each in enumerate(stores):
         for place in range(len(entities)):
             behind = each.get(held(windows(place)))
-            if behind is not None and Held(Admitted, behind).earliest_us is not None:
+            if behind is not None and Held(Admitted, behind).parts:
                 raise StateError(
                     f"lane {lane}: wanted no rows between the index and {windows(place)}, found "
                     "some; go on with the job from this savepoint, and stop it once more"
                 )
-    parts = [Held(Arrivals, each[held(INDEX)]).release(-NEVER) for each in stores]
-    some = [part for part in parts if part is not None]
-    if not some:
+    parts = [part for each in stores for part in Held(Arrivals, each[held(INDEX)]).parts]
+    if not parts:
         return None, ()
-    whole = Arrivals.concat(some)
+    whole = Arrivals.concat(parts)
     whole = whole.take(in_order(whole.batch))
     place_of = {Input(topic, partition): at for at, (topic, partition, _) in enumerate(inputs)}
     rows = whole.batch
