@@ -48,12 +48,14 @@ hosts = st.lists(st.integers(0, 5), min_size=1, max_size=4)
 
 
 def published(cluster: Cluster, rows: Sequence[Row]) -> None:
-    for row in rows:
+    """Publish rows, to the partitions of their topics in turn."""
+    for place, row in enumerate(rows):
         cluster.clock.sleep(0.001)
         if row.fraud is None:
             paid: dict[str, Any] = {"id": row.ident, "time": row.time, "amount": row.amount / 100}
             paid |= {"customer": row.customer, "terminal": row.terminal}
-            cluster.append(TRANSACTIONS, orjson.dumps(paid))
+            partition = place % len(cluster.topics[TRANSACTIONS])
+            cluster.append(TRANSACTIONS, orjson.dumps(paid), partition=partition)
         else:
             label = {"id": row.ident, "time": row.time, "fraud": row.fraud}
             cluster.append(LABELS, orjson.dumps(label))
@@ -218,8 +220,9 @@ def learn_from(cluster: Cluster, folder: Path) -> int:
 
 @pytest.fixture
 def journey(tmp_path: Path) -> Journey:
-    """Some of a stream, scored in one process."""
+    """Some of a stream of three partitions, scored in one process."""
     journey = Journey(tmp_path)
+    journey.cluster.topics[TRANSACTIONS] += [Log(), Log()]
     rows = [Row(n, 200 * DAY + n * HOUR, n % 3, n % 2, 100 * n) for n in range(40)]
     published(journey.cluster, with_labels(rows, [30] * 20))
     journey.go_on(0)
@@ -332,6 +335,8 @@ def test_for_flink_a_state_is_shared_out_and_its_version_published_once(
     assert back.numbers.tolist() == state.numbers.tolist()
     assert back.held is not None and state.held is not None
     assert back.held.idents.tolist() == state.held.idents.tolist()
+    assert set(back.held.partition.tolist()) == {0, 1, 2, 3}
+    assert back.held.partition.tolist() == state.held.partition.tolist()
     with pytest.raises(StateError, match="give --order strict"):
         gather(stores, PIPELINE, "arrival", TOPICS)
     cluster.ids = dict.fromkeys(cluster.ids, "made anew")
