@@ -110,7 +110,7 @@ def import_(settings: Settings, *, source: Path) -> None:
     \b
     Example
       headrace state import back --state .headrace/again
-      headrace run --learn --state .headrace/again
+      headrace run --state .headrace/again
     """
     from jobs.load_pipeline import load_pipeline
     from jobs.travel.embedded import arrive
