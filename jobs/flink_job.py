@@ -201,6 +201,8 @@ def main() -> str:
         order.pace_ms / 1000,
         RELEASE,
         load_pipeline(settings.pipeline).definition,
+        order.brought,
+        order.leaving,
     )
     build = build_learning if order.role == "learn" else build_scoring
     build(env, plan)

@@ -74,7 +74,7 @@ class Lane:
     learnt: int = 0
     """Outcomes learnt from."""
     first: int = 0
-    """The first place that may still be asked for."""
+    """The first place that may still be asked for; -1 while some before all of these may be."""
 
     def add(self, places: Int64s) -> None:
         """Note that predictions at these places are held, none of them below `held`."""
@@ -105,6 +105,8 @@ class Learning:
         self.log = MappedRows(folder / "logged.rows", width, np.float64)
         self.lanes = [Lane()]
         """What is held of each lane of predictions: one, until outcomes tell of more."""
+        self.base = self.moved = 0
+        """Where the numbers of these lanes begin, and how many predictions come before."""
         self._forgotten = 0
 
     @property
@@ -114,8 +116,9 @@ class Learning:
 
     @property
     def first(self) -> int:
-        """The number of the first prediction that may still be asked for."""
-        return min(each.first for each in self.lanes) * len(self.lanes)
+        """The number of the first prediction that may still be asked for, or one below it."""
+        first = min(each.first for each in self.lanes)
+        return 0 if first < 0 else self.base + first * len(self.lanes)
 
     def skip(self, first: int) -> None:
         """Where nothing is held yet, have no room for predictions numbered below this."""
@@ -123,38 +126,38 @@ class Learning:
         for rows in (self.words, self.log):
             rows.skip(first)
 
-    def go_on_from(self, lanes: Sequence[Lane]) -> None:
+    def go_on_from(self, lanes: Sequence[Lane], base: int = 0, moved: int = 0) -> None:
         """Go on with these predictions held."""
         count = len(lanes)
         most = 1 + max(
             max([each.held - 1, *each.beyond]) * count + at for at, each in enumerate(lanes)
         )
-        self.words.reserve(most)
-        self.log.reserve(most)
-        self.lanes = list(lanes)
+        self.words.reserve(base + most)
+        self.log.reserve(base + most)
+        self.lanes, self.base, self.moved = list(lanes), base, moved
 
     def hold(self, predictions: Held) -> Held:
         """Keep predictions until their labels are known; those that are news, as most will be."""
-        numbers, count = predictions.number, len(self.lanes)
+        places, count = predictions.number - self.base, len(self.lanes)
         held = np.array([each.held for each in self.lanes])
-        fresh = numbers // count >= held[numbers % count] if count > 1 else numbers >= held
+        fresh = places // count >= held[places % count] if count > 1 else places >= held
+        fresh &= places >= 0
         if not fresh.all():
-            predictions = predictions.take(fresh)
-        at = predictions.number
-        if not len(at):
+            predictions, places = predictions.take(fresh), places[fresh]
+        if not len(places):
             return predictions
-        most = int(at.max()) + 1
+        most = int(predictions.number.max()) + 1
         self.words.reserve(most)
         self.log.reserve(most)
         self.put(predictions)
-        self._add(at)
+        self._add(places)
         return predictions
 
-    def _add(self, numbers: Int64s) -> None:
-        """Note that predictions of these numbers are held."""
+    def _add(self, places: Int64s) -> None:
+        """Note that predictions are held, by their numbers less the base."""
         count = len(self.lanes)
         for lane, each in enumerate(self.lanes):
-            each.add(numbers[numbers % count == lane] // count if count > 1 else numbers)
+            each.add(places[places % count == lane] // count if count > 1 else places)
 
     def put(self, predictions: Held) -> None:
         """Write predictions to where there is room for them, which says of none that it is held."""
@@ -165,28 +168,55 @@ class Learning:
 
     def has(self, outcomes: Outcomes) -> bool:
         """Whether every prediction is held that comes before these outcomes."""
-        if outcomes.lanes != len(self.lanes):
-            self._divide(outcomes.lanes)
+        if outcomes.base > self.base and not self._go_over(outcomes):
+            return False
+        if outcomes.base < self.base or outcomes.lanes != len(self.lanes):
+            self._divide(outcomes)
         return outcomes.next <= self.lanes[outcomes.lane].held
 
-    def _divide(self, count: int) -> None:
+    def _divide(self, outcomes: Outcomes) -> None:
         """Learn that predictions are of so many lanes. Raises InputError where that was known."""
         (whole,) = self.lanes if len(self.lanes) == 1 else (None,)
-        if whole is None or whole.scored:
+        if whole is None or whole.scored or outcomes.base < self.base:
             raise InputError(
-                f"outcomes: wanted those of {len(self.lanes)} lanes, got some of {count}: another "
-                "job has written to the topic; begin with new state folders and topics"
+                f"outcomes: wanted those of {len(self.lanes)} lanes from {self.base} on, got some "
+                f"of {outcomes.lanes} from {outcomes.base} on: another job has written to the "
+                "topic; begin with new state folders and topics"
             )
-        numbers = np.array([*range(whole.held), *whole.beyond], np.int64)
-        self.lanes = [Lane() for _ in range(count)]
-        self._add(numbers)
+        self._begin(outcomes.lanes, whole.first, [np.array([*range(whole.held), *whole.beyond])])
+
+    def _begin(self, count: int, first: int, held: Sequence[Int64s]) -> None:
+        """Count anew, in so many lanes, the predictions that are held."""
+        self.lanes = [Lane(first=first) for _ in range(count)]
+        self._add(np.concatenate(held).astype(np.int64))
+
+    def _go_over(self, outcomes: Outcomes) -> bool:
+        """Go on with the lanes of the job that the state of scoring has gone to.
+
+        Whether that can be: every prediction from before must be held.
+        """
+        count, room = len(self.lanes), outcomes.base - self.base
+        before, after = self.moved, []
+        for lane, each in enumerate(self.lanes):
+            stop = -(-(room - lane) // count)
+            beyond = np.array([*each.beyond], np.int64)
+            before += min(each.held, stop) + int(np.count_nonzero(beyond < stop))
+            rest = np.concatenate([np.arange(stop, each.held), beyond[beyond >= stop]])
+            after.append(rest * count + lane - room)
+        if before < outcomes.moved:
+            return False
+        for lane in range(count):
+            self._challenge(lane, -(-(room - lane) // count))
+        self.base, self.moved = outcomes.base, outcomes.moved
+        self._begin(outcomes.lanes, -1, after)
+        return True
 
     def news(self, outcomes: Outcomes) -> Outcomes:
         """What of these outcomes was not learnt yet: all or, when they are told again, nothing.
 
         Raises InputError when outcomes before them were never seen.
         """
-        alone = len(self.lanes) == 1
+        alone = len(self.lanes) == 1 and not self.base
         learnt = self.lineup.learnt if alone else self.lanes[outcomes.lane].learnt
         known = learnt - outcomes.before
         if known < 0:
@@ -244,7 +274,8 @@ class Learning:
     def _challenge(self, lane: int, stop: int) -> None:
         """The challengers score what the champion had scored, by their versions in force."""
         here, count = self.lanes[lane], len(self.lanes)
-        rows = self.log.view[here.scored * count + lane : max(stop, 0) * count : count]
+        first, end = (self.base + each * count for each in (here.scored, max(stop, 0)))
+        rows = self.log.view[first + lane : end : count]
         x = np.ascontiguousarray(rows[:, : len(self.names)])
         for place, version in enumerate(self.lineup.versions[1:], len(self.names) + 1):
             rows[:, place] = version.predict_many(x)
@@ -268,7 +299,7 @@ class Learning:
 
     def sizes(self) -> dict[str, int]:
         """Bytes on disk of the predictions that are held."""
-        held = sum(each.held + len(each.beyond) for each in self.lanes)
+        held = self.base + sum(each.held + len(each.beyond) for each in self.lanes)
         rows = held - self._forgotten
         return {
             "held_on_disk": rows * self.words.view.strides[0],

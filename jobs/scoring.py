@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import Intake
+from jobs.numbering import Numbering
 from jobs.pipeline import Scored
 from models.base import Version
 from operators.admission import Admission
@@ -43,6 +44,7 @@ class Scoring(Intake):
         super().__init__(pipeline, folder)
         self.version: Version = pipeline.champion.bind(self.names).version()
         self.sequence = 0
+        self.numbering = Numbering.of_folder(folder)
         self.told = 0
         self.outcomes = 0
 
@@ -73,7 +75,7 @@ class Scoring(Intake):
         self.counts += admission.counts
         return Scored(
             rows=here + start,
-            number=admission.row[here],
+            number=self.numbering.of(admission.row[here]),
             scores=scores[:, None],
             version=np.full(len(here), self.sequence),
             review=scores >= self.version.threshold,
@@ -89,13 +91,12 @@ class Scoring(Intake):
         self.outcomes += len(examples)
         return Outcomes(
             before=before,
-            next=self.index.next_row,
-            first=self.index.first_row,
             clock=self.index.clock_us,
-            numbers=examples.row.tolist(),
+            numbers=self.numbering.of(examples.row).tolist(),
             values=examples.y.tolist(),
             known=examples.known_us.tolist(),
             causes=examples.cause.tolist(),
+            **self.numbering.about(self.index.next_row, self.index.first_row),
         )
 
     def _joined(self, parts: list[Scored]) -> Scored:

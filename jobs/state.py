@@ -201,7 +201,8 @@ class LearningState(KeptState):
         learning = self._learning
         arrays = take_models(learning.lineup, learning.evaluation)
         lanes = [msgspec.to_builtins(each) for each in learning.lanes]
-        self._begin(arrays, meta | {"lanes": lanes}, {})
+        numbers = {"base": learning.base, "moved": learning.moved}
+        self._begin(arrays, meta | {"lanes": lanes, "numbers": numbers}, {})
 
     def restore(self) -> Meta | None:
         """Bring learning to the newest snapshot; the host's values, or None if there is none."""
@@ -215,7 +216,7 @@ class LearningState(KeptState):
         names = {"held": whole, "beyond": (), "scored": whole}
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
-        learning.go_on_from(msgspec.convert(lanes, list[Lane]))
+        learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))
         return state.meta
 
 

@@ -105,16 +105,19 @@ class Registry:
 
     def load(self, sequence: int) -> Version:
         """The version, verified; StateError as of `manifest`, or when its weights are not right."""
-        manifest = self.manifest(sequence)
+        where = str(self._path(sequence, "safetensors"))
+        return self._seal.version(self.manifest(sequence), self.weights(sequence), where)
+
+    def weights(self, sequence: int) -> bytes:
+        """The weights of a version as they lie here; StateError when they do not."""
         path = self._path(sequence, "safetensors")
         try:
-            weights = path.read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             raise StateError(
                 f"{path}: the weights of version {sequence} are no longer kept; its manifest is. "
                 "Keep more versions, or promote those that must stay"
             ) from None
-        return self._seal.version(manifest, weights, str(path))
 
     def promote(self, sequence: int) -> None:
         """Keep this version's weights whatever `retain` says."""

@@ -161,6 +161,25 @@ def _count(shape: Int64s, packed: Int64s) -> int:
     return records
 
 
+@kernel("int64(int64[::1], int64[::1], int64[::1])")
+def _ends(shape: Int64s, packed: Int64s, out: Int64s) -> int:
+    own = PREFIX + shape[HEAD] - 2
+    records = 0
+    source = 0
+    while source < len(packed):
+        source += own + packed[source + 2] * shape[STRIDE]
+        out[records] = source
+        records += 1
+    return records
+
+
+def ends_of(packed: Int64s, shape: Int64s) -> Int64s:
+    """Where each of a run of packed records ends."""
+    out = np.empty(_count(shape, packed), np.int64)
+    _ends(shape, packed, out)
+    return out
+
+
 def pack(arena: Arena, shape: Int64s, slot: int) -> Int64s:
     """The record of a live slot."""
     out = np.empty(PREFIX + CHUNK, np.int64)

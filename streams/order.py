@@ -22,6 +22,18 @@ def in_order(batch: Batch) -> Int64s:
     return np.asarray(np.lexsort((ids[:, 0], ids[:, 1], batch.kind == EVENT, batch.time)))
 
 
+def state_of(lateness_us: int, watermark_us: int, held: Batch | None) -> bytes:
+    """The state of a `Sorter` that holds these rows, sorted."""
+    rows = pack(held) if held is not None else None
+    return msgspec.msgpack.encode((lateness_us, watermark_us, rows))
+
+
+def parts_of(state: bytes) -> tuple[int, int, Batch | None]:
+    """Lateness, watermark and held rows of a `Sorter.state`."""
+    lateness, watermark, held = load(state, tuple[int, int, bytes | None])
+    return lateness, watermark, unpack(held) if held is not None else None
+
+
 class Sorter:
     """Puts rows into the order of `in_order` as long as none is more than `lateness_us` late.
 
@@ -67,21 +79,18 @@ class Sorter:
 
     def state(self) -> bytes:
         """What `restore` needs to go on from here."""
-        held = self._held()
-        return msgspec.msgpack.encode(
-            (self._lateness, self._watermark, pack(held) if held is not None else None)
-        )
+        return state_of(self._lateness, self._watermark, self._held())
 
     def restore(self, state: bytes) -> None:
         """Go on from where `state` was taken; `StateError` if it is of another lateness."""
-        lateness, watermark, held = load(state, tuple[int, int, bytes | None])
+        lateness, watermark, held = parts_of(state)
         if lateness != self._lateness:
             raise StateError(
                 f"the saved order buffer is for a lateness of {lateness} us, this run wants "
                 f"{self._lateness} us; start with that lateness or with a new state folder"
             )
         self._watermark = watermark
-        self._sorted = [] if held is None else [unpack(held)]
+        self._sorted = [] if held is None else [held]
         self._fresh, self._fresh_from = [], -_NEVER
 
     def _before(self, time: int, empty: Batch) -> Batch:

@@ -42,8 +42,9 @@ class Outcomes(msgspec.Struct, frozen=True):
     """Whose labels became known, in the order of the score job: columns of equal length.
 
     Where scoring is spread over lanes each tells of its own events: those numbered
-    place × `lanes` + `lane`. `before`, `next` and `first` then count within the lane.
-    All predictions at places below `next` come before what is told here.
+    `base` + place × `lanes` + `lane`. `before`, `next` and `first` then count within the lane.
+    All predictions at places below `next` come before what is told here, and so do all numbered
+    below `base`: those are of jobs whose state the one that tells has gone on with.
     """
 
     before: int
@@ -51,7 +52,8 @@ class Outcomes(msgspec.Struct, frozen=True):
     next: int
     """How many events were scored until here."""
     first: int
-    """The place of the first prediction that may still be asked for."""
+    """The place of the first prediction that may still be asked for; -1 while some numbered below
+    `base` may be."""
     clock: int
     """The largest time of any event or label until here, microseconds UTC."""
     numbers: list[int]
@@ -64,6 +66,9 @@ class Outcomes(msgspec.Struct, frozen=True):
     """BY_LABEL, BY_MATURITY, BY_LATE_LABEL or BY_REVERSAL of `operators.labels`."""
     lane: int = 0
     lanes: int = 1
+    base: int = 0
+    moved: int = 0
+    """How many predictions are numbered below `base`."""
 
 
 class Example(msgspec.Struct, frozen=True):

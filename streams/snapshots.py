@@ -76,6 +76,7 @@ class Snapshots:
 
     The last two are kept, so the state survives damage to the newest. After a commit that failed
     every further call raises the same OutputError, and the snapshots before it are still good.
+    `advice` says what to do about one that cannot be read.
 
     >>> snapshots = Snapshots(Path(getfixture("tmp_path")), pipeline="9f3a")
     >>> snapshots.commit({"keys": np.array([7, 8])}, {"batch": 1})
@@ -85,8 +86,10 @@ class Snapshots:
     ({'batch': 2}, [7, 8], [9])
     """
 
-    def __init__(self, folder: Path, pipeline: str, *, fsync: bool = False) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, pipeline: str, *, fsync: bool = False, advice: str = _ANEW
+    ) -> None:
+        self.folder, self._advice = folder, advice
         self._pipeline = pipeline
         self._fsync = fsync
         self._last: _Manifest | None = None
@@ -172,7 +175,7 @@ class Snapshots:
             deltas = {name: chain[1:] for name, chain in read.items()}
             return State(json.loads(bytes(manifest.meta)), arrays, deltas, tuple(damage))
         if damage:
-            raise StateError(f"{'; '.join(damage)}; restore these files, or {_ANEW}")
+            raise StateError(f"{'; '.join(damage)}; restore these files, or {self._advice}")
         return None
 
     def close(self) -> None:
@@ -230,13 +233,13 @@ class Snapshots:
         if int(match[1]) != FORMAT:
             raise StateError(
                 f"{path}: wanted snapshot format {FORMAT}, found format {int(match[1])}; "
-                f"run the release that wrote it, or {_ANEW}"
+                f"run the release that wrote it, or {self._advice}"
             )
         manifest = msgspec.json.decode(body, type=_Manifest)
         if manifest.pipeline != self._pipeline:
             raise StateError(
                 f"{path}: wanted the state of pipeline {self._pipeline}, found that of pipeline "
-                f"{manifest.pipeline}; run the pipeline file that wrote it, or {_ANEW}"
+                f"{manifest.pipeline}; run the pipeline file that wrote it, or {self._advice}"
             )
         return manifest
 

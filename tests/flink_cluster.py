@@ -52,8 +52,12 @@ class FlinkDeployment(Deployment):
 
     def ask(self, *command: str, flink: Flink) -> subprocess.CompletedProcess[str]:
         """How a command of `headrace flink` ended."""
+        return self.command("flink", *command, flink=flink)
+
+    def command(self, *command: str, flink: Flink) -> subprocess.CompletedProcess[str]:
+        """How a command of `headrace` ended."""
         return subprocess.run(
-            [sys.executable, "-m", "jobs.cli", "flink", *command],
+            [sys.executable, "-m", "jobs.cli", *command],
             env={**self.environment, **folder_of(flink)},
             capture_output=True,
             text=True,

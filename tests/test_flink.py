@@ -41,21 +41,28 @@ JOB_MANAGERS = int(os.environ.get("HEADRACE_FLINK_JOB_MANAGERS", "1"))
 """How often the JobManager is killed."""
 
 
+@pytest.fixture(scope="module")
+def stayed(kafka_broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """What the embedded host made of stream 3, in strict order and one go."""
+    events, labels = stream(3)
+    there = Deployment(kafka_broker, tmp_path_factory.mktemp("embedded"), order="strict")
+    there.send("labels", labels)
+    there.send("transactions", events)
+    with there.running() as job:
+        there.wait_for(EVENTS + END - 1, job)
+        there.wait_until_committed(len(events), job)
+    return there
+
+
 def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
-    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
+    kafka_broker: Kafka, flink_cluster: Flink, stayed: Deployment, tmp_path: Path
 ) -> None:
     events, labels = stream(3)
-    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
     here = FlinkDeployment(
-        kafka_broker, tmp_path / "flink", order="strict", delivery="exactly-once", commit_ms=200
+        kafka_broker, tmp_path, order="strict", delivery="exactly-once", commit_ms=200
     )
-    for each in (there, here):
-        each.folder.mkdir()
-        each.send("labels", labels)
-    there.send("transactions", events)
+    here.send("labels", labels)
     count = EVENTS + END - 1
-    with there.running() as job:
-        there.wait_for(count, job)
     slices = cut(events, sum(1 + kills for _, kills in STAGES))
     savepoint: list[str] = []
     for stage, (tasks, kills) in enumerate(STAGES):
@@ -70,8 +77,8 @@ def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing
                 savepoint.append(here.headrace("stop", job.name, flink=flink_cluster))
                 continue
             here.wait_on_flink(count, flink_cluster)
-            assert said(here) == said(there)
-            assert buried(here) == buried(there)
+            assert said(here) == said(stayed)
+            assert buried(here) == buried(stayed)
 
 
 def test_with_high_availability_a_job_outlives_its_jobmanager(
@@ -261,6 +268,38 @@ def test_what_a_job_keeps_and_sends_is_counted(
         cluster.wait(job.id, ("CANCELED",), 60)
         sent = between(cluster, job.id)
         assert min(sent[name] for name in ("read", "index", "windows-customer")) > 200 * 100
+
+
+def test_a_stream_that_moves_to_flink_and_back_is_scored_as_if_it_had_stayed(
+    kafka_broker: Kafka, flink_cluster: Flink, stayed: Deployment, tmp_path: Path
+) -> None:
+    events, labels = stream(3)
+    here = FlinkDeployment(kafka_broker, tmp_path, order="strict")
+
+    def state(*command: str) -> None:
+        done = here.command("state", *command, flink=flink_cluster)
+        assert done.returncode == 0, done.stderr
+
+    count, slices = EVENTS + END - 1, cut(events, 3)
+    moving, back, again = (str(tmp_path / name) for name in ("moving", "back", "again"))
+    here.send("labels", labels)
+    here.send("transactions", next(slices))
+    with here.running() as job:
+        here.wait_for(EVENTS // 4, job)
+        assert job.stop() == 0
+    state("export", "--out", moving)
+    options = "--parallelism", "2", "--lanes", "4", "--from", moving
+    with here.on_flink(flink_cluster, *options) as on_flink:
+        here.feed(slices, flink_cluster)
+        state("export", "--job", on_flink.name, "--out", back)
+    state("import", back, "--state", again)
+    here.send("transactions", next(slices))
+    with here.running(state=again) as job:
+        here.wait_for(count, job)
+        here.wait_until_committed(len(events), job)
+    assert said(here) == said(stayed)
+    assert buried(here) == buried(stayed)
+    assert accounted(here) == accounted(stayed)
 
 
 @pytest.mark.parametrize(("order", "parallelism"), [("strict", 1), ("strict", 2), ("arrival", 2)])

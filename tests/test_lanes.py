@@ -98,7 +98,7 @@ class Engine:
                 entity,
                 keys.index(entity.key),
                 custom,
-                partial(self.store, f"windows {place}"),
+                partial(self.store, f"windows-{place}"),
                 self.lanes,
                 self.most_bytes,
             )
@@ -116,11 +116,15 @@ class Engine:
 
     def hold(self, kind: type[Any], name: str, lane: int) -> Held[Any]:
         if (name, lane) not in self.held:
-            self.held[name, lane] = Held(kind, self.store(f"{name} held", lane))
+            self.held[name, lane] = Held(kind, self.store(f"{name}-held", lane))
         return self.held[name, lane]
 
     def take(self, batch: Batch) -> None:
-        for lane, rows in self.parts(arrivals(batch), batch.idents[:, 0]):
+        self.arrive(arrivals(batch))
+
+    def arrive(self, arrivals: Arrivals) -> None:
+        batch = arrivals.batch
+        for lane, rows in self.parts(arrivals, batch.idents[:, 0]):
             late = self.hold(Arrivals, "index", lane).push(rows, self.at[0])
             if late is not None:
                 self.admit(late)
@@ -137,7 +141,7 @@ class Engine:
         self.at[0] = before
         for place in range(len(self.windows)):
             for lane in range(self.lanes):
-                rows = self.hold(Admitted, f"windows {place}", lane).release(before)
+                rows = self.hold(Admitted, f"windows-{place}", lane).release(before)
                 if rows is not None:
                     self.carry(place, lane, rows)
             self.at[place + 1] = before
@@ -152,7 +156,7 @@ class Engine:
         number = self.windows[place].number
         for lane, part in self.parts(rows, rows.keys[:, number]):
             moved = Admitted.unpack(part.pack())
-            late = self.hold(Admitted, f"windows {place}", lane).push(moved, self.at[place + 1])
+            late = self.hold(Admitted, f"windows-{place}", lane).push(moved, self.at[place + 1])
             if late is not None:
                 self.carry(place, lane, late)
 

@@ -18,6 +18,7 @@ from jobs.kafka_host.takeover import take_over
 from jobs.replay import replay
 from jobs.settings import Inputs
 from jobs.simulate import simulate
+from jobs.travel.embedded import arrive, leave
 from models.registry import Registry
 from streams.broker import Input
 from streams.errors import ConfigError, OutputError, StateError
@@ -139,6 +140,19 @@ def test_the_learner_goes_on_from_the_last_version(folder: Path, cluster: Cluste
 def test_nothing_from_before_the_moment_is_taken_twice(folder: Path, cluster: Cluster) -> None:
     first = orjson.loads(records(cluster, PREDICTIONS)[0])
     assert first["time"] >= moment_us(UNTIL)
+
+
+def test_what_began_with_files_travels_on(folder: Path, cluster: Cluster, tmp_path: Path) -> None:
+    state = leave(folder / "jobs" / "score", pipeline)
+    assert state.about.from_us == moment_us(UNTIL)
+    assert state.about.version is not None
+    settings = Settings(state=tmp_path, order="strict")
+    arrive(state, settings, pipeline)
+    job = ScoreJob(pipeline, MemoryBroker(cluster), settings, threads=False)
+    assert f"what came before {UNTIL} left out" in job.began()
+    assert f"version {state.about.version.sequence}" in job.began()
+    assert job.ledger()["admitted"] == state.about.moved
+    job.close()
 
 
 def test_it_says_which_moment_it_goes_on_from(folder: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from jobs.commands.simulate import simulate
 from jobs.commands.stack import doctor, down, status, up
 from jobs.commands.subscribe import subscribe
 from jobs.commands.topics import topics
+from jobs.commands.travel import export, import_
 from streams.errors import HeadraceError
 
 INTERRUPTED = 130
@@ -79,3 +80,5 @@ for command in (
     features, flink, faust, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)
+for command in (export, import_):
+    state.add_command(command)

@@ -25,6 +25,8 @@ SECONDS = click.option(
     "--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS",
     help="How long to wait for the savepoint.",
 )  # fmt: skip
+STARTED_S = 120.0
+"""Within which every task of a job that was submitted must be at work."""
 
 
 @click.group()
@@ -59,6 +61,10 @@ def flink() -> None:
 )  # fmt: skip
 @click.option("--savepoint", default="", metavar="URI", help="Go on from this savepoint.")
 @click.option(
+    "--from", "source", type=click.Path(path_type=Path), metavar="DIR",
+    help="Go on from what `headrace state export --out DIR` wrote; the whole cluster reads it.",
+)  # fmt: skip
+@click.option(
     "--memory", "memory_mb", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
     help="Of key records that a task keeps at hand; the rest it reads from its state.",
 )  # fmt: skip
@@ -77,6 +83,7 @@ def submit(
     parallelism: int,
     lanes: int,
     savepoint: str,
+    source: Path | None,
     memory_mb: int,
     checkpoint_ms: int | None,
 ) -> None:
@@ -93,6 +100,7 @@ def submit(
       headrace flink submit learn
       headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
       headrace flink submit --pipeline shop.py --name shop --prefix shop.
+      headrace flink submit --from moving     from what `headrace state export` wrote
     """
     from jobs.flink_host.order import FlinkOrder
     from jobs.flink_host.submit import submit as hand_over
@@ -106,10 +114,14 @@ def submit(
         lanes = 1
     if parallelism > lanes:
         raise ConfigError(f"--parallelism: wanted at most --lanes, {lanes}, got {parallelism}")
-    load_pipeline(settings.pipeline)
+    if source and role == "learn":
+        raise ConfigError("--from: wanted it for the score job only; `headrace learn` stays")
+    if source and savepoint:
+        raise ConfigError("--from: wanted this or --savepoint, got both: a job has one state")
+    pipeline = load_pipeline(settings.pipeline)
     # A missing topic, a wrong password and a broker that is away are said here, not in Flink's log.
     settings.broker().partitions([settings.topic(name) for name in TOPICS])
-    cluster = _cluster(address, folder)
+    cluster = cluster_of(address, folder)
     name = name or {"score": "headrace", "learn": "headrace-learn"}[role]
     if there := cluster.running(name):
         raise StateError(
@@ -118,13 +130,18 @@ def submit(
         )
     exactly_once = settings.delivery == "exactly-once"
     every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
+    brought, patience = "", STARTED_S
+    if source:
+        from jobs.flink_host.moving import OPENED_S, share_out
+
+        brought, patience = str(share_out(source, settings, pipeline, lanes)), OPENED_S
     order = FlinkOrder(
         role=role, name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
-        checkpoint_ms=every, savepoint=savepoint,
+        checkpoint_ms=every, savepoint=savepoint, brought=brought,
     )  # fmt: skip
-    job = hand_over(order, settings, cluster.address, _local(folder).client())
+    job = hand_over(order, settings, cluster.address, local(folder).client())
     try:
-        cluster.started(job, 120)
+        cluster.started(job, patience)
     except ServiceError:
         cluster.cancel(job)
         raise
@@ -138,7 +155,7 @@ def list_(address: str | None, folder: Path) -> None:
     """The jobs of the cluster, the newest first."""
     from streams.timestamps import time_text
 
-    cluster = _cluster(address, folder)
+    cluster = cluster_of(address, folder)
     jobs = cluster.jobs()
     for job in jobs:
         click.echo(f"{job.id}  {job.state:<10} {time_text(job.started_ms * 1000)}  {job.name}")
@@ -156,7 +173,7 @@ def savepoint(
     job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
 ) -> None:
     """Write the job's state to a folder, and print where; the job goes on. JOB: its name or id."""
-    cluster = _cluster(address, folder)
+    cluster = cluster_of(address, folder)
     click.echo(cluster.savepoint(cluster.job(job).id, target, timeout))
 
 
@@ -170,7 +187,7 @@ def stop(
     job: str, *, address: str | None, folder: Path, target: str | None, timeout: float
 ) -> None:
     """End the job with a savepoint, and print where that is. JOB: its name or id."""
-    cluster = _cluster(address, folder)
+    cluster = cluster_of(address, folder)
     click.echo(cluster.stop(cluster.job(job).id, target, timeout))
 
 
@@ -180,7 +197,7 @@ def stop(
 @FOLDER
 def cancel(job: str, address: str | None, folder: Path) -> None:
     """End the job without a savepoint; its last checkpoint is kept. JOB: its name or id."""
-    cluster = _cluster(address, folder)
+    cluster = cluster_of(address, folder)
     found = cluster.job(job)
     cluster.cancel(found.id)
     click.echo(f"job {found.id} {cluster.wait(found.id, ('CANCELED', 'FAILED'), 60)}")
@@ -226,14 +243,14 @@ def package_(settings: Settings, target: Path, extras: tuple[str, ...]) -> None:
     )
 
 
-def _cluster(address: str | None, folder: Path) -> FlinkCluster:
+def cluster_of(address: str | None, folder: Path) -> FlinkCluster:
     """The cluster at this address, or that of the stack in the folder."""
     from jobs.flink_host.cluster import FlinkCluster
 
-    return FlinkCluster(address or _local(folder).address)
+    return FlinkCluster(address or local(folder).address)
 
 
-def _local(folder: Path) -> Flink:
+def local(folder: Path) -> Flink:
     """The cluster of the stack in this folder, as it was last started."""
     from jobs.stack.flink import Flink
 

@@ -55,6 +55,10 @@ class FlinkCluster:
         """The job of this name that has not ended."""
         return next((j for j in self.jobs() if j.name == name and j.state not in ENDED), None)
 
+    def lanes(self, job: str) -> int:
+        """Into how many shares keys are divided: the most tasks that its operators can have."""
+        return max(int(each["maxParallelism"]) for each in self.ask(f"/jobs/{job}")["vertices"])
+
     def savepoint(self, job: str, folder: str | None, timeout: float) -> str:
         """Have the job's state written to a folder, by default the cluster's; where it is."""
         return self._written(job, "savepoints", {"cancel-job": False}, folder, timeout)

@@ -18,8 +18,10 @@ from jobs.flink_host.records import RECORD
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import Lanes
 from jobs.flink_host.thread_state import adopt
+from jobs.flink_host.travel import travel
 from jobs.lanes.lanes import Int64s
 from jobs.lanes.rows import Admitted, Arrivals
+from jobs.lanes.store import Store
 from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import letter_records
 from streams.errors import ConfigError, DeadLetter
@@ -71,6 +73,10 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
                 f"{self.plan.definition}, which the job was submitted with, got "
                 f"{self.pipeline.definition} here: copy the file to this machine"
             )
+
+    def travel(self, **stores: Store) -> None:
+        """Bring in or write out these states of the task's lanes, if the job is to."""
+        travel(self.plan, self.context, self.task, self.lanes, stores)
 
     def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
         """Dead letters, beside the rows."""

@@ -26,9 +26,10 @@ from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD, headers_field
 from jobs.flink_host.states import FlinkStore, FlinkValue
 from jobs.flink_host.thread_state import adopted
+from jobs.flink_host.travel import OneValue
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
-from jobs.lanes.indexing import LaneIndexes
+from jobs.lanes.indexing import LaneIndex, LaneIndexes
 from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
@@ -61,6 +62,7 @@ class Reading(Turning):
         self.told = NEVER
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
+        self.travel(reader=OneValue(self.kept))
         self.broker = self.plan.settings.broker()
         task, tasks = self.task, self.plan.tasks
         first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
@@ -70,8 +72,17 @@ class Reading(Turning):
         """What the reader of this number reads."""
         return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
 
+    def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
+        """A seed: begin."""
+        yield from super().process_element(value, ctx)
+        if self.plan.brought and self.plan.strict:
+            lane = address_of(value).lane
+            yield parcel(lane, lane, NEVER)
+
     @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
+        if self.plan.leaving:
+            return
         number = self.lanes.of(ctx.get_current_key())
         reader = self.readers.get(number) or self.begin(number)
         if reader is None:
@@ -135,16 +146,21 @@ class _Ordered(Function):
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
-        self.store = FlinkStore(runtime_context, self.name)
-        if self.plan.strict:
-            self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
+        stores = {self.name: FlinkStore(runtime_context, self.name)}
+        self.store = stores[self.name]
+        if self.plan.strict or self.plan.leaving:
+            held = f"{self.name}-held"
+            self.waiting = stores[held] = FlinkStore(runtime_context, held)
         self.held: dict[int, Held[Any]] = {}
+        self.travel(**stores)
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
+        lane, reader, time_us = address_of(value)
         if len(value) == BODY:
+            if time_us == NEVER:
+                self.wake(lane, ctx)
             return
-        reader = address_of(value).reader
         rows = self.kind.unpack(memoryview(value)[BODY:])
         if not self.plan.strict:
             ready = self.in_turn(reader, rows)
@@ -202,6 +218,11 @@ class _Ordered(Function):
             yield from self.carry(0, rows)
         yield from self.passed(lane, before_us, ctx)
 
+    def wake(self, lane: int, ctx: Any) -> None:
+        """Be called when time comes to what was brought into a lane: no row came with it."""
+        self.lanes.enter(lane)
+        self.remind(self.held_of(lane), ctx)
+
     def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
         """Do what is due in a lane once all rows before this time have come."""
         yield from ()
@@ -244,6 +265,14 @@ class Indexing(_Ordered):
         index = self.indexes.lane(lane, store)
         for each in index.advance(before_us, store):
             yield OUTCOMES_TAG, Row(b"%d" % lane, msgspec.json.encode(each))
+        self.mature(index, ctx)
+
+    def wake(self, lane: int, ctx: Any) -> None:
+        super().wake(lane, ctx)
+        self.mature(self.indexes.lane(lane, self.store_of(lane)), ctx)
+
+    def mature(self, index: LaneIndex, ctx: Any) -> None:
+        """Be called when the next event of the current lane matures."""
         if index.due_us is not None:
             ctx.timer_service().register_event_time_timer(index.due_us // MILLISECOND + 1)
 
@@ -278,7 +307,7 @@ class Windows(_Ordered):
                 self.plan.lanes,
                 self.plan.memory_bytes // len(self.entities),
             )
-        if self.last:
+        if self.last and not self.plan.leaving:
             settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
             self.ending.callback(folder.cleanup)
             self.scorer = Scorer(self.pipeline)

@@ -26,6 +26,9 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How long a parcel waits in Flink's output for others; they are batches already."""
     savepoint: str = ""
     """Where to go on from."""
+    brought: str = ""
+    leaving: str = ""
+    """See `jobs.flink_host.plan.Plan`."""
 
     def configuration(self) -> dict[str, str]:
         """Flink's own settings, by name."""

@@ -24,6 +24,10 @@ class Plan:
     """Of the code that put the job together."""
     definition: str
     """Of the pipeline as it was there."""
+    brought: str = ""
+    """The folder of a state that comes from elsewhere; empty if none does."""
+    leaving: str = ""
+    """The folder that the state is written to; it is all that such a job does."""
 
     @property
     def lanes(self) -> int:

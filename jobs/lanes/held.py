@@ -41,6 +41,11 @@ class Held(Generic[R]):
         """The time of the first row that waits, None if none does."""
         return min((int(part.time.min()) for part in self._parts.values()), default=None)
 
+    @property
+    def parts(self) -> list[R]:
+        """All rows that wait, in parts."""
+        return list(self._parts.values())
+
     def push(self, rows: R, before_us: int) -> R | None:
         """Let rows wait, but for those before this time: they are given back."""
         late = rows.time < before_us

@@ -7,7 +7,6 @@ So a lane that moves, or is restored, is read back from its store once.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -17,9 +16,30 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS
+from jobs.lanes.indexstore import (
+    BOOK,
+    CLOCK,
+    COUNTED,
+    CURSOR,
+    FIRST,
+    IDENT,
+    LABELS,
+    NEWEST,
+    NEXT,
+    NUMBERS,
+    OUTCOMES,
+    ROW,
+    ROWS,
+    TOLD,
+    WAITED,
+    WAITING,
+    WORD,
+    KeptIndex,
+)
 from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
+from jobs.numbering import Numbering
 from operators.admission import COUNTS, Admission, Examples
 from operators.index import Index
 from operators.labels import CONFLICTING
@@ -31,10 +51,6 @@ from streams.schema import duration_us
 
 Int64s = npt.NDArray[np.int64]
 
-_BOOK, _ROWS, _LABELS, _WAITING = b"b", b"r", b"l", b"w"
-_ROW = struct.Struct(">cq")
-_IDENT = struct.Struct(">cqq")
-_WORD = struct.Struct("<qq")
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
 _LATE = COUNTS.index("late")
@@ -44,26 +60,17 @@ _TOUCHED = 4096
 """Rows after which the pages of the scratch files are let go."""
 QUIET_ROWS = 1000
 """Without any outcome the learner is told how far scoring is after this many predictions."""
-
-
-NEXT, FIRST, CURSOR, CLOCK, NEWEST, WAITED, TOLD, OUTCOMES, COUNTED = range(9)
-"""Words of a lane's book: rows are counted from its first event on; `WAITED` is how many labels
-ever waited, which is their order; from `COUNTED` on the index's counts."""
 _NEVER = -(2**62)
 
 
 class LaneIndex:
-    """The index of lane `lane` of `lanes`, with a scratch file in `folder`.
-
-    Events are numbered so that no two lanes have a number in common: by the place in the lane times
-    the number of lanes, plus the lane.
-    """
+    """The index of lane `lane` of `lanes`, with a scratch file in `folder`."""
 
     def __init__(
         self, pipeline: Pipeline, lane: int, lanes: int, store: Store, folder: Path
     ) -> None:
         event = pipeline.event
-        self._lane, self._lanes = lane, lanes
+        self._numbering = Numbering(lane, lanes)
         path = folder / f"headrace-{uuid4().hex}.rows"
         self._ids = MappedRows(path, KEY_WORDS + 2 * len(event.keys))
         # Nobody asks for it by name: its space is free when this process ends, however it does.
@@ -143,7 +150,7 @@ class LaneIndex:
         book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
         book[CURSOR] = self._base + state["cursor"]
         book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
-        entries[_BOOK] = book.tobytes()
+        entries[BOOK] = book.tobytes()
         store.put_all(entries)
 
     @property
@@ -152,7 +159,7 @@ class LaneIndex:
 
     def numbers(self, rows: Int64s) -> Int64s:
         """The numbers of events by their rows in the scratch file; -1 stays -1."""
-        return np.where(rows >= 0, (rows + self._base) * self._lanes + self._lane, -1)
+        return self._numbering.of(np.where(rows >= 0, rows + self._base, -1))
 
     def _outcomes(self, examples: Examples) -> Outcomes:
         book = self._book
@@ -161,15 +168,12 @@ class LaneIndex:
         book[TOLD] = self._next
         return Outcomes(
             before=before,
-            next=self._next,
-            first=self._base + self._index.first_row,
             clock=self._index.clock_us,
             numbers=self.numbers(examples.row).tolist(),
             values=examples.y.tolist(),
             known=examples.known_us.tolist(),
             causes=examples.cause.tolist(),
-            lane=self._lane,
-            lanes=self._lanes,
+            **self._numbering.about(self._next, self._base + self._index.first_row),
         )
 
     def _note(
@@ -184,7 +188,7 @@ class LaneIndex:
         """Note what rows from `start` on changed; `before` is the first row that is new."""
         after, base = self._index.next_row, self._base
         if after > before:
-            entries[_ROW.pack(_ROWS, base + before)] = self._ids.view[before:after].tobytes()
+            entries[ROW.pack(ROWS, base + before)] = self._ids.view[before:after].tobytes()
             self._chunks.append((base + before, base + after))
         here = slice(start, admission.stop)
         changed = (rows.batch.kind[here] == LABEL) | (admission.value >= 0)
@@ -199,17 +203,17 @@ class LaneIndex:
     def _note_labels(self, idents: Int64s, entries: dict[bytes, bytes], store: Store) -> None:
         held = self._index.held(idents).tolist()
         for (hi, lo), (row, word, waits) in zip(idents.tolist(), held, strict=True):
-            key = _IDENT.pack(_WAITING, hi, lo)
+            key = IDENT.pack(WAITING, hi, lo)
             waited = self._waits.pop(key, None)
             if waits:
-                entries[key] = _WORD.pack(waits, self._book[WAITED])
+                entries[key] = WORD.pack(waits, self._book[WAITED])
                 self._book[WAITED] += 1
                 self._waits[key] = waits >> 2
             elif waited is not None:
                 entries.pop(key, None)
                 store.remove(key)
             if word:
-                entries[_ROW.pack(_LABELS, row + self._base)] = _WORD.pack(word, 0)
+                entries[ROW.pack(LABELS, row + self._base)] = WORD.pack(word, 0)
                 self._labelled.add(row + self._base)
 
     def _forget(self, store: Store) -> None:
@@ -217,10 +221,12 @@ class LaneIndex:
         first = self._base + self._index.first_row
         while self._chunks and self._chunks[0][1] <= first:
             start, stop = self._chunks.pop(0)
-            store.remove(_ROW.pack(_ROWS, start))
+            store.remove(ROW.pack(ROWS, start))
+            if start < len(self._numbering.brought):
+                store.remove(ROW.pack(NUMBERS, start))
             for row in self._labelled.intersection(range(start, stop)):
                 self._labelled.remove(row)
-                store.remove(_ROW.pack(_LABELS, row))
+                store.remove(ROW.pack(LABELS, row))
         limit = self._index.clock_us - self._retention_us
         while self._waits and next(iter(self._waits.values())) < limit:
             key = next(iter(self._waits))
@@ -229,52 +235,31 @@ class LaneIndex:
 
     def _restore(self, store: Store) -> None:
         """Go on from the store, if there is anything in it."""
-        raw = store.get(_BOOK)
-        if raw is None:
+        width = self._ids.view.shape[1]
+        kept = KeptIndex.of(store, self._numbering.lane, self._numbering.lanes, width)
+        if kept is None:
             return
-        self._book = book = np.frombuffer(raw, np.int64).copy()
-        self._base = int(book[FIRST])
-        rows: list[tuple[int, bytes]] = []
-        labels: list[tuple[int, int, int]] = []
-        waiting: list[tuple[int, int, int, int]] = []
-        for key, value in store.items():
-            if key[:1] == _ROWS:
-                rows.append((_ROW.unpack(key)[1], value))
-            elif key[:1] == _LABELS:
-                row = _ROW.unpack(key)[1]
-                self._labelled.add(row)
-                if row >= self._base:
-                    labels.append((_WORD.unpack(value)[0], row - self._base, 0))
-            elif key[:1] == _WAITING:
-                _, hi, lo = _IDENT.unpack(key)
-                word, place = _WORD.unpack(value)
-                waiting.append((place, word, hi, lo))
-        self._put_rows(sorted(rows))
-        waiting.sort()
-        self._waits = {_IDENT.pack(_WAITING, *each[2:]): each[1] >> 2 for each in waiting}
+        self._book, self._numbering = kept.book, kept.numbering
+        base, stop = int(kept.book[FIRST]), int(kept.book[NEXT])
+        self._base = base
+        self._chunks = [(start, start + len(rows)) for start, rows in kept.chunks]
+        self._labelled = {row for row, _ in kept.labels}
+        self._waits = {IDENT.pack(WAITING, *each[2:]): each[1] >> 2 for each in kept.waiting}
+        self._ids.reserve(stop - base)
+        self._ids.view[: stop - base] = kept.ids().reshape(-1, width)
+        labels = [(word, row - base, 0) for row, word in kept.labels if row >= base]
         self._index.restore(
             {
                 "first_row": 0,
-                "next_row": int(book[NEXT]) - self._base,
-                "cursor": int(book[CURSOR]) - self._base,
-                "clock_us": int(book[CLOCK]),
-                "newest_us": int(book[NEWEST]),
+                "next_row": stop - base,
+                "cursor": int(kept.book[CURSOR]) - base,
+                "clock_us": int(kept.book[CLOCK]),
+                "newest_us": int(kept.book[NEWEST]),
                 "labels": np.array(labels, np.int64).reshape(-1, 3),
-                "waiting": np.array([each[1:] for each in waiting], np.int64).reshape(-1, 3),
-                "queue": np.array([each[2:] for each in waiting], np.int64).reshape(-1, 2),
+                "waiting": np.array([each[1:] for each in kept.waiting], np.int64).reshape(-1, 3),
+                "queue": np.array([each[2:] for each in kept.waiting], np.int64).reshape(-1, 2),
             }
         )
-
-    def _put_rows(self, entries: list[tuple[int, bytes]]) -> None:
-        """Write the rows of the store into the scratch file, those forgotten left out."""
-        width = self._ids.view.shape[1]
-        self._ids.reserve(int(self._book[NEXT]) - self._base)
-        for start, raw in entries:
-            rows = np.frombuffer(raw, np.int64).reshape(-1, width)
-            self._chunks.append((start, start + len(rows)))
-            skipped = max(self._base - start, 0)
-            first = start + skipped - self._base
-            self._ids.view[first : first + len(rows) - skipped] = rows[skipped:]
 
     def close(self) -> None:
         """Let go of the scratch file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +38,8 @@ class _Kept(msgspec.Struct, array_like=True):
     next: int
     arrays: list[str]
     lanes: list[Lane]
+    base: int
+    moved: int
     beside: dict[str, Any]
 
 
@@ -55,6 +58,8 @@ class KeptLearning:
         """Of the arrays as they are in the store."""
         self._scored: list[int] = []
         """How many of each lane's predictions are kept with their scores by the challengers."""
+        self._base = 0
+        """What those are counted from: see `Learning.base`."""
 
     @property
     def told(self) -> int:
@@ -87,7 +92,8 @@ class KeptLearning:
             if self._digests.get(name) != digest:
                 entries[_ARRAY + name.encode()], self._digests[name] = value, digest
         first = self._there[0][0] if self._there else self._next
-        kept = _Kept(first, self._next, list(arrays), learning.lanes, beside)
+        numbers = learning.base, learning.moved
+        kept = _Kept(first, self._next, list(arrays), learning.lanes, *numbers, beside)
         self._store.put_all(entries | {_KEPT: msgspec.msgpack.encode(kept)})
 
     def restore(self) -> dict[str, Any] | None:
@@ -97,9 +103,11 @@ class KeptLearning:
         if raw is None:
             return None
         kept = msgspec.msgpack.decode(raw, type=_Kept)
-        learning.skip(min(lane.first for lane in kept.lanes) * len(kept.lanes))
-        learning.go_on_from(kept.lanes)
+        first = min(lane.first for lane in kept.lanes)
+        learning.skip(0 if first < 0 else kept.base + first * len(kept.lanes))
+        learning.go_on_from(kept.lanes, kept.base, kept.moved)
         self._next, self._scored = kept.next, [lane.scored for lane in kept.lanes]
+        self._base = kept.base
         for entry in range(kept.first, kept.next):
             self._there.append((entry, self._put(*self._read(_key(entry)))))
         arrays = {name: self._read(_ARRAY + name.encode())[0] for name in kept.arrays}
@@ -138,21 +146,37 @@ class KeptLearning:
 
     def _write_scores(self) -> None:
         """Write what the challengers have said since they were asked last."""
-        lanes, log = self._learning.lanes, self._learning.log
-        before = self._scored if len(self._scored) == len(lanes) else [0] * len(lanes)
-        self._scored = [each.scored for each in lanes]
-        rows = np.concatenate(
-            [
-                np.arange(start, each.scored) * len(lanes) + lane
-                for lane, (start, each) in enumerate(zip(before, lanes, strict=True))
-            ]
-        )
+        lanes, base = self._learning.lanes, self._learning.base
+        before, scored = self._scored or [0] * len(lanes), [each.scored for each in lanes]
+        rows = []
+        if base > self._base or len(before) != len(lanes):
+            # All from before the state of scoring moved were scored when it did.
+            room, count = base - self._base, len(before)
+            stops = [-(-(room - lane) // count) for lane in range(count)]
+            rows.append(_between(self._base, before, stops))
+            before = [0] * len(lanes)
+        rows.append(_between(base, before, scored))
+        self._scored, self._base = scored, base
+        self._write_scores_of(np.concatenate(rows))
+
+    def _write_scores_of(self, rows: Array) -> None:
+        log = self._learning.log
         rows = rows[rows >= self._learning.first]
         if log.view.shape[1] == self._width:
             return
         for at in range(0, len(rows), ROWS):
             part = rows[at : at + ROWS]
             self._write(part, log.take(part, slice(self._width, None)))
+
+
+def _between(base: int, starts: Sequence[int], stops: Sequence[int]) -> Array:
+    """The numbers of predictions from one place to another in each lane."""
+    count = len(starts)
+    spans = [
+        base + np.arange(start, stop) * count + lane
+        for lane, (start, stop) in enumerate(zip(starts, stops, strict=True))
+    ]
+    return np.concatenate(spans)
 
 
 def _key(entry: int) -> bytes:

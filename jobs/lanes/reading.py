@@ -27,11 +27,13 @@ _KINDS = {TRANSACTIONS: EVENT, LABELS: LABEL}
 _NONE = -(2**62)
 
 
-class _Kept(msgspec.Struct, array_like=True):
+class Kept(msgspec.Struct, array_like=True):
     """Where a reader stands: the next offset of each input, and the newest event it has seen."""
 
     positions: list[tuple[str, int, int]] = []
     newest_us: int = _NONE
+    from_us: int = 0
+    """What lies before it was taken from files, and is left out."""
 
 
 def inputs_of(broker: Broker, settings: Settings, reader: int, readers: int) -> list[Input]:
@@ -41,10 +43,18 @@ def inputs_of(broker: Broker, settings: Settings, reader: int, readers: int) -> 
     """
     topics = [settings.topic(name) for name in _KINDS]
     counts: Mapping[str, int] = broker.partitions(topics)
+    there = [Input(topic, partition) for topic in topics for partition in range(counts[topic])]
+    return [at for at in there if reader_of(at, readers) == reader]
+
+
+def reader_of(at: Input, readers: int) -> int:
+    """Which of so many readers reads a partition.
+
+    >>> [reader_of(Input("labels", partition), 16) for partition in range(4)]
+    [0, 8, 4, 12]
+    """
     spread = sorted(range(readers), key=lambda number: f"{number:032b}"[::-1])
-    return [
-        Input(at, p) for at in topics for p in range(counts[at]) if spread[p % readers] == reader
-    ]
+    return spread[at.partition % readers]
 
 
 class Reader:
@@ -64,7 +74,7 @@ class Reader:
         state: bytes | None,
     ) -> None:
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in inputs]
-        kept = _Kept() if state is None else msgspec.msgpack.decode(state, type=_Kept)
+        kept = Kept() if state is None else msgspec.msgpack.decode(state, type=Kept)
         self._consumer = broker.consumer(inputs)
         known = {Input(topic, partition): at for topic, partition, at in kept.positions}
         self._positions = [
@@ -84,7 +94,7 @@ class Reader:
         # through, or comes again.
         self._lanes = lanes
         self._turns = np.zeros((len(entities), tasks), np.int64)
-        self.newest_us = kept.newest_us
+        self._from_us, self.newest_us = kept.from_us, kept.newest_us
         """The time of the newest event that was read."""
 
     def take(self, timeout: float) -> tuple[Arrivals | None, list[DeadLetter], int]:
@@ -100,6 +110,8 @@ class Reader:
             return None, [], 0
         count = len(taken)
         batch, letters = self._decoder.decode(taken)
+        if self._from_us:
+            batch = batch.take(np.flatnonzero(batch.time >= self._from_us))
         for place, _, last, _ in taken.ranges.tolist():
             self._positions[place] = last + 1
         if not len(batch):
@@ -143,7 +155,7 @@ class Reader:
     def state(self) -> bytes:
         """Where it stands: another reader goes on from there."""
         positions = [(*at, n) for at, n in zip(self._inputs, self._positions, strict=True)]
-        return msgspec.msgpack.encode(_Kept(positions, self.newest_us))
+        return msgspec.msgpack.encode(Kept(positions, self.newest_us, self._from_us))
 
     def close(self) -> None:
         """Stop reading."""
