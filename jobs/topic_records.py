@@ -84,7 +84,7 @@ class TopicDecoder:
 
 
 def prediction_records(
-    batch: Batch, scored: Scored, names: Sequence[str]
+    batch: Batch, scored: Scored, names: Sequence[str], inputs: str = ""
 ) -> tuple[list[bytes], list[bytes]]:
     """Keys and values: the key is the first entity key, or without entities the id."""
     ids = _texts(batch.texts[0], scored.rows)
@@ -99,6 +99,7 @@ def prediction_records(
         scored.version,
         scored.features,
         scored.number,
+        inputs,
     )
     return each_encoded(keys), values
 
