@@ -27,8 +27,8 @@ from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
 from jobs.kafka_host.publishing import Publishing
-from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
-from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning
+from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob, log
+from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning
 from jobs.state import LearningState
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import NEVER, Broker, Input, Run
@@ -105,9 +105,13 @@ class LearnJob(TopicJob):
         self._queued = self._first = self._touched = 0
         self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
         self.monitor.model.version = self._publishing.last
-        meta = self._state.restore() or {}
+        meta = self._state.restore(self._publishing.highest) or {}
         lineup = self.learning.lineup
         self._newest = meta.get("newest", [lineup.learnt, 0])
+        if self._state.change:
+            self._state.commit(meta)
+            for line in self._state.change.said:
+                log.info("%s", line)
         if lineup.sequence:  # it may not have been published before the end came
             version = lineup.sequence, lineup.champion, self._newest[0]
             self._publishing.offer([version], self._newest[1])
@@ -218,12 +222,15 @@ class LearnJob(TopicJob):
     def _hold(self, run: Run) -> None:
         topic, partition = self.inputs[run.input]
         where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
-        records, features = decode_predictions(run.values, len(self.learning.names), where)
+        inputs = self.learning.inputs
+        records, features = decode_predictions(run.values, len(self.learning.names), where, inputs)
         words = np.empty((len(records), 4), np.int64)
         words[:, IDENT] = _low([each.id for each in records])
         words[:, TIME] = [each.time for each in records]
         words[:, CARD] = _low([(key or b"").decode() for key in run.keys])
-        words[:, MODEL] = [each.model_version for each in records]
+        words[:, MODEL] = [
+            each.model_version if each.inputs in {"", inputs} else FOREIGN for each in records
+        ]
         self.learning.hold(
             Held(
                 number=np.array([each.number for each in records], np.int64),
@@ -255,6 +262,7 @@ class LearnJob(TopicJob):
 
     def _encoded(self, outcomes: Outcomes) -> tuple[list[bytes], list[bytes]]:
         """Values and keys of the examples of these outcomes."""
+        outcomes = self.learning.own(outcomes)
         rows, width = np.array(outcomes.numbers, np.int64), len(self.learning.names)
         words, log = self.learning.words.take(rows), self.learning.log.take(rows)
         values = encode_examples(
