@@ -186,6 +186,7 @@ def main() -> str:
         order.pace_ms / 1000,
         RELEASE,
         load_pipeline(settings.pipeline).definition,
+        order.warm_up,
     )
     build(env, plan)
     return str(env.execute_async(order.name).get_job_id())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks.flink.network import between
 from jobs import fraud
 from jobs.flink_host.cluster import FlinkCluster
 from jobs.kafka_host.model_feed import ModelFeed
+from jobs.load_pipeline import load_pipeline
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
@@ -45,6 +47,16 @@ STAGES = [
 """Stage by stage: how many tasks the job has, and how often its TaskManager is killed."""
 JOB_MANAGERS = int(os.environ.get("HEADRACE_FLINK_JOB_MANAGERS", "1"))
 """How often the JobManager is killed."""
+BEFORE = """
+from dataclasses import replace
+from jobs.fraud import customer, pipeline, terminal
+pipeline = replace(pipeline, challengers={})
+"""
+CHANGED = f"""{BEFORE}
+kept = {{name: each for name, each in pipeline.features.items() if name != "customer_mean_1d"}}
+new = {{"spread": customer.std("amount", "45d"), "recent": terminal.positives("20d", delay="2d")}}
+pipeline = replace(pipeline, features=kept | new)
+"""
 END = 2
 """Events that come long after all others, so that nothing waits any more."""
 
@@ -113,25 +125,42 @@ def buried(deployment: Deployment) -> list[Any]:
     return sorted(str([each.get(name) for name in names]) for each in letters)
 
 
-def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
+def test_killed_rescaled_changed_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
     kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
 ) -> None:
     events, labels = stream(3)
-    there = Deployment(kafka_broker, tmp_path / "embedded", order="strict")
-    here = FlinkDeployment(
-        kafka_broker, tmp_path / "flink", order="strict", delivery="exactly-once", commit_ms=200
-    )
-    for each in (there, here):
-        each.folder.mkdir()
-        each.send("labels", labels)
-    there.send("transactions", events)
     count = EVENTS + END - 1
-    with there.running() as job:
-        there.wait_for(count, job)
+    file = tmp_path / "pipeline.py"
+    oracles: dict[int, dict[str, Any]] = {}
+    letters: list[Any] = []
+    for text in (BEFORE, CHANGED):
+        file.write_text(text)
+        folder = tmp_path / f"embedded-{len(oracles)}"
+        folder.mkdir()
+        there = Deployment(kafka_broker, folder, order="strict", pipeline=file)
+        there.send("labels", labels)
+        there.send("transactions", events)
+        with there.running() as job:
+            there.wait_for(count, job)
+        oracles[len(load_pipeline(str(file)).features)] = said(there)
+        letters = buried(there)
+    file.write_text(BEFORE)
+    here = FlinkDeployment(
+        kafka_broker,
+        tmp_path / "flink",
+        order="strict",
+        delivery="exactly-once",
+        commit_ms=200,
+        pipeline=file,
+    )
+    here.folder.mkdir()
+    here.send("labels", labels)
     slices = cut(events, sum(1 + kills for _, kills in STAGES))
     savepoint: list[str] = []
     for stage, (tasks, kills) in enumerate(STAGES):
         given = ["--savepoint", savepoint[-1]] if savepoint else []
+        if stage + 1 == len(STAGES):
+            file.write_text(CHANGED)
         with here.on_flink(flink_cluster, "--parallelism", str(tasks), *given) as job:
             here.feed(slices, flink_cluster)
             for _ in range(kills):
@@ -142,8 +171,13 @@ def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing
                 savepoint.append(here.headrace("stop", job.name, flink=flink_cluster))
                 continue
             here.wait_on_flink(count, flink_cluster)
-            assert said(here) == said(there)
-            assert buried(here) == buried(there)
+            found = said(here)
+            of_each = Counter(len(each["features"]) for each in found.values())
+            assert min(of_each[width] for width in oracles) > END
+            assert found == {
+                key: oracles[len(each["features"])][key] for key, each in found.items()
+            }
+            assert buried(here) == letters
 
 
 def test_with_high_availability_a_job_outlives_its_jobmanager(

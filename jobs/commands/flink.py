@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from jobs.flink_host.cluster import FlinkCluster
     from jobs.stack.flink import Flink
 
+STARTED_S, RESTORED_S = 120, 600
+"""How long the tasks of a job may take to be at work; with a savepoint they read it first."""
 ADDRESS = click.option(
     "--flink", "address", envvar="HEADRACE_FLINK_URL", show_envvar=True, metavar="URL",
     help="The cluster's REST interface. By default that of `headrace up flink`.",
@@ -55,6 +57,11 @@ def flink() -> None:
 )  # fmt: skip
 @click.option("--savepoint", default="", metavar="URI", help="Go on from this savepoint.")
 @click.option(
+    "--warm-up", is_flag=True,
+    help="With the savepoint of a pipeline with other features: go on also where the new ones "
+    "cannot be exact from the next event on.",
+)  # fmt: skip
+@click.option(
     "--memory", "memory_mb", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
     help="Of key records that a task keeps at hand; the rest it reads from its state.",
 )  # fmt: skip
@@ -72,6 +79,7 @@ def submit(
     parallelism: int,
     lanes: int,
     savepoint: str,
+    warm_up: bool,
     memory_mb: int,
     checkpoint_ms: int | None,
 ) -> None:
@@ -84,6 +92,7 @@ def submit(
     Examples
       headrace flink submit
       headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
+      headrace flink submit --pipeline new.py --savepoint file:/…/savepoint-811685-…
       headrace flink submit --pipeline shop.py --name shop --prefix shop.
     """
     from jobs.flink_host.order import FlinkOrder
@@ -107,11 +116,11 @@ def submit(
     every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
     order = FlinkOrder(
         name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
-        checkpoint_ms=every, savepoint=savepoint,
+        checkpoint_ms=every, savepoint=savepoint, warm_up=warm_up,
     )  # fmt: skip
     job = hand_over(order, settings, cluster.address, _local(folder).client())
     try:
-        cluster.started(job, 120)
+        cluster.started(job, RESTORED_S if savepoint else STARTED_S)
     except ServiceError:
         cluster.cancel(job)
         raise

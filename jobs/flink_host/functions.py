@@ -27,6 +27,7 @@ from jobs.flink_host.plan import Plan
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES, FlinkStore, FlinkValue, Lanes
 from jobs.flink_host.thread_state import adopt, adopted
+from jobs.lanes.described import settle_index, settle_windows
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
@@ -40,7 +41,7 @@ from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import letter_records
 from operators.featurize import chain
 from streams.broker import Input
-from streams.errors import ConfigError, DeadLetter
+from streams.errors import ConfigError, DeadLetter, StateError
 from streams.topics import TRANSACTIONS
 
 RECORD = Types.ROW([BYTES, BYTES])
@@ -103,6 +104,12 @@ class _Function(KeyedProcessFunction):  # type: ignore[misc]
                 f"{self.pipeline.definition} here: copy the file to this machine"
             )
 
+    @property
+    def own(self) -> range:
+        """The lanes of this task."""
+        lanes, tasks = self.plan.lanes, self.plan.tasks
+        return range(*(first_lane(each, lanes, tasks) for each in (self.task, self.task + 1)))
+
     def letters(self, letters: list[DeadLetter]) -> Iterator[Any]:
         """Dead letters, beside the rows."""
         for key, value in zip(*letter_records(letters), strict=True):
@@ -124,9 +131,7 @@ class Reading(_Function):
         super().open(runtime_context)
         self.kept = FlinkValue(runtime_context, "reader")
         self.broker = self.plan.settings.broker()
-        task, tasks = self.task, self.plan.tasks
-        first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
-        self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
+        self.wanted = sum(bool(self.inputs(number)) for number in self.own)
 
     def inputs(self, number: int) -> list[Input]:
         """What the reader of this number reads."""
@@ -218,6 +223,13 @@ class _Ordered(_Function):
         if self.plan.strict:
             self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
         self.held: dict[int, Held[Any]] = {}
+        for lane in self.own:
+            where = f"{self.plan.settings.pipeline}: {self.name}, lane {lane}"
+            sys.stderr.writelines(f"headrace: {line}\n" for line in self.settle(lane, where))
+
+    def settle(self, lane: int, where: str) -> list[str]:
+        """Have what is kept of a lane be of this pipeline; what is to be said of that."""
+        raise NotImplementedError
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
@@ -301,6 +313,9 @@ class Indexing(_Ordered):
         self.indexes = LaneIndexes(self.pipeline, self.plan.lanes, self.store_of, folder)
         self.topic = self.plan.settings.topic(TRANSACTIONS)
 
+    def settle(self, lane: int, where: str) -> list[str]:
+        return settle_index(self.store_of(lane), self.pipeline, where)
+
     def lanes_in(self, rows: Arrivals) -> Int64s:
         return lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
 
@@ -356,6 +371,7 @@ class Windows(_Ordered):
                 self.store_of,
                 self.plan.lanes,
                 self.plan.memory_bytes // len(self.entities),
+                strict=self.plan.strict,
             )
         if self.last:
             settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
@@ -365,6 +381,19 @@ class Windows(_Ordered):
                 self.pipeline, settings.broker(), settings, self.scorer, Path(folder.name)
             )
             self.ending.callback(self.versions.close)
+
+    def settle(self, lane: int, where: str) -> list[str]:
+        if not self.entities:
+            return []
+        plan, pipeline = self.entities[self.entity], self.pipeline
+        store, warm_up = self.store_of(lane), self.plan.warm_up
+        said = settle_windows(store, plan, pipeline, where, warm_up=warm_up)
+        if said and self.plan.strict and self.held_of(lane).earliest_us is not None:
+            raise StateError(
+                f"{where}: rows wait here that the old features were begun of; take the savepoint "
+                "anew with the old pipeline"
+            )
+        return said
 
     def lanes_in(self, rows: Admitted) -> Int64s:
         if not self.entities:

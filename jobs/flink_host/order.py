@@ -24,6 +24,8 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How long a parcel waits in Flink's output for others; they are batches already."""
     savepoint: str = ""
     """Where to go on from."""
+    warm_up: bool = False
+    """Whether features that are new may begin short."""
 
     def configuration(self) -> dict[str, str]:
         """Flink's own settings, by name."""

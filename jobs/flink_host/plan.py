@@ -24,6 +24,8 @@ class Plan:
     """Of the code that put the job together."""
     definition: str
     """Of the pipeline as it was there."""
+    warm_up: bool
+    """Whether features that are new to the job's state may begin short."""
 
     @property
     def lanes(self) -> int:
