@@ -225,7 +225,8 @@ class _Ordered(_Function):
         self.held: dict[int, Held[Any]] = {}
         for lane in self.own:
             where = f"{self.plan.settings.pipeline}: {self.name}, lane {lane}"
-            sys.stderr.writelines(f"headrace: {line}\n" for line in self.settle(lane, where))
+            for line in self.settle(lane, where):
+                sys.stderr.write(f"headrace: {line}\n")
 
     def settle(self, lane: int, where: str) -> list[str]:
         """Have what is kept of a lane be of this pipeline; what is to be said of that."""
