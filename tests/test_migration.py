@@ -228,11 +228,11 @@ def test_of_keys_over_the_cap_only_what_old_windows_bound_goes_on_without_a_word
     want, _ = run(steps + more, [], declared=short, lateness=LATE, cap=4000)
     slack = 2 * 40 / 256 + 4
     assert all(abs(got[ident][1] - want[ident][1]) <= slack for ident in got)
-    other = of_customer(count=CUSTOMER.count("3d"))
+    other = of_customer(count=CUSTOMER.count("8d"))
     with pytest.raises(StateError, match="1 keys over the cap have events merged by old windows"):
         moved(old, other, warm_up=False, cap=256)
     _, layouts, _ = moved(old, other, warm_up=True, cap=256)
-    assert layouts["customer"].since_us > (200 + 8) * DAY
+    assert layouts["customer"].since_us > (200 + 4) * DAY
 
 
 def test_records_larger_than_a_new_cap_keep_their_newest_events_and_say_so() -> None:
