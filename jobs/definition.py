@@ -74,6 +74,12 @@ class Pipeline:
         return compile_plan(self.event, self.features, lateness_us=lateness_us, cap=self.cap)
 
     @property
+    def inputs(self) -> str:
+        """A short hash of the features, names and order included: of what its models are given."""
+        text = repr([(name, repr(feature)) for name, feature in self.features.items()])
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+    @property
     def definition(self) -> str:
         """A hash of everything the state depends on; the same definition reads the same state."""
         features = {name: repr(feature) for name, feature in self.features.items()}

@@ -203,6 +203,7 @@ def main() -> str:
         load_pipeline(settings.pipeline).definition,
         order.brought,
         order.leaving,
+        order.warm_up,
     )
     build = build_learning if order.role == "learn" else build_scoring
     build(env, plan)

@@ -30,7 +30,7 @@ class Intake:
         event = pipeline.event
         self.pipeline = pipeline
         plan = pipeline.plan()
-        self.names = plan.names
+        self.names, self.inputs = plan.names, pipeline.inputs
         self.features = Features(plan, event.keys)
         self.ids = MappedRows(folder / "ids.rows", KEY_WORDS + 2 * len(event.keys))
         self.index = Index(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 IDENT, TIME, CARD, MODEL = range(4)
 """Words of a held prediction: the low words of its id and of its first key, time and version."""
+FOREIGN = -1
+"""The version of one that was made of other features: nothing is learnt from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Learning:
 
     def __init__(self, pipeline: Pipeline, folder: Path) -> None:
         self.pipeline = pipeline
-        self.names = pipeline.plan().names
+        self.names, self.inputs = pipeline.plan().names, pipeline.inputs
         self.lineup = lineup_of(pipeline, self.names)
         self.evaluation = judge_of(pipeline)
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
@@ -216,8 +219,7 @@ class Learning:
 
         Raises InputError when outcomes before them were never seen.
         """
-        alone = len(self.lanes) == 1 and not self.base
-        learnt = self.lineup.learnt if alone else self.lanes[outcomes.lane].learnt
+        learnt = self.lanes[outcomes.lane].learnt
         known = learnt - outcomes.before
         if known < 0:
             raise InputError(
@@ -236,6 +238,25 @@ class Learning:
             causes=outcomes.causes[known:],
         )
 
+    def own(self, outcomes: Outcomes) -> Outcomes:
+        """Those of predictions that were made of this pipeline's features."""
+        row = np.array(outcomes.numbers, np.int64)
+        own = self.words.take(row, slice(MODEL, MODEL + 1)).ravel() != FOREIGN
+        if own.all():
+            return outcomes
+        columns = ("numbers", "values", "known", "causes")
+        kept = {n: [*compress(getattr(outcomes, n), own)] for n in columns}
+        return msgspec.structs.replace(outcomes, **kept)
+
+    def disown(self) -> None:
+        """Take all predictions that are held for made of other features than this pipeline's."""
+        most = max(max([each.held, *(at + 1 for at in each.beyond)]) for each in self.lanes)
+        held = slice(self.first, self.base + most * len(self.lanes))
+        self.words.view[held, MODEL] = FOREIGN
+        self.log.view[held] = np.nan
+        for each in self.lanes:
+            each.scored = max(each.scored, each.held)
+
     def learn(self, outcomes: Outcomes) -> Learnt:
         """Learn what became known, after the challengers scored what had been scored before it.
 
@@ -252,6 +273,7 @@ class Learning:
         lane = self.lanes[outcomes.lane]
         lane.learnt += len(outcomes.numbers)
         lane.first = outcomes.first
+        outcomes = self.own(outcomes)
         row = np.array(outcomes.numbers, np.int64)
         y = np.array(outcomes.values, np.int8)
         x = self.log.take(row, slice(len(self.names)))

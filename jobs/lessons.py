@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from jobs.learning import CARD, IDENT, MODEL, TIME, Held, Learning, Learnt
+from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning, Learnt
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import Input, Run
 from streams.errors import InputError
@@ -61,7 +61,12 @@ class Lesson:
     @property
     def causes(self) -> list[str]:
         """How each became known."""
-        return [CAUSES[cause] for cause in self.outcomes.causes]
+        return causes_of(self.outcomes)
+
+
+def causes_of(outcomes: Outcomes) -> list[str]:
+    """How each became known."""
+    return [CAUSES[cause] for cause in outcomes.causes]
 
 
 class Lessons:
@@ -115,12 +120,15 @@ class Lessons:
     def _decoded(self, run: Run) -> Held:
         topic, partition = self._inputs[run.input]
         where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
-        records, features = decode_predictions(list(run.values), len(self._learning.names), where)
+        inputs, width = self._learning.inputs, len(self._learning.names)
+        records, features = decode_predictions(list(run.values), width, where, inputs)
         words = np.empty((len(records), 4), np.int64)
         words[:, IDENT] = _low([each.id for each in records])
         words[:, TIME] = [each.time for each in records]
         words[:, CARD] = _low([(key or b"").decode() for key in run.keys])
-        words[:, MODEL] = [each.model_version for each in records]
+        words[:, MODEL] = [
+            each.model_version if each.inputs in {"", inputs} else FOREIGN for each in records
+        ]
         return Held(
             number=np.array([each.number for each in records], np.int64),
             words=words,
@@ -139,20 +147,20 @@ class Lessons:
 
     def examples(self, lesson: Lesson) -> tuple[list[bytes], list[bytes]]:
         """Values and keys of the examples of a lesson."""
-        numbers, width = lesson.outcomes.numbers, len(self._learning.names)
-        rows = np.array(numbers, np.int64)
+        outcomes, width = self._learning.own(lesson.outcomes), len(self._learning.names)
+        rows = np.array(outcomes.numbers, np.int64)
         words, log = self._learning.words.take(rows), self._learning.log.take(rows)
         values = encode_examples(
             rows,
             words[:, TIME],
-            lesson.outcomes.known,
-            lesson.outcomes.values,
-            lesson.causes,
+            outcomes.known,
+            outcomes.values,
+            causes_of(outcomes),
             log[:, width],
             words[:, MODEL],
             log[:, :width],
         )
-        return values, [str(number).encode() for number in numbers]
+        return values, [str(number).encode() for number in outcomes.numbers]
 
     def release(self) -> None:
         """Let go of mapped memory, now and then."""

@@ -56,7 +56,7 @@ class Shell(Closing):
         batch, letters = self._decoder.decode(kept, received_us, offsets=places + first)
         scored = self._flow.process(batch)
         letters += [replace(letter, topic=TOPIC) for letter in scored.letters]
-        _, predictions = prediction_records(batch, scored, self._flow.names)
+        _, predictions = prediction_records(batch, scored, self._flow.names, self._flow.inputs)
         return predictions.full(), [encode_dead_letter(each) for each in letters]
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jobs.change import Change, Description, describe
+from jobs.definition import Pipeline
 from jobs.intake import Intake
 from jobs.learning import Lane, Learning
 from jobs.pipeline import Flow
@@ -51,9 +53,10 @@ class KeptState:
     """
 
     def __init__(
-        self, folder: Path, definition: str, rows: Sequence[MappedRows], *, fsync: bool
+        self, folder: Path, pipeline: Pipeline, rows: Sequence[MappedRows], *, fsync: bool
     ) -> None:
-        self._snapshots = Snapshots(folder, definition, fsync=fsync)
+        self._snapshots = Snapshots(folder, pipeline.definition, fsync=fsync)
+        self._description = describe(pipeline)
         self._rows = rows if fsync else ()
         self._begun: _Begun | None = None
 
@@ -71,6 +74,7 @@ class KeptState:
         blobs_as_arrays = {f"blob/{name}": np.frombuffer(b, np.uint8) for name, b in blobs.items()}
         entities = intake.features.entities if intake else []
         captures = {e: e.capture(whole=whole) for e in entities}
+        meta = meta | {"pipeline": msgspec.to_builtins(self._description)}
         self._begun = _Begun(arrays | blobs_as_arrays, meta, captures, whole)
 
     def proceed(self, words: int) -> bool:
@@ -99,6 +103,13 @@ class KeptState:
         if wait:
             done.result()
 
+    def _load(self, *, foreign: bool = False) -> State | None:
+        """The newest snapshot, with `foreign` also that of another pipeline."""
+        state = self._snapshots.load(foreign=foreign)
+        if state and state.pipeline == self._description.definition:
+            self._description = _described(state) or self._description
+        return state
+
     def abandon(self) -> None:
         """Give up the snapshot that has begun, if one has: the next one has all that was due."""
         if self._begun is not None:
@@ -120,7 +131,7 @@ class FlowState(KeptState):
     """
 
     def __init__(self, flow: Flow, folder: Path) -> None:
-        super().__init__(folder, flow.pipeline.definition, (), fsync=False)
+        super().__init__(folder, flow.pipeline, (), fsync=False)
         self._flow = flow
         self._registry = Registry(folder.parent / "models")
 
@@ -148,7 +159,7 @@ class FlowState(KeptState):
 
     def restore(self) -> tuple[Meta, Blobs] | None:
         """Bring the flow to the newest snapshot; the host's values, or None if there is none."""
-        state = self._snapshots.load()
+        state = self._load()
         if state is None:
             return None
         flow = self._flow
@@ -159,11 +170,18 @@ class FlowState(KeptState):
 
 
 class ScoringState(KeptState):
-    """Snapshots of the scoring half; what a whole flow left in its place is read too."""
+    """Snapshots of the scoring half; what a whole flow left in its place is read too.
 
-    def __init__(self, scoring: Scoring, folder: Path, *, fsync: bool) -> None:
-        super().__init__(folder, scoring.pipeline.definition, (scoring.ids,), fsync=fsync)
-        self._scoring = scoring
+    `change` says what became of a state of another pipeline: `commit` it before anything comes to
+    it. With `warm_up` features may begin short. See `jobs.change`.
+    """
+
+    def __init__(
+        self, scoring: Scoring, folder: Path, *, fsync: bool, warm_up: bool = False
+    ) -> None:
+        super().__init__(folder, scoring.pipeline, (scoring.ids,), fsync=fsync)
+        self._scoring, self._folder, self._warm_up = scoring, folder, warm_up
+        self.change: Change | None = None
 
     def begin(self, meta: Meta, blobs: Blobs) -> None:
         """Begin a snapshot; records that did not change since the last are not copied."""
@@ -176,12 +194,23 @@ class ScoringState(KeptState):
         }
         self._begin(arrays, meta | of_intake, blobs, scoring)
 
+    def commit(self, meta: Meta, blobs: Blobs) -> None:
+        """Take a snapshot and wait until it is written."""
+        self.begin(meta, blobs)
+        self.write(wait=True)
+
     def restore(self) -> tuple[Meta, Blobs] | None:
         """Bring scoring to the newest snapshot, but for its version: `version` says which."""
-        state = self._snapshots.load()
+        state = self._load(foreign=True)
         if state is None:
             return None
-        _put_intake(state, self._scoring)
+        pipeline = self._scoring.pipeline
+        if state.pipeline != pipeline.definition:
+            where, before = str(self._folder), _described(state)
+            self.change = Change(where, before, pipeline, warm_up=self._warm_up)
+        _put_intake(state, self._scoring, self.change)
+        if self.change:
+            self._description = self.change.description
         self._scoring.told = state.meta.get("told", self._scoring.index.next_row)
         learnt = state.arrays.get("lineup/counts", (0, 0))[LEARNT]
         self._scoring.outcomes = state.meta.get("outcomes", int(learnt))
@@ -189,12 +218,16 @@ class ScoringState(KeptState):
 
 
 class LearningState(KeptState):
-    """Snapshots of the learning half; what a whole flow left in its place is read too."""
+    """Snapshots of the learning half; what a whole flow left in its place is read too.
+
+    `change` says what became of a state of another pipeline: `commit` it before anything is learnt.
+    """
 
     def __init__(self, learning: Learning, folder: Path, *, fsync: bool) -> None:
         rows = learning.words, learning.log
-        super().__init__(folder, learning.pipeline.definition, rows, fsync=fsync)
-        self._learning = learning
+        super().__init__(folder, learning.pipeline, rows, fsync=fsync)
+        self._learning, self._folder = learning, folder
+        self.change: Change | None = None
 
     def begin(self, meta: Meta) -> None:
         """Begin a snapshot. The predictions held lie in files of their own."""
@@ -204,20 +237,52 @@ class LearningState(KeptState):
         numbers = {"base": learning.base, "moved": learning.moved}
         self._begin(arrays, meta | {"lanes": lanes, "numbers": numbers}, {})
 
-    def restore(self) -> Meta | None:
-        """Bring learning to the newest snapshot; the host's values, or None if there is none."""
-        state = self._snapshots.load()
+    def commit(self, meta: Meta) -> None:
+        """Take a snapshot and wait until it is written."""
+        self.begin(meta)
+        self.write(wait=True)
+
+    def restore(self, published: int = 0) -> Meta | None:
+        """Bring learning to the newest snapshot; the host's values, or None if there is none.
+
+        `published` is the highest number of a version so far, which none gets again.
+        """
+        state = self._load(foreign=True)
         if state is None:
             return None
         learning = self._learning
-        put_models(state.arrays, learning.lineup, learning.evaluation)
+        if state.pipeline == learning.pipeline.definition:
+            put_models(state.arrays, learning.lineup, learning.evaluation)
+        else:
+            self._change(state, published)
         meta = state.meta
         whole = meta.get("index", {}).get("next_row", 0)
-        names = {"held": whole, "beyond": (), "scored": whole}
+        learnt = learning.lineup.learnt
+        names = {"held": whole, "beyond": (), "scored": whole, "learnt": learnt}
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
         learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))
+        if self.change and not self.change.same_columns:
+            learning.disown()
         return state.meta
+
+    def _change(self, state: State, published: int) -> None:
+        """Go on with the models of another pipeline, as far as their inputs are the same."""
+        learning, where = self._learning, str(self._folder)
+        change = Change(where, _described(state), learning.pipeline, warm_up=True)
+        models, lineup = _under(state.arrays, "lineup/"), learning.lineup
+        anew = lineup.carry_on(models, change.models, published)
+        if anew:
+            change.said.append(f"{', '.join(anew)}: other inputs, learning from the prior again")
+        if not change.same_columns:
+            change.said.append("what was predicted before is not learnt from")
+        self.change = change
+
+
+def _described(state: State) -> Description | None:
+    """What a snapshot says of its pipeline; those of earlier releases say nothing."""
+    said = state.meta.get("pipeline")
+    return said and msgspec.convert(said, Description)
 
 
 def _take_intake(intake: Intake) -> tuple[Arrays, Meta]:
@@ -231,15 +296,18 @@ def _take_intake(intake: Intake) -> tuple[Arrays, Meta]:
     }
 
 
-def _put_intake(state: State, intake: Intake) -> None:
+def _put_intake(state: State, intake: Intake, change: Change | None = None) -> None:
     intake.ids.reserve(int(state.meta["index"]["next_row"]))
     intake.index.restore(state.meta["index"] | _under(state.arrays, "index/"))
     intake.counts[:] = state.arrays["counts"]
+    clocks, newest = state.meta["clocks"], state.meta["index"]["newest_us"]
     for entity in intake.features.entities:
-        name = f"records/{entity.plan.key}"
-        for packed in (state.arrays[name], *state.deltas.get(name, ())):
-            unpack(entity.arena, entity.plan.shape, np.ascontiguousarray(packed))
-        set_clock(entity.arena, int(state.meta["clocks"][entity.plan.key]))
+        plan, name = entity.plan, f"records/{entity.plan.key}"
+        whole, clock_us = state.arrays.get(name), int(clocks.get(plan.key, newest))
+        records = [] if whole is None else [whole, *state.deltas.get(name, ())]
+        for packed in change.records(plan, records, clock_us) if change else records:
+            unpack(entity.arena, plan.shape, np.ascontiguousarray(packed))
+        set_clock(entity.arena, clock_us)
 
 
 def take_models(lineup: Lineup, evaluation: Prequential) -> Arrays:

@@ -82,7 +82,7 @@ class TopicDecoder:
 
 
 def prediction_records(
-    batch: Batch, scored: Scored, names: Sequence[str]
+    batch: Batch, scored: Scored, names: Sequence[str], inputs: str = ""
 ) -> tuple[Payloads, Payloads]:
     """Keys and values: the key is the first entity key, or without entities the id."""
     ids = _texts(batch.texts[0], scored.rows)
@@ -97,6 +97,7 @@ def prediction_records(
         scored.version,
         scored.features,
         scored.number,
+        inputs,
     )
     return payloads_of(keys), values
 

@@ -6,7 +6,7 @@ version scores an event depends on the stream alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from models.base import Learner, Model, Version
 from operators.index import FOREVER
+from streams.errors import StateError
 from streams.ident import mix
 from streams.jit import kernel
 
@@ -133,6 +134,27 @@ class Lineup:
             fresh = self.versions[place]
             tensors = _under(state, f"{name}/version/")
             self.versions[place] = type(fresh).from_parts(fresh.config(), tensors)
+
+    def carry_on(
+        self, state: Mapping[str, npt.NDArray[Any]], names: Collection[str], published: int
+    ) -> list[str]:
+        """Go on from the `state()` of a lineup with other models, by those of these names.
+
+        Returns the models that begin anew: the others, and those whose inputs are not the same. The
+        next version has a number above `published` and all that were used.
+        """
+        sequence, self.learnt, due_us, _ = state["counts"].tolist()
+        self.due_us = due_us if self.every_us else FOREVER
+        anew = [name for name in self.names if name not in names]
+        for name, learner in zip(self.names, self.learners, strict=True):
+            if name in names:
+                try:
+                    learner.load(_under(state, f"{name}/learner/"))
+                except StateError:
+                    anew.append(name)
+        self.sequence = max(sequence, published)
+        self._publish()
+        return anew
 
 
 def _under(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:

@@ -45,24 +45,25 @@ def encode_predictions(
     model_version: Int64s,
     features: Floats,
     number: Int64s,
+    inputs: str = "",
 ) -> Payloads:
     """One JSON line per prediction, in the field order of `streams.records.Prediction`.
 
     `ids` are n texts. `reasons` is (n, k), places in `names` and -1 for none. `features` is (n, F),
-    F names published once per pipeline; NaN and infinities become null. Equal predictions give
-    equal bytes: shortest round-trip floats, no spaces.
+    F names published once per pipeline, `inputs` says of which; NaN and infinities become null.
+    Equal predictions give equal bytes: shortest round-trip floats, no spaces.
 
     >>> one = np.ones(1)
     >>> encode_predictions(pa.array(["a"], pa.large_string()), np.array([7]), one, one > 0,
     ...                    np.array([[0, -1]], np.int16), ["amount"], np.array([0]),
-    ...                    np.array([[0.1, np.nan]]), np.array([5]))[0]
-    b'{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5}'
+    ...                    np.array([[0.1, np.nan]]), np.array([5]), "f00d")[0].decode()
+    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5,"inputs":"f00d"}'
     """
-    letters, ends, longest = _words(tuple(names))
+    letters, ends, longest = _words((*names, inputs))
     bounds, text = bytes_of(ids)
     n = len(time)
     # What the two arrays of numbers take is known when they are written; to each its share at most.
-    each_row = _FIXED + LONGEST_INTEGER * 3 + longest * (1 + reasons.shape[1])
+    each_row = _FIXED + LONGEST_INTEGER * 3 + longest * (2 + reasons.shape[1])
     each_row += LONGEST_FLOAT * (1 + features.shape[1])
     out = np.empty(n * each_row + LONGEST_BYTE * int(bounds[n] - bounds[0]), np.uint8)
     lines, end = np.empty(n + 1, np.int64), 0
@@ -93,7 +94,7 @@ def encode_predictions(
 
 @lru_cache(maxsize=8)
 def _words(names: tuple[str, ...]) -> tuple[npt.NDArray[np.uint8], Int64s, int]:
-    """The decisions and these names as JSON strings, where each begins, room for the longest."""
+    """The decisions and these texts as JSON strings, where each begins, room for the longest."""
     words = [orjson.dumps(each) for each in (*DECISIONS, *names)]
     letters = np.frombuffer(b"".join(words), np.uint8)
     return letters, np.cumsum([0, *map(len, words)]), max(map(len, words)) + 1
@@ -111,7 +112,8 @@ _REASONS = _literal(b',"reasons":[')
 _VERSION = _literal(b'],"model_version":')
 _FEATURES = _literal(b',"features":')
 _NUMBER = _literal(b',"number":')
-_LITERALS = (_ID, _TIME, _SCORE, _DECISION, _REASONS, _VERSION, _FEATURES, _NUMBER)
+_INPUTS = _literal(b',"inputs":')
+_LITERALS = (_ID, _TIME, _SCORE, _DECISION, _REASONS, _VERSION, _FEATURES, _NUMBER, _INPUTS)
 _FIXED = sum(map(len, _LITERALS)) + len(b'""}\n')
 _COMMA, _CLOSE, _END, _NEWLINE = b",]}\n"
 
@@ -141,7 +143,7 @@ def _write(  # type: ignore[no-untyped-def]
     `lines` says where each begins, and where another would.
 
     `scores` and `features` are JSON arrays, of numbers and of arrays of numbers; `words` are JSON
-    strings, the two decisions and then the names, and `ends` where each begins.
+    strings, the two decisions, the names and what says which they are; `ends` is where each begins.
     """
     out, text, words = borrow(out), borrow(text), borrow(words)
     scores, features = borrow(scores), borrow(features)
@@ -177,6 +179,8 @@ def _write(  # type: ignore[no-untyped-def]
         row = stop + 1
         at = write_bytes(out, at, _NUMBER, 0, len(_NUMBER))
         at = write_integer(out, at, number[i])
+        at = write_bytes(out, at, _INPUTS, 0, len(_INPUTS))
+        at = write_bytes(out, at, words, ends[len(ends) - 2], ends[len(ends) - 1])
         out[at], out[at + 1] = _END, _NEWLINE
         at += 2
     lines[len(time)] = at
@@ -184,9 +188,11 @@ def _write(  # type: ignore[no-untyped-def]
 
 
 def decode_predictions(
-    lines: Sequence[bytes | None], features: int, where: str
+    lines: Sequence[bytes | None], features: int, where: str, inputs: str = ""
 ) -> tuple[list[Prediction], Floats]:
     """The records, and their features as (n, features), NaN where missing.
+
+    With `inputs` the features of records that say other ones are all missing.
 
     Raises InputError for what `encode_predictions` never wrote: nobody else writes to
     this topic.
@@ -198,7 +204,11 @@ def decode_predictions(
             f"{where}: wanted predictions, got a record that is none ({error}); only the score job "
             "may write there"
         ) from error
-    rows = [record.features for record in records]
+    other = (None,) * features
+    rows = [
+        other if inputs and record.inputs not in {"", inputs} else record.features
+        for record in records
+    ]
     if any(len(row) != features for row in rows):
         raise InputError(
             f"{where}: wanted predictions of {features} features, got others; run the learner with "

@@ -36,6 +36,8 @@ class Prediction(msgspec.Struct, frozen=True):
     """What the score was made from, in the pipeline's order; null is missing."""
     number: int = -1
     """Its place among the predictions of its job, from 0: one that is sent again has the same."""
+    inputs: str = ""
+    """The same for all whose features have the same names and definitions."""
 
 
 class Outcomes(msgspec.Struct, frozen=True):

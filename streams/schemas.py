@@ -88,6 +88,10 @@ def prediction_schema() -> Schema:
             "minimum": 0,
             "description": "Its place among the predictions; one sent again has the same.",
         },
+        "inputs": {
+            "type": "string",
+            "description": "The same for all whose features have the same names and definitions.",
+        },
     }
     return _object("prediction", properties, list(properties), closed=True)
 

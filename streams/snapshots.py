@@ -42,6 +42,8 @@ class State:
     """For each of them what was given as delta since, in order; often nothing."""
     damage: tuple[str, ...] = ()
     """What was wrong with newer snapshots, for which this one stands in."""
+    pipeline: str = ""
+    """The hash of the pipeline that it is of."""
 
 
 class _Segment(msgspec.Struct, frozen=True, array_like=True):
@@ -153,16 +155,17 @@ class Snapshots:
         )
         return self._writing
 
-    def load(self) -> State | None:
+    def load(self, *, foreign: bool = False) -> State | None:
         """Return the newest whole state, or None where nothing was ever committed.
 
+        With `foreign` it may be that of another pipeline; the next commit is then of whole arrays.
         Raises StateError for one of another format or pipeline, and when none is whole.
         """
         self._settle()
         damage: list[str] = []
         for number in sorted(self._numbers(), reverse=True):
             try:
-                manifest = self._manifest(number)
+                manifest = self._manifest(number, foreign=foreign)
                 read = {
                     name: [self._read(each) for each in chain]
                     for name, chain in manifest.chains.items()
@@ -170,10 +173,11 @@ class Snapshots:
             except _DamageError as error:
                 damage.append(str(error))
                 continue
-            self._last = manifest
+            self._last = manifest if manifest.pipeline == self._pipeline else None
             arrays = {name: chain[0] for name, chain in read.items()}
             deltas = {name: chain[1:] for name, chain in read.items()}
-            return State(json.loads(bytes(manifest.meta)), arrays, deltas, tuple(damage))
+            meta = json.loads(bytes(manifest.meta))
+            return State(meta, arrays, deltas, tuple(damage), manifest.pipeline)
         if damage:
             raise StateError(f"{'; '.join(damage)}; restore these files, or {self._advice}")
         return None
@@ -224,7 +228,7 @@ class Snapshots:
             if path.suffix in {".snapshot", ".arrays"} and path.name not in names:
                 path.unlink()
 
-    def _manifest(self, number: int) -> _Manifest:
+    def _manifest(self, number: int, *, foreign: bool) -> _Manifest:
         path = self._path(number, "snapshot")
         head, _, body = path.read_bytes().partition(b"\n")
         match = re.fullmatch(rb"headrace snapshot (\d{1,9}) ([0-9a-f]{8})", head)
@@ -236,7 +240,7 @@ class Snapshots:
                 f"run the release that wrote it, or {self._advice}"
             )
         manifest = msgspec.json.decode(body, type=_Manifest)
-        if manifest.pipeline != self._pipeline:
+        if manifest.pipeline != self._pipeline and not foreign:
             raise StateError(
                 f"{path}: wanted the state of pipeline {self._pipeline}, found that of pipeline "
                 f"{manifest.pipeline}; run the pipeline file that wrote it, or {self._advice}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -17,6 +19,7 @@ from jobs import fraud
 from jobs.definition import Pipeline
 from jobs.flink_host.cluster import FlinkCluster, FlinkJob
 from jobs.kafka_host.model_feed import MANIFEST, ModelFeed
+from jobs.load_pipeline import load_pipeline
 from jobs.stack.flink import Flink
 from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
@@ -39,6 +42,16 @@ STAGES = [
 """Stage by stage: how many tasks the job has, and how often its TaskManager is killed."""
 JOB_MANAGERS = int(os.environ.get("HEADRACE_FLINK_JOB_MANAGERS", "1"))
 """How often the JobManager is killed."""
+BEFORE = """
+from dataclasses import replace
+from jobs.fraud import customer, pipeline, terminal
+pipeline = replace(pipeline, challengers={})
+"""
+CHANGED = f"""{BEFORE}
+kept = {{name: each for name, each in pipeline.features.items() if name != "customer_mean_1d"}}
+new = {{"spread": customer.std("amount", "45d"), "recent": terminal.positives("20d", delay="2d")}}
+pipeline = replace(pipeline, features=kept | new)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +67,42 @@ def stayed(kafka_broker: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Dep
     return there
 
 
-def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
-    kafka_broker: Kafka, flink_cluster: Flink, stayed: Deployment, tmp_path: Path
+def test_killed_rescaled_changed_and_moved_by_savepoints_a_job_loses_and_doubles_nothing(
+    kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
 ) -> None:
     events, labels = stream(3)
-    here = FlinkDeployment(
-        kafka_broker, tmp_path, order="strict", delivery="exactly-once", commit_ms=200
-    )
-    here.send("labels", labels)
     count = EVENTS + END - 1
+    file = tmp_path / "pipeline.py"
+    oracles: dict[int, dict[str, Any]] = {}
+    letters: list[Any] = []
+    for text in (BEFORE, CHANGED):
+        file.write_text(text)
+        folder = tmp_path / f"embedded-{len(oracles)}"
+        folder.mkdir()
+        there = Deployment(kafka_broker, folder, order="strict", pipeline=file)
+        there.send("labels", labels)
+        there.send("transactions", events)
+        with there.running() as job:
+            there.wait_for(count, job)
+        oracles[len(load_pipeline(str(file)).features)] = said(there)
+        letters = buried(there)
+    file.write_text(BEFORE)
+    here = FlinkDeployment(
+        kafka_broker,
+        tmp_path / "flink",
+        order="strict",
+        delivery="exactly-once",
+        commit_ms=200,
+        pipeline=file,
+    )
+    here.folder.mkdir()
+    here.send("labels", labels)
     slices = cut(events, sum(1 + kills for _, kills in STAGES))
     savepoint: list[str] = []
     for stage, (tasks, kills) in enumerate(STAGES):
         given = ["--savepoint", savepoint[-1]] if savepoint else []
+        if stage + 1 == len(STAGES):
+            file.write_text(CHANGED)
         with here.on_flink(flink_cluster, "--parallelism", str(tasks), *given) as job:
             here.feed(slices, flink_cluster)
             for _ in range(kills):
@@ -77,8 +113,13 @@ def test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing
                 savepoint.append(here.headrace("stop", job.name, flink=flink_cluster))
                 continue
             here.wait_on_flink(count, flink_cluster)
-            assert said(here) == said(stayed)
-            assert buried(here) == buried(stayed)
+            found = said(here)
+            of_each = Counter(len(each["features"]) for each in found.values())
+            assert min(of_each[width] for width in oracles) > END
+            assert found == {
+                key: oracles[len(each["features"])][key] for key, each in found.items()
+            }
+            assert buried(here) == letters
 
 
 def test_with_high_availability_a_job_outlives_its_jobmanager(

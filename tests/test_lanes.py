@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,10 +14,12 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
+from jobs.lanes.described import settle_index, settle_windows, swept
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
@@ -34,12 +37,15 @@ from operators.admission import COUNTS
 from operators.featurize import chain
 from streams.batch import EVENT, Batch
 from streams.broker import Headers
+from streams.errors import StateError
 from streams.order import Sorter
 from streams.predictions import decode_predictions
 from streams.records import Outcomes
-from streams.schema import duration_us
+from streams.schema import DAY, duration_us
 from tests.batches import (
+    CUSTOMER,
     PIPELINE,
+    TERMINAL,
     Row,
     batch_of,
     cuts,
@@ -50,6 +56,15 @@ from tests.batches import (
 )
 
 PLENTY = 1 << 30
+NEW = replace(
+    PIPELINE,
+    features={
+        **{name: each for name, each in PIPELINE.features.items() if name != "mean"},
+        "new": CUSTOMER.std("amount", "6d", delay="1d"),
+        "week": TERMINAL.positives("7d"),
+    },
+)
+"""Other windows over what the records of the first hold."""
 lanes = st.integers(1, 5)
 
 
@@ -89,6 +104,11 @@ class Engine:
     def begin(self) -> None:
         """Have nothing in memory, as after a restart or a move."""
         plan, keys = self.pipeline.plan(), self.pipeline.event.keys
+        for lane in range(self.lanes):
+            settle_index(self.store("index", lane), self.pipeline, "index")
+            for place, entity in enumerate(plan.entities):
+                store = self.store(f"windows {place}", lane)
+                settle_windows(store, entity, self.pipeline, "windows", warm_up=False)
         custom = chain([f.function for f in plan.columns if f.function is not None])
         self.indexes = LaneIndexes(
             self.pipeline, self.lanes, partial(self.store, "index"), self.folder
@@ -101,14 +121,16 @@ class Engine:
                 partial(self.store, f"windows-{place}"),
                 self.lanes,
                 self.most_bytes,
+                strict=True,
             )
             for place, entity in enumerate(plan.entities)
         ]
         self.scorer = Scorer(self.pipeline)
         self.held: dict[tuple[str, int], Held[Any]] = {}
 
-    def restart(self) -> None:
+    def restart(self, pipeline: Pipeline | None = None) -> None:
         self.indexes.close()
+        self.pipeline = pipeline or self.pipeline
         self.begin()
 
     def store(self, name: str, lane: int) -> MemoryStore:
@@ -192,7 +214,7 @@ def of_one_process(batches: list[Batch], pipeline: Pipeline = PIPELINE) -> tuple
         ordered = (sorter.push(batch)[0] for batch in batches)
         for batch in (*ordered, *(each for each in rest if each is not None)):
             scored, outcomes = scoring.process(batch)
-            said += prediction_records(batch, scored, scoring.names)[1].full()
+            said += prediction_records(batch, scored, scoring.names, scoring.inputs)[1].full()
             numbers |= by_number(said)
             known.update(told(outcomes, numbers))
         counts = Counter(dict(zip(COUNTS, scoring.counts.tolist(), strict=True)))
@@ -286,6 +308,54 @@ def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
         labelled = {k: v for k, v in known.items() if k[3] != 1}
         mine = Counter(told(engine.outcomes, by_number(engine.said)))
         assert {k: v for k, v in mine.items() if k[3] != 1} == labelled
+
+
+@given(transactions(), delays, cuts, lanes, st.integers(0, 6), st.booleans())
+def test_lanes_of_a_pipeline_with_other_features_say_what_its_own_had_said(
+    rows: list[Row], late: list[int], edges: list[int], count: int, at: int, small: bool
+) -> None:
+    batches = pieces(with_labels(rows, late), edges)
+    said, _, _ = of_one_process(batches, NEW)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(count, Path(folder), most_bytes=0 if small else PLENTY)
+        before: set[str] = set()
+        for place, batch in enumerate(batches):
+            if place == min(at, len(batches) - 1):
+                before = set(by_id(engine.said))
+                engine.restart(NEW)
+            engine.take(batch)
+        engine.advance(2**62)
+        after = {key: value for key, value in by_id(engine.said).items() if key not in before}
+        assert after == {key: value for key, value in said.items() if key not in before}
+
+
+def test_a_store_that_does_not_say_what_it_is_of_and_one_of_other_events_are_refused() -> None:
+    (plan, *_), store = PIPELINE.plan().entities, MemoryStore()
+    store.put_all({b"0123456789abcdef": b""})
+    with pytest.raises(StateError, match="lane 3: was written by a release that did not say of"):
+        settle_windows(store, plan, PIPELINE, "lane 3", warm_up=True)
+    with pytest.raises(StateError, match="lane 3: was written by a release that did not say of"):
+        settle_index(store, PIPELINE, "lane 3")
+    for settle in (partial(settle_windows, plan=plan, warm_up=True), settle_index):
+        store = MemoryStore()
+        assert not settle(store, pipeline=PIPELINE, where="here")
+        other = replace(PIPELINE, lateness="1h")
+        with pytest.raises(StateError, match="here: is of events whose lateness is '12h'"):
+            settle(store, pipeline=other, where="here")
+    one = replace(PIPELINE, features={"count": PIPELINE.features["count"]})
+    with pytest.raises(StateError, match="features of customer, terminal, the pipeline of custom"):
+        settle_index(store, one, "here")
+
+
+def test_a_lane_whose_keys_have_all_been_forgotten_still_knows_that_there_were_some() -> None:
+    plan, store = PIPELINE.plan().entities[0], MemoryStore()
+    assert not settle_windows(store, plan, PIPELINE, "here", warm_up=False)
+    longer = replace(PIPELINE, features={**NEW.features, "long": CUSTOMER.count("20d")})
+    entity = longer.plan().entities[0]
+    assert len(settle_windows(deepcopy(store), entity, longer, "here", warm_up=False)) == 1
+    swept(store, 300 * DAY)
+    with pytest.raises(StateError, match="they reach back 228h, 492h are wanted"):
+        settle_windows(store, entity, longer, "here", warm_up=False)
 
 
 def held_of(said: list[bytes], width: int) -> PredictionsHeld:

@@ -63,6 +63,7 @@ def test_predictions_are_the_bytes_that_orjson_makes_of_each(
         np.full(n, 3),
         np.array([features for _, _, features in rows]).reshape(n, 3),
         np.arange(n) + 10**18,
+        "f00d",
     )
     assert list(lines) == [
         orjson.dumps(
@@ -75,6 +76,7 @@ def test_predictions_are_the_bytes_that_orjson_makes_of_each(
                 "model_version": 3,
                 "features": features,
                 "number": place + 10**18,
+                "inputs": "f00d",
             }
         )
         for place, (id_, score, features) in enumerate(rows)

@@ -236,6 +236,27 @@ def test_another_pipelines_state_is_refused(tmp_path: Path) -> None:
         Snapshots(tmp_path, "q").load()
 
 
+def test_another_pipelines_state_is_given_where_asked_for_and_then_replaced_whole(
+    tmp_path: Path,
+) -> None:
+    Snapshots(tmp_path, "p").commit({"keys": np.arange(3)}, {"batch": 1})
+    snapshots = Snapshots(tmp_path, "q")
+    state = snapshots.load(foreign=True)
+    assert state
+    assert (state.pipeline, state.meta, state.arrays["keys"].tolist()) == (
+        "p",
+        {"batch": 1},
+        [0, 1, 2],
+    )
+    assert snapshots.wants_base
+    snapshots.commit({"keys": np.arange(2)}, {"batch": 1})
+    again = Snapshots(tmp_path, "q").load()
+    assert again
+    assert (again.pipeline, again.arrays["keys"].tolist()) == ("q", [0, 1])
+    with pytest.raises(StateError, match="pipeline p, found that of pipeline q"):
+        Snapshots(tmp_path, "p").load()
+
+
 def test_another_format_is_refused_even_where_an_older_snapshot_could_be_read(
     tmp_path: Path,
 ) -> None:

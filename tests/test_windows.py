@@ -4,6 +4,7 @@ late events."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
@@ -101,10 +102,15 @@ def sorted_steps(bought: list[Bought]) -> list[Step]:
 
 
 def run(
-    steps: list[Step], cuts: list[int], features: Features | None = None, cap: int = 64
+    steps: list[Step],
+    cuts: list[int],
+    features: Features | None = None,
+    cap: int = 64,
+    declared: Mapping[str, Feature] = FEATURES,
+    lateness: int = LATENESS,
 ) -> tuple[dict[int, list[float]], Features]:
     """Features by id, the steps handed over in the pieces that the cuts make."""
-    plan = compile_plan(EVENT, FEATURES, lateness_us=LATENESS, cap=cap)
+    plan = compile_plan(EVENT, declared, lateness_us=lateness, cap=cap)
     features = features or Features(plan, EVENT.keys)
     out: dict[int, list[float]] = {}
     edges = [0, *sorted({min(cut, len(steps)) for cut in cuts}), len(steps)]

@@ -11,7 +11,7 @@ from benchmarks.proofs.proof import BrokenError, Proof, Record
 FILE = "tests/test_flink.py"
 JOB_MANAGERS = 2
 TESTS = (
-    "test_killed_rescaled_and_moved_by_savepoints_a_job_loses_and_doubles_nothing",
+    "test_killed_rescaled_changed_and_moved_by_savepoints_a_job_loses_and_doubles_nothing",
     "test_with_high_availability_a_job_outlives_its_jobmanager",
 )
 
@@ -43,8 +43,9 @@ def figures(records: Sequence[Record]) -> Record:
 
 FLINK = Proof(
     "a job on Flink whose TaskManager and JobManager are killed by SIGKILL under load, and that is "
-    "stopped with savepoints and rescaled from 1 to 2, 4 and 1 tasks, says what the embedded host "
-    "says over the same records, each prediction once, under exactly-once",
+    "stopped with savepoints and rescaled from 1 to 2, 4 and 1 tasks, with other features at last, "
+    "says what the embedded host says over the same records, each prediction once, under "
+    "exactly-once",
     10,
     "kills of the TaskManager",
     steps,

@@ -25,8 +25,8 @@ SECONDS = click.option(
     "--timeout", type=float, default=600.0, show_default=True, metavar="SECONDS",
     help="How long to wait for the savepoint.",
 )  # fmt: skip
-STARTED_S = 120.0
-"""Within which every task of a job that was submitted must be at work."""
+STARTED_S, RESTORED_S = 120.0, 600.0
+"""How long the tasks of a job may take to be at work; with a savepoint they read it first."""
 
 
 @click.group()
@@ -65,6 +65,11 @@ def flink() -> None:
     help="Go on from what `headrace state export --out DIR` wrote; the whole cluster reads it.",
 )  # fmt: skip
 @click.option(
+    "--warm-up", is_flag=True,
+    help="With the savepoint of a pipeline with other features: go on also where the new ones "
+    "cannot be exact from the next event on.",
+)  # fmt: skip
+@click.option(
     "--memory", "memory_mb", type=click.IntRange(1), default=512, show_default=True, metavar="MB",
     help="Of key records that a task keeps at hand; the rest it reads from its state.",
 )  # fmt: skip
@@ -84,6 +89,7 @@ def submit(
     lanes: int,
     savepoint: str,
     source: Path | None,
+    warm_up: bool,
     memory_mb: int,
     checkpoint_ms: int | None,
 ) -> None:
@@ -99,6 +105,7 @@ def submit(
       headrace flink submit
       headrace flink submit learn
       headrace flink submit --parallelism 4 --delivery exactly-once --commit-ms 200
+      headrace flink submit --pipeline new.py --savepoint file:/…/savepoint-811685-…
       headrace flink submit --pipeline shop.py --name shop --prefix shop.
       headrace flink submit --from moving     from what `headrace state export` wrote
     """
@@ -130,14 +137,14 @@ def submit(
         )
     exactly_once = settings.delivery == "exactly-once"
     every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
-    brought, patience = "", STARTED_S
+    brought, patience = "", RESTORED_S if savepoint else STARTED_S
     if source:
         from jobs.flink_host.moving import OPENED_S, share_out
 
         brought, patience = str(share_out(source, settings, pipeline, lanes)), OPENED_S
     order = FlinkOrder(
         role=role, name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
-        checkpoint_ms=every, savepoint=savepoint, brought=brought,
+        checkpoint_ms=every, savepoint=savepoint, brought=brought, warm_up=warm_up,
     )  # fmt: skip
     job = hand_over(order, settings, cluster.address, local(folder).client())
     try:

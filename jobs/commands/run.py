@@ -24,8 +24,13 @@ LEARNING = ("group", "state", "pipeline", "delivery", "commit_ms", "snapshot_sec
     help="Go on from what `headrace replay --out DIR` left: state, model and log; then take from "
     "the topics what came after it.",
 )  # fmt: skip
+@click.option(
+    "--warm-up", is_flag=True,
+    help="Go on with the state of a pipeline with other features also where the new ones cannot be "
+    "exact from the next event on.",
+)  # fmt: skip
 @configured(*SCORING, *SERVING)
-def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
+def run(settings: Settings, *, learns: bool, files: Path | None, warm_up: bool) -> None:
     """Score what comes to Kafka: transactions and labels in, predictions out.
 
     Every transaction gets a prediction in the topic predictions, keyed by its customer; what cannot
@@ -61,7 +66,7 @@ def run(settings: Settings, *, learns: bool, files: Path | None) -> None:
 
             online = OnlineStore(settings.online, pipeline)
             stack.callback(online.close, 2.0)
-        job = ScoreJob(pipeline, settings.broker(), settings, online=online)
+        job = ScoreJob(pipeline, settings.broker(), settings, online=online, warm_up=warm_up)
         stop = stack.enter_context(stopping())
         job.monitor.online = online
         log.info("%s", job.began())

@@ -19,7 +19,7 @@ from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import Lanes
 from jobs.flink_host.thread_state import adopt
 from jobs.flink_host.travel import travel
-from jobs.lanes.lanes import Int64s
+from jobs.lanes.lanes import Int64s, first_lane
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
 from jobs.load_pipeline import load_pipeline
@@ -73,6 +73,12 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
                 f"{self.plan.definition}, which the job was submitted with, got "
                 f"{self.pipeline.definition} here: copy the file to this machine"
             )
+
+    @property
+    def own(self) -> range:
+        """The lanes of this task."""
+        lanes, tasks = self.plan.lanes, self.plan.tasks
+        return range(*(first_lane(each, lanes, tasks) for each in (self.task, self.task + 1)))
 
     def travel(self, **stores: Store) -> None:
         """Bring in or write out these states of the task's lanes, if the job is to."""

@@ -6,6 +6,7 @@ tasks; what it works with is made there. It runs in thread mode, inside the Task
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,10 +28,11 @@ from jobs.flink_host.records import RECORD, headers_field
 from jobs.flink_host.states import FlinkStore, FlinkValue
 from jobs.flink_host.thread_state import adopted
 from jobs.flink_host.travel import OneValue
+from jobs.lanes.described import settle_index, settle_windows
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndex, LaneIndexes
-from jobs.lanes.lanes import Int64s, first_lane, lanes_of, runs
+from jobs.lanes.lanes import Int64s, lanes_of, runs
 from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.rows import Admitted, Arrivals
@@ -39,7 +41,7 @@ from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
 from operators.featurize import chain
 from streams.broker import Input
-from streams.errors import DeadLetter
+from streams.errors import DeadLetter, StateError
 from streams.topics import TRANSACTIONS
 
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
@@ -64,9 +66,7 @@ class Reading(Turning):
         self.kept = FlinkValue(runtime_context, "reader")
         self.travel(reader=OneValue(self.kept))
         self.broker = self.plan.settings.broker()
-        task, tasks = self.task, self.plan.tasks
-        first, end = (first_lane(each, self.plan.lanes, tasks) for each in (task, task + 1))
-        self.wanted = sum(bool(self.inputs(number)) for number in range(first, end))
+        self.wanted = sum(bool(self.inputs(number)) for number in self.own)
 
     def inputs(self, number: int) -> list[Input]:
         """What the reader of this number reads."""
@@ -152,7 +152,16 @@ class _Ordered(Function):
             held = f"{self.name}-held"
             self.waiting = stores[held] = FlinkStore(runtime_context, held)
         self.held: dict[int, Held[Any]] = {}
+        for lane in self.own:
+            self.lanes.enter(lane)
+            where = f"{self.plan.settings.pipeline}: {self.name}, lane {lane}"
+            for line in self.settle(lane, where):
+                sys.stderr.write(f"headrace: {line}\n")
         self.travel(**stores)
+
+    def settle(self, lane: int, where: str) -> list[str]:
+        """Have what is kept of a lane be of this pipeline; what is to be said of that."""
+        raise NotImplementedError
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
@@ -243,6 +252,9 @@ class Indexing(_Ordered):
         self.indexes = LaneIndexes(self.pipeline, self.plan.lanes, self.store_of, folder)
         self.topic = self.plan.settings.topic(TRANSACTIONS)
 
+    def settle(self, lane: int, where: str) -> list[str]:
+        return settle_index(self.store_of(lane), self.pipeline, where)
+
     def lanes_in(self, rows: Arrivals) -> Int64s:
         return lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
 
@@ -306,6 +318,7 @@ class Windows(_Ordered):
                 self.store_of,
                 self.plan.lanes,
                 self.plan.memory_bytes // len(self.entities),
+                strict=self.plan.strict,
             )
         if self.last and not self.plan.leaving:
             settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
@@ -315,6 +328,19 @@ class Windows(_Ordered):
                 self.pipeline, settings.broker(), settings, self.scorer, Path(folder.name)
             )
             self.ending.callback(self.versions.close)
+
+    def settle(self, lane: int, where: str) -> list[str]:
+        if not self.entities:
+            return []
+        plan, pipeline = self.entities[self.entity], self.pipeline
+        store, warm_up = self.store_of(lane), self.plan.warm_up
+        said = settle_windows(store, plan, pipeline, where, warm_up=warm_up)
+        if said and self.plan.strict and self.held_of(lane).earliest_us is not None:
+            raise StateError(
+                f"{where}: rows wait here that the old features were begun of; take the savepoint "
+                "anew with the old pipeline"
+            )
+        return said
 
     def lanes_in(self, rows: Admitted) -> Int64s:
         if not self.entities:

@@ -29,6 +29,8 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     brought: str = ""
     leaving: str = ""
     """See `jobs.flink_host.plan.Plan`."""
+    warm_up: bool = False
+    """Whether features that are new may begin short."""
 
     def configuration(self) -> dict[str, str]:
         """Flink's own settings, by name."""

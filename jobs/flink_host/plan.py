@@ -28,6 +28,8 @@ class Plan:
     """The folder of a state that comes from elsewhere; empty if none does."""
     leaving: str = ""
     """The folder that the state is written to; it is all that such a job does."""
+    warm_up: bool = False
+    """Whether features that are new to the job's state may begin short."""
 
     @property
     def lanes(self) -> int:

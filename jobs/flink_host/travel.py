@@ -13,6 +13,7 @@ from typing import Any
 
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.states import FlinkValue, Lanes
+from jobs.lanes.described import records_of
 from jobs.lanes.entries import file_of, read_entries, write_entries
 from jobs.lanes.lanes import first_lane
 from jobs.lanes.store import Store
@@ -52,7 +53,7 @@ def travel(plan: Plan, context: Any, task: int, lanes: Lanes, stores: Mapping[st
         lanes.enter(lane)
         for name, store in stores.items():
             if plan.leaving:
-                write_entries(file_of(Path(plan.leaving), name, lane), store.items())
+                write_entries(file_of(Path(plan.leaving), name, lane), records_of(store))
             elif brought.get() is None:
                 entries = read_entries(file_of(Path(plan.brought), name, lane))
                 while some := dict(islice(entries, _AT_ONCE)):

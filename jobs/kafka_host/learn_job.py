@@ -21,7 +21,7 @@ from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
 from jobs.kafka_host.publishing import Publishing
-from jobs.kafka_host.topic_job import BATCH, TopicJob
+from jobs.kafka_host.topic_job import BATCH, TopicJob, log
 from jobs.learning import Learning
 from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Lessons
 from jobs.state import LearningState
@@ -76,9 +76,13 @@ class LearnJob(TopicJob):
         self._first = 0
         self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
         self.monitor.model.version = self._publishing.last
-        meta = self._state.restore() or {}
+        meta = self._state.restore(self._publishing.highest) or {}
         lineup = self.learning.lineup
         self._newest = meta.get("newest", [lineup.learnt, 0])
+        if self._state.change:
+            self._state.commit(meta)
+            for line in self._state.change.said:
+                log.info("%s", line)
         if lineup.sequence:  # it may not have been published before the end came
             version = lineup.sequence, lineup.champion, self._newest[0]
             self._publishing.offer([version], self._newest[1])

@@ -107,13 +107,13 @@ class ModelFeed:
         manifest = self._seal.manifest(raw, where)
         if manifest.sequence != sequence:
             raise StateError(f"{where}: is the manifest of version {manifest.sequence}, misplaced")
+        if chunks is None or 0 not in chunks:
+            return  # its weights were dropped, the first chunk first, as it was superseded
         if manifest.pipeline != self._definition or manifest.names != self._names:
             raise StateError(
                 f"{where}: of pipeline {manifest.pipeline}, wanted {self._definition}; "
                 "run the learner with this job's pipeline file, or give each its own prefix"
             )
-        if chunks is None or 0 not in chunks:
-            return  # its weights were dropped, the first chunk first, as it was superseded
         weights = b"".join(chunks[place] for place in sorted(chunks))
         version = self._seal.version(manifest, weights, where)
         self._registry.keep(manifest, weights)

@@ -41,7 +41,8 @@ class Publishing:
         self._topic = settings.topic(MODELS)
         self._chunks: dict[int, int] = {}
         self._contents: dict[int, str] = {}
-        self.last = 0
+        self.last = self.highest = 0
+        """The last number this pipeline's versions have, and the highest that any have."""
         self._next: tuple[int, Version, int, int] | None = None
         self._due = clock()
         self._read(broker)
@@ -75,6 +76,7 @@ class Publishing:
                 manifest = self._seal.manifest(value, f"{self._topic}: {number}/{part}")
             except StateError:
                 return  # score jobs refuse it too, and say so
+            self.highest = max(self.highest, sequence)
             if manifest.pipeline == self._definition:
                 self._contents[sequence] = manifest.content
                 self.last = max(self.last, sequence)

@@ -25,12 +25,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jobs.change import Change
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.handing_on import HandingOn
 from jobs.kafka_host.positions import Origin, placed
 from jobs.kafka_host.takeover import Takeover
-from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob
+from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob, log
 from jobs.kafka_host.versions import Versions
 from jobs.pipeline import Scored
 from jobs.scoring import Scoring
@@ -46,7 +47,7 @@ from jobs.topic_records import (
 from operators.admission import COUNTS
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Headers, Input
-from streams.errors import DeadLetter
+from streams.errors import DeadLetter, StateError
 from streams.journal import Entry, Journal
 from streams.merge import Merge, Taken
 from streams.order import Sorter
@@ -73,7 +74,9 @@ class Online(Protocol):
 class ScoreJob(TopicJob):
     """One score job. It owns the folder `settings.state / "score"` and the group `settings.group`.
 
-    With `threads` versions are read by a thread of their own. The rest is said of `TopicJob`.
+    With `threads` versions are read by a thread of their own. The state of a pipeline with other
+    features is gone on with, with `warm_up` also where they begin short. The rest is said of
+    `TopicJob`.
     """
 
     _state: ScoringState
@@ -89,8 +92,9 @@ class ScoreJob(TopicJob):
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         online: Online | None = None,
         threads: bool = True,
+        warm_up: bool = False,
     ) -> None:
-        self._online, self._threads = online, threads
+        self._online, self._threads, self._warm_up = online, threads, warm_up
         self._topics = {
             name: settings.topic(name) for name in (PREDICTIONS, OUTCOMES, DEAD_LETTERS)
         }
@@ -117,7 +121,12 @@ class ScoreJob(TopicJob):
         self._sorter = (
             Sorter(duration_us(pipeline.lateness)) if settings.order == "strict" else None
         )
-        self._state = ScoringState(self.scoring, self.folder / "snapshots", fsync=settings.fsync)
+        self._state = ScoringState(
+            self.scoring,
+            self.folder / "snapshots",
+            fsync=settings.fsync,
+            warm_up=self._warm_up,
+        )
         stack.callback(self._state.close)
         self._journal = Journal(self.folder / "journal", fsync=settings.fsync)
         stack.callback(self._journal.close)
@@ -155,14 +164,32 @@ class ScoreJob(TopicJob):
                 self._sorter.restore(blobs["order"])
                 self._headers = _unpacked(blobs["headers"]) if "headers" in blobs else {}
             version = meta.get("version", took_over.version if took_over else 0)
+            if self._state.change:
+                version = 0  # its versions take other features
             self._versions.restore(version, meta.get("models", ()))
         self._promised = list(self._journal.entries(self.sequence))
         self._promised.reverse()
+        if self._state.change:
+            self._changed(self._state.change, meta, blobs)
         if self._promised:
             Origin.of(self.folder).check(self._topic_ids, self.folder)
             self.monitor.wait("restore", f"{self.resuming} batches of the journal are made again")
         Origin(self.inputs, self._topic_ids).keep(self.folder, fsync=self.settings.fsync)
         return meta
+
+    def _changed(self, change: Change, meta: dict[str, Any], blobs: dict[str, bytes]) -> None:
+        """Keep the state of another pipeline as that of this one, before anything comes to it."""
+        if self._promised:
+            raise StateError(
+                f"{self.folder}: is of another pipeline, which was killed {self.resuming} batches "
+                "after its last snapshot; start that one again, stop it with Ctrl-C or SIGTERM, "
+                "and then change the file"
+            )
+        self._state.commit(meta, blobs)
+        self._versions.begin_anew()
+        for line in change.said:
+            log.info("%s", line)
+        log.info("the prior scores until the learner publishes a version of this pipeline")
 
     def _needs(self) -> tuple[int, ...]:
         """The first of the journal's entries, of the log of ids, and of the versions."""
@@ -302,7 +329,9 @@ class ScoreJob(TopicJob):
         headers: list[Headers | None] | None,
     ) -> None:
         if len(scored):
-            keys, values = prediction_records(batch, scored, self.scoring.names)
+            keys, values = prediction_records(
+                batch, scored, self.scoring.names, self.scoring.inputs
+            )
             self._delivery.send(self._topics[PREDICTIONS], values, keys, headers)
         self._delivery.send(
             self._topics[OUTCOMES], [msgspec.json.encode(each) for each in outcomes]

@@ -54,6 +54,10 @@ class Versions:
         if version:
             self.serve(version, bytes.fromhex(self._registry.manifest(version).content))
 
+    def begin_anew(self) -> None:
+        """Forget all that is kept: versions of another pipeline, whose numbers come again."""
+        self._registry.forget(1 + max(self._registry.sequences(), default=0))
+
     def serve(self, version: int, digest: bytes) -> None:
         """Score with the version of this number and content from the registry, as once before."""
         if self.in_force == (version, digest):

@@ -34,6 +34,7 @@ _OFFSET = struct.Struct(">q")
 class _Kept(msgspec.Struct, array_like=True):
     """Which entries and arrays belong to what is kept, and the small values beside them."""
 
+    pipeline: str
     first: int
     next: int
     arrays: list[str]
@@ -93,7 +94,8 @@ class KeptLearning:
                 entries[_ARRAY + name.encode()], self._digests[name] = value, digest
         first = self._there[0][0] if self._there else self._next
         numbers = learning.base, learning.moved
-        kept = _Kept(first, self._next, list(arrays), learning.lanes, *numbers, beside)
+        pipeline = learning.pipeline.definition
+        kept = _Kept(pipeline, first, self._next, list(arrays), learning.lanes, *numbers, beside)
         self._store.put_all(entries | {_KEPT: msgspec.msgpack.encode(kept)})
 
     def restore(self) -> dict[str, Any] | None:
@@ -103,6 +105,11 @@ class KeptLearning:
         if raw is None:
             return None
         kept = msgspec.msgpack.decode(raw, type=_Kept)
+        if kept.pipeline != learning.pipeline.definition:
+            raise StateError(
+                f"the learner's state: wanted that of pipeline {learning.pipeline.definition}, got "
+                f"{kept.pipeline}; submit it without a savepoint, and it learns from the topics anew"
+            )
         first = min(lane.first for lane in kept.lanes)
         learning.skip(0 if first < 0 else kept.base + first * len(kept.lanes))
         learning.go_on_from(kept.lanes, kept.base, kept.moved)

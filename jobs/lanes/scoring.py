@@ -19,7 +19,7 @@ class Scorer:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._plan = pipeline.plan()
-        self.names = self._plan.names
+        self.names, self.inputs = self._plan.names, pipeline.inputs
         self.version: Version = pipeline.champion.bind(self.names).version()
         self.sequence = 0
 
@@ -53,6 +53,7 @@ class Scorer:
             np.full(len(events), self.sequence),
             x,
             events.number,
+            self.inputs,
         )
         keys = as_text(events.texts[1]) if len(events.texts) > 1 else ids
         return payloads_of(keys).full(), values.full()

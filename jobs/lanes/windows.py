@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jobs.lanes.described import records_of, swept
 from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted
 from jobs.lanes.store import Store
@@ -33,7 +34,8 @@ class LaneWindows:
 
     `stores` gives a lane's store, of `lanes` in all, until the next is asked for. At most about
     `most_bytes` of records are in memory. `custom` is the kernel of the pipeline's own features
-    (`operators.featurize.chain`).
+    (`operators.featurize.chain`). In `strict` order the rows of one lane come at a time, and it may
+    be far ahead of another: each has a clock of its own.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class LaneWindows:
         stores: Callable[[int], Store],
         lanes: int,
         most_bytes: int,
+        *,
+        strict: bool = False,
     ) -> None:
         self.plan, self.number = plan, number
         self._stores, self._lanes = stores, lanes
@@ -51,6 +55,8 @@ class LaneWindows:
         self._windows = EntityWindows(plan, number, custom)
         self._out = np.empty(_ROOM, np.int64)
         self._swept: dict[int, int] = {}
+        self._strict = strict
+        self._clocks: dict[int, int] = {}
 
     @property
     def nbytes(self) -> int:
@@ -61,6 +67,10 @@ class LaneWindows:
         """Carry rows through: labels go into the windows, features into `rows.features`."""
         if not len(rows):
             return
+        lane = None
+        if self._strict:
+            (lane,) = lanes_of(rows.keys[:1, self.number], self._lanes).tolist()
+            set_clock(self._windows.arena, self._clocks.get(lane, 0))
         self._load(rows.keys)
         n = len(rows)
         admitted = np.where(rows.number >= 0, np.arange(n), -1)
@@ -71,9 +81,11 @@ class LaneWindows:
             rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
         )
         self._keep(rows.keys)
-        self._sweep()
+        self._sweep(lane)
+        at = clock(self._windows.arena)
+        if lane is not None:
+            self._clocks[lane] = at
         if self.nbytes > self._most:
-            at = clock(self._windows.arena)
             self._windows = EntityWindows(self.plan, self.number, self._custom)
             set_clock(self._windows.arena, at)
 
@@ -121,11 +133,12 @@ class LaneWindows:
                     }
                 )
 
-    def _sweep(self) -> None:
-        """Now and then, forget the keys of a lane whose events have all expired."""
+    def _sweep(self, only: int | None) -> None:
+        """Now and then, forget the keys of a lane, of this one alone, whose events have expired."""
         shape, now = self.plan.shape, clock(self._windows.arena)
         due = now - int(shape[RETENTION]) // SWEEPS
-        lane = next((lane for lane, at in self._swept.items() if at < due), None)
+        lanes = [only] if only in self._swept else self._swept if only is None else ()
+        lane = next((lane for lane in lanes if self._swept[lane] < due), None)
         if lane is None:
             return
         self._swept[lane] = now
@@ -133,8 +146,9 @@ class LaneWindows:
         store = self._stores(lane)
         expired = [
             key
-            for key, raw in store.items()
+            for key, raw in records_of(store)
             if newest_us(np.frombuffer(raw, np.int64), shape) <= limit
         ]
         for key in expired:
             store.remove(key)
+        swept(store, now)

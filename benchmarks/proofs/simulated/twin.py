@@ -129,7 +129,7 @@ def scorer(
         letters += [decoder.conflict(taken, letter) for letter in scored.letters]
         none: list[Headers | None] = [None] * len(scored)
         headers = headers_for(batch, scored, kept) or none
-        keys, values = prediction_records(batch, scored, scoring.names)
+        keys, values = prediction_records(batch, scored, scoring.names, scoring.inputs)
         said.predictions += zip(keys.full(), values.full(), headers, strict=True)
         said.letters += [(*each, None) for each in zip(*letter_records(letters), strict=True)]
         said.told += told
