@@ -108,7 +108,7 @@ class KeptLearning:
         if kept.pipeline != learning.pipeline.definition:
             raise StateError(
                 f"the learner's state: wanted that of pipeline {learning.pipeline.definition}, got "
-                f"{kept.pipeline}; submit it without a savepoint, and it learns from the topics anew"
+                f"{kept.pipeline}; submit it without a savepoint: it learns from the topics anew"
             )
         first = min(lane.first for lane in kept.lanes)
         learning.skip(0 if first < 0 else kept.base + first * len(kept.lanes))
