@@ -94,7 +94,7 @@ def _under_load(generator: Generator, job: OnFlink) -> Checkpoint:
 
     def take() -> None:
         time.sleep(LOAD.seconds / 2)
-        found.append(checkpoint(job.cluster, job.job, "INCREMENTAL"))
+        found.append(checkpoint(job.cluster, job.job, "CONFIGURED"))
 
     taking = Thread(target=take)
     taking.start()
