@@ -18,8 +18,8 @@ from jobs.load.stand import job_topics
 from jobs.load.topics import made
 from streams.topics import TRANSACTIONS
 
-EVENTS = 300_000
-KEYS = (5_000, 500, 100)
+EVENTS = 150_000
+KEYS = (2_500, 250, 50)
 """Of each entity, from one job to the next: the fewer, the longer their records are."""
 LOADS = (Load(rate=1_000, seconds=5, wait=3), Load(rate=5_000, seconds=5, wait=3))
 
