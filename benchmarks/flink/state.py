@@ -54,6 +54,7 @@ def state(stand: Stand, _: int) -> dict[str, Any]:
         full = [checkpoint(job.cluster, job.job, "FULL") for _ in range(REPEATED)]
         _say("full checkpoints", full)
         generator = stack.enter_context(Generator(supply(own, source, traffic)))
+        generator.settle(job.target)
         under_load = [_under_load(generator, job) for _ in range(REPEATED)]
         _say("checkpoints under load", under_load)
         began = time.monotonic()
