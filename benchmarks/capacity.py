@@ -77,7 +77,7 @@ class Measured:
     """Bytes of records that an event had written, in the mean, where `events_per_s` was measured:
     those of its keys, whole."""
     byte_us: float
-    """Microseconds of processor time for each byte more."""
+    """Microseconds of processor time for each byte more; 0 where that was not measured."""
 
     @classmethod
     def of(cls, result: Mapping[str, Any], pipeline: Pipeline) -> Self:
@@ -104,7 +104,7 @@ class Measured:
             written_mb_s=under_load["bytes"] / under_load["seconds"] / MB,
             resident=state["resident"]["full"],
             written=written(pipeline, {key: n / 2 for key, n in row["of_key"].items()}),
-            byte_us=_byte_us(pipeline, result["records"]),
+            byte_us=_byte_us(pipeline, result["records"]) if "records" in result else 0.0,
         )
 
     def longer_us(self, bytes_: float) -> float:
