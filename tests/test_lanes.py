@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
@@ -35,7 +35,7 @@ from streams.batch import EVENT, Batch
 from streams.order import Sorter
 from streams.predictions import decode_predictions
 from streams.records import Outcomes
-from streams.schema import duration_us
+from streams.schema import DAY, duration_us
 from tests.batches import (
     PIPELINE,
     Row,
@@ -128,7 +128,7 @@ class Engine:
             for lane in range(self.lanes):
                 rows = self.hold(Admitted, f"windows {place}", lane).release(before)
                 if rows is not None:
-                    self.carry(place, lane, rows)
+                    self.carry(place, lane, rows, since=int(rows.time[0]))
             self.at[place + 1] = before
 
     def admit(self, rows: Arrivals) -> None:
@@ -145,8 +145,8 @@ class Engine:
             if late is not None:
                 self.carry(place, lane, late)
 
-    def carry(self, place: int, lane: int, rows: Admitted) -> None:
-        self.windows[place].take(rows)
+    def carry(self, place: int, lane: int, rows: Admitted, since: int | None = None) -> None:
+        self.windows[place].take(rows, since_us=since)
         if place + 1 < len(self.windows):
             self.send(place + 1, rows)
         else:
@@ -245,6 +245,16 @@ def test_rows_that_took_many_ways_go_on_in_the_order_in_which_they_were_read(
     assert found.count(-1) == labels
 
 
+# Two lanes are let go one after the other, the second from a time long before the first one's end.
+@example(
+    [
+        Row(0, 200 * DAY),
+        Row(1, 210 * DAY),
+        Row(2, 200 * DAY, customer=2),
+        Row(4, 200 * DAY, customer=2),
+    ],
+    [], [], 4, set(), False,
+)  # fmt: skip
 @given(transactions(), delays, cuts, lanes, st.sets(st.integers(0, 8)), st.booleans())
 def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
     rows: list[Row], late: list[int], edges: list[int], count: int, lost: set[int], small: bool

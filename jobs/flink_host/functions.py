@@ -218,6 +218,8 @@ class _Ordered(_Function):
         if self.plan.strict:
             self.waiting = FlinkStore(runtime_context, f"{self.name}-held")
         self.held: dict[int, Held[Any]] = {}
+        self.since_us: int | None = None
+        """The time from which a lane's rows are let go, while they are."""
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
@@ -278,7 +280,9 @@ class _Ordered(_Function):
         rows = held.release(before_us)
         self.remind(held, ctx)
         if rows is not None:
+            self.since_us = int(rows.time[0])
             yield from self.carry(0, rows)
+            self.since_us = None
         yield from self.passed(lane, before_us, ctx)
 
     def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
@@ -376,7 +380,7 @@ class Windows(_Ordered):
 
     def carry(self, reader: int, rows: Admitted) -> Iterator[Any]:
         if self.windows is not None:
-            self.windows.take(rows)
+            self.windows.take(rows, since_us=self.since_us)
         if not self.last:
             lanes = lanes_of(rows.keys[:, self.numbers[self.entity + 1]], self.plan.lanes)
             yield from self.parcels(rows, lanes, reader, 0)

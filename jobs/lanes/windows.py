@@ -57,10 +57,17 @@ class LaneWindows:
         """Bytes of the records in memory."""
         return self._windows.arena.nbytes
 
-    def take(self, rows: Admitted) -> None:
-        """Carry rows through: labels go into the windows, features into `rows.features`."""
+    def take(self, rows: Admitted, *, since_us: int | None = None) -> None:
+        """Carry rows through: labels go into the windows, features into `rows.features`.
+
+        In strict order lanes come one after the other, each from the time that all of them were at:
+        `since_us`. Then the rows are of one lane, and it is not later for it than its rows say.
+        """
         if not len(rows):
             return
+        ahead = clock(self._windows.arena)
+        if since_us is not None:
+            set_clock(self._windows.arena, min(ahead, since_us))
         self._load(rows.keys)
         n = len(rows)
         admitted = np.where(rows.number >= 0, np.arange(n), -1)
@@ -68,7 +75,10 @@ class LaneWindows:
             rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
         )
         self._keep(rows.keys)
-        self._sweep()
+        self._sweep(
+            None if since_us is None else int(lanes_of(rows.keys[:1, self.number], self._lanes)[0])
+        )
+        set_clock(self._windows.arena, max(ahead, clock(self._windows.arena)))
         if self.nbytes > self._most:
             at = clock(self._windows.arena)
             self._windows = EntityWindows(self.plan, self.number, self._custom)
@@ -118,11 +128,12 @@ class LaneWindows:
                     }
                 )
 
-    def _sweep(self) -> None:
-        """Now and then, forget the keys of a lane whose events have all expired."""
+    def _sweep(self, only: int | None) -> None:
+        """Now and then, forget the keys of a lane, or of this, whose events have all expired."""
         shape, now = self.plan.shape, clock(self._windows.arena)
         due = now - int(shape[RETENTION]) // SWEEPS
-        lane = next((lane for lane, at in self._swept.items() if at < due), None)
+        mine = self._swept if only is None else self._swept.keys() & {only}
+        lane = next((lane for lane in mine if self._swept[lane] < due), None)
         if lane is None:
             return
         self._swept[lane] = now
