@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one task has: a TaskManager of its own, for the tasks of one share its interpreter."""
+    """What one task has: a TaskManager of its own, since tasks of one share an interpreter."""
 
     load: float
     """The share of what was measured flat out that is used at the peak."""
@@ -113,15 +113,13 @@ class Measured:
 
 
 def _byte_us(pipeline: Pipeline, loads: Mapping[str, Any]) -> float:
-    """From jobs with the shortest and the longest records, at the highest rate all kept up with."""
+    """From the shortest and the longest records with which a job kept up, at the same rate."""
     kept_up = {
-        float(rate): rows
+        float(rate): sorted((float(n), row["cpu"]) for n, row in rows.items() if not row["missing"])
         for rate, rows in loads.items()
-        if not any(row["missing"] for row in rows.values())
     }
-    rate = max(kept_up)
-    costs = sorted((float(n), row["cpu"]) for n, row in kept_up[rate].items())
-    (short, least), (long, most) = costs[0], costs[-1]
+    rate = max(kept_up, key=lambda each: (len(kept_up[each]), each))
+    (short, least), (long, most) = kept_up[rate][0], kept_up[rate][-1]
     entities = pipeline.plan().entities
     few, many = (written(pipeline, {e.key: n for e in entities}) for n in (short, long))
     return float(most - least) / rate * SECOND_US / (many - few)
