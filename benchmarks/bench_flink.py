@@ -25,7 +25,7 @@ from benchmarks.flink.state import state
 from jobs.config import Settings
 from jobs.load.stand import own_broker
 
-RUNS = 3
+RUNS = 2
 PARTS: dict[str, Callable[[Stand, int], dict[str, Any]]] = {
     "throughput": throughput,
     "latency": latency,

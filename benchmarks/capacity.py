@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What one task has: a TaskManager of its own, for the tasks of one share its interpreter."""
+    """What one task has: a TaskManager of its own, since tasks of one share an interpreter."""
 
     load: float
     """The share of what was measured flat out that is used at the peak."""
@@ -58,7 +58,7 @@ class Measured:
     cpu_us: Mapping[str, float]
     """Of an event, by process."""
     between: float
-    """Bytes of an event from operator to operator."""
+    """Bytes of an event from operator to operator, where they may be on different machines."""
     taken_in: float
     """Bytes of a transaction in its topic."""
     put_out: float
@@ -77,7 +77,7 @@ class Measured:
     """Bytes of records that an event had written, in the mean, where `events_per_s` was measured:
     those of its keys, whole."""
     byte_us: float
-    """Microseconds of processor time for each byte more."""
+    """Microseconds of processor time for each byte more; 0 where that was not measured."""
 
     @classmethod
     def of(cls, result: Mapping[str, Any], pipeline: Pipeline) -> Self:
@@ -85,11 +85,13 @@ class Measured:
         row, state = result["throughput"]["ours, whole"], result["state"]
         sizes, kept = state["savepoint"]["operators"], state["kept"]
         bytes_, under_load = row["bytes"], state["under_load"]
+        # What scores hands predictions to the sink beside it: they do not travel.
         topics = ("transactions", "predictions")
+        stays = f"windows-{pipeline.plan().entities[-1].key}"
         return cls(
             events_per_s=row["events_per_s"],
             cpu_us=row["cpu_us"],
-            between=sum(n for name, n in bytes_.items() if name not in topics),
+            between=sum(n for name, n in bytes_.items() if name not in {*topics, stays}),
             taken_in=bytes_["transactions"],
             put_out=bytes_["predictions"],
             id_bytes=sizes[INDEX] / kept[INDEX],
@@ -102,7 +104,7 @@ class Measured:
             written_mb_s=under_load["bytes"] / under_load["seconds"] / MB,
             resident=state["resident"]["full"],
             written=written(pipeline, {key: n / 2 for key, n in row["of_key"].items()}),
-            byte_us=_byte_us(pipeline, result["records"]),
+            byte_us=_byte_us(pipeline, result["records"]) if "records" in result else 0.0,
         )
 
     def longer_us(self, bytes_: float) -> float:
@@ -111,15 +113,13 @@ class Measured:
 
 
 def _byte_us(pipeline: Pipeline, loads: Mapping[str, Any]) -> float:
-    """From jobs with the shortest and the longest records, at the highest rate all kept up with."""
+    """From the shortest and the longest records with which a job kept up, at the same rate."""
     kept_up = {
-        float(rate): rows
+        float(rate): sorted((float(n), row["cpu"]) for n, row in rows.items() if not row["missing"])
         for rate, rows in loads.items()
-        if not any(row["missing"] for row in rows.values())
     }
-    rate = max(kept_up)
-    costs = sorted((float(n), row["cpu"]) for n, row in kept_up[rate].items())
-    (short, least), (long, most) = costs[0], costs[-1]
+    rate = max(kept_up, key=lambda each: (len(kept_up[each]), each))
+    (short, least), (long, most) = kept_up[rate][0], kept_up[rate][-1]
     entities = pipeline.plan().entities
     few, many = (written(pipeline, {e.key: n for e in entities}) for n in (short, long))
     return float(most - least) / rate * SECOND_US / (many - few)

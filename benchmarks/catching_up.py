@@ -63,7 +63,7 @@ def rate(settings: Settings, target: Target, events: int, seconds: float, each: 
                 raise InputError(f"{target.name}: wanted output, got none for {FIRST_S:g} s")
             time.sleep(LOOK_S)
         before, began = {n: usage(p) for n, p in target.processes.items()}, time.monotonic()
-        there = made
+        already = made
         while made < each * events and time.monotonic() < began + seconds:
             time.sleep(LOOK_S)
             made = asked.get_watermark_offsets(place, timeout=10)[1]
@@ -73,7 +73,7 @@ def rate(settings: Settings, target: Target, events: int, seconds: float, each: 
             for name, pid in target.processes.items()
         }
         cpu = {name: seconds / took for name, seconds in spent.items()}
-        done = max(made - there, 1) / each
+        done = max(made - already, 1) / each
         cpu_us = {name: seconds / done * 1e6 for name, seconds in spent.items()}
         first, last = int(made * SETTLED), made - 1
         (started, _), (ended, size) = (_stamp(asked, target, at) for at in (first, last))

@@ -303,8 +303,7 @@ def test_what_a_job_keeps_and_sends_is_counted(
         whole = checkpoint(cluster, job.id, "FULL")
         assert keeping <= whole.operators.keys()
         assert sum(whole.operators.values()) == whole.whole == whole.bytes
-        after = checkpoint(cluster, job.id, "INCREMENTAL")
-        assert after.bytes < after.whole and Path(after.place.removeprefix("file:")).is_dir()
+        assert Path(whole.place.removeprefix("file:")).is_dir()
         cluster.cancel(job.id)
         cluster.wait(job.id, ("CANCELED",), 60)
         sent = between(cluster, job.id)

@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
@@ -284,6 +284,16 @@ def test_rows_that_took_many_ways_go_on_in_the_order_in_which_they_were_read(
     assert found.count(-1) == labels
 
 
+# Two lanes are let go one after the other, the second from a time long before the first one's end.
+@example(
+    [
+        Row(0, 200 * DAY),
+        Row(1, 210 * DAY),
+        Row(2, 200 * DAY, customer=2),
+        Row(4, 200 * DAY, customer=2),
+    ],
+    [], [], 4, set(), False,
+)  # fmt: skip
 @given(transactions(), delays, cuts, lanes, st.sets(st.integers(0, 8)), st.booleans())
 def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
     rows: list[Row], late: list[int], edges: list[int], count: int, lost: set[int], small: bool

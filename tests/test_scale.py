@@ -48,11 +48,11 @@ def test_what_asks_for_most_comes_first_and_longer_records_ask_for_more(measured
     few, many = (needs(measured, Wanted(1e5, keys, 2, 10), TASK, pipeline) for keys in (1e6, 1e9))
     assert [each.tasks for each in few] == sorted((each.tasks for each in few), reverse=True)
     processor = [next(n.tasks for n in each if "processor" in n.what) for each in (few, many)]
-    assert processor[0] > processor[1]
+    assert processor[0] > processor[1] or not measured.byte_us
 
 
 def test_it_says_which_parts_are_missing_and_how_to_measure_them(tmp_path: Path) -> None:
-    (tmp_path / "some.json").write_text('{"result": {"keys": {}, "records": {}}}')
+    (tmp_path / "some.json").write_text('{"result": {"keys": {}}}')
     done = CliRunner().invoke(main, ["--measured", "--figures", str(tmp_path / "some.json")])
     assert done.exit_code == 2
     assert "--only flink --parts state,throughput" in done.output

@@ -12,7 +12,7 @@ from jobs.flink_host.cluster import FlinkCluster
 from streams.errors import InputError, ServiceError
 
 T = TypeVar("T")
-Kind = Literal["FULL", "INCREMENTAL"]
+Kind = Literal["FULL", "CONFIGURED"]
 WAIT_S, LOOK_S = 120.0, 0.02
 
 
@@ -32,7 +32,7 @@ class Checkpoint(NamedTuple):
 
 
 def checkpoint(cluster: FlinkCluster, job: str, kind: Kind) -> Checkpoint:
-    """Take one. An incremental one leaves out the files that earlier ones wrote."""
+    """Take one; as a job of ours is configured, one that leaves out what earlier ones wrote."""
     at = f"/jobs/{job}/checkpoints"
     asked = cluster.ask(at, {"checkpointType": kind})["request-id"]
 

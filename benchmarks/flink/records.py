@@ -18,8 +18,8 @@ from jobs.load.stand import job_topics
 from jobs.load.topics import made
 from streams.topics import TRANSACTIONS
 
-EVENTS = 300_000
-KEYS = (5_000, 500, 100)
+EVENTS = 150_000
+KEYS = (2_500, 250, 50)
 """Of each entity, from one job to the next: the fewer, the longer their records are."""
 LOADS = (Load(rate=1_000, seconds=5, wait=3), Load(rate=5_000, seconds=5, wait=3))
 
@@ -27,25 +27,23 @@ LOADS = (Load(rate=1_000, seconds=5, wait=3), Load(rate=5_000, seconds=5, wait=3
 def records(stand: Stand, runs: int) -> dict[str, Any]:
     """By load and by events in a record: milliseconds, and the TaskManager's share of a core."""
     found: dict[str, dict[str, list[Measured]]] = {f"{load.rate:.0f}": {} for load in LOADS}
-    for run in range(runs):
-        for keys in KEYS:
-            own = stand.apart(f"{run}-records-{keys}")
-            traffic = Traffic(customers=keys, terminals=keys)
-            source = own.topic(TRANSACTIONS)
-            with ExitStack() as stack:
-                stack.enter_context(made(connection(own), job_topics(own)))
-                fill(supply(own, source, traffic), source, EVENTS)
-                flink = stack.enter_context(own_flink(own.state))
-                job = started(flink, own, stand.processes, f"{EVENTS // keys:,} events a record")
-                with closing(consumer(connection(own))) as asked:
-                    there(asked, job.target, EVENTS)
-                generator = stack.enter_context(Generator(supply(own, source, traffic)))
-                for load in LOADS:
-                    measured = _once(generator, job.target, load)
-                    told = "  ".join(f"{at} {ms:.1f}" for at, ms in measured.latency_ms.items())
-                    print(f"{job.target.name}, {load.rate:,.0f}/s: {told} ms", flush=True)
-                    row = found[f"{load.rate:.0f}"]
-                    row.setdefault(f"{EVENTS // keys}", []).append(measured)
+    for keys in KEYS:
+        own = stand.apart(f"records-{keys}")
+        traffic = Traffic(customers=keys, terminals=keys)
+        source, long = own.topic(TRANSACTIONS), EVENTS // keys
+        with ExitStack() as stack:
+            stack.enter_context(made(connection(own), job_topics(own)))
+            fill(supply(own, source, traffic), source, EVENTS)
+            flink = stack.enter_context(own_flink(own.state))
+            job = started(flink, own, stand.processes, f"{long:,} events a record")
+            with closing(consumer(connection(own))) as asked:
+                there(asked, job.target, EVENTS)
+            generator = stack.enter_context(Generator(supply(own, source, traffic)))
+            for load in LOADS * runs:
+                measured = _once(generator, job.target, load)
+                told = "  ".join(f"{at} {ms:.1f}" for at, ms in measured.latency_ms.items())
+                print(f"{job.target.name}, {load.rate:,.0f}/s: {told} ms", flush=True)
+                found[f"{load.rate:.0f}"].setdefault(f"{long}", []).append(measured)
     return {rate: {n: _row(each) for n, each in row.items()} for rate, row in found.items()}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from threading import Thread
 from typing import Any
 
 import msgspec
@@ -54,6 +54,7 @@ def state(stand: Stand, _: int) -> dict[str, Any]:
         full = [checkpoint(job.cluster, job.job, "FULL") for _ in range(REPEATED)]
         _say("full checkpoints", full)
         generator = stack.enter_context(Generator(supply(own, source, traffic)))
+        generator.settle(job.target)
         under_load = [_under_load(generator, job) for _ in range(REPEATED)]
         _say("checkpoints under load", under_load)
         began = time.monotonic()
@@ -90,17 +91,15 @@ def state(stand: Stand, _: int) -> dict[str, Any]:
 
 def _under_load(generator: Generator, job: OnFlink) -> Checkpoint:
     """An incremental checkpoint of what has changed in ten seconds, while events still come."""
-    found: list[Checkpoint] = []
 
-    def take() -> None:
+    def take() -> Checkpoint:
         time.sleep(LOAD.seconds / 2)
-        found.append(checkpoint(job.cluster, job.job, "INCREMENTAL"))
+        return checkpoint(job.cluster, job.job, "CONFIGURED")
 
-    taking = Thread(target=take)
-    taking.start()
-    generator.run(job.target, LOAD)
-    taking.join()
-    return found[0]
+    with ThreadPoolExecutor(1) as beside:
+        taken = beside.submit(take)
+        generator.run(job.target, LOAD)
+        return taken.result()
 
 
 def _say(what: str, taken: Sequence[Checkpoint]) -> None:

@@ -74,9 +74,6 @@ class LaneWindows:
         self._load(rows.keys)
         n = len(rows)
         admitted = np.where(rows.number >= 0, np.arange(n), -1)
-        # Another lane may be further in time: that makes nothing of these rows' past expire.
-        arena = self._windows.arena
-        set_clock(arena, min(clock(arena), int(rows.when.min())))
         self._windows.update(
             rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
         )
