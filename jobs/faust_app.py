@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
+from faust.types import TP
 
 from jobs.config import Settings
 from jobs.faust_host.lane import Lane
@@ -57,6 +58,7 @@ class Host:
         self._lanes: dict[int, Lane] = {}
         self._reading: list[asyncio.Task[None]] = []
         self._committing: list[asyncio.Task[None]] = []
+        self._sought = True
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app = self._app()
 
@@ -104,7 +106,8 @@ class Host:
                 # What came for a lane that has gone comes again to who has it.
                 if lane is not None and not self.failed.done():
                     try:
-                        lane.take(place, event)
+                        if not lane.take(place, event):
+                            await self._go_back(place, lane)
                     except Exception as error:  # noqa: BLE001 - ends the worker
                         self._fail(error)
                 await asyncio.sleep(0)
@@ -126,6 +129,7 @@ class Host:
         for lane in self._lanes.values():
             self._reading.append(self._start(lane.read()))
             self._committing.append(self._start(lane.commits(self._every_s)))
+        self._sought = False
         said = ", ".join(map(str, numbers)) or "none"
         plan = self._plan
         log.info("lanes %s of %d partitions, order %s", said, plan.lanes, plan.settings.order)
@@ -133,6 +137,11 @@ class Host:
     def _open(self, number: int) -> Lane:
         copy = RocksCopy(self._table.data, number)
         return Lane(self._plan, number, copy, self._outlet, self._serving)
+
+    async def _go_back(self, place: int, lane: Lane) -> None:
+        """Have the parcels of a stage come from the one on that the lane has not had."""
+        at = TP(self._plan.stages[place], lane.number)
+        await self.app.consumer.seek(at, lane.next(place))
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         async def watched() -> None:
@@ -170,10 +179,10 @@ class Host:
             self.failed.set_exception(error)
 
     async def watch(self) -> None:
-        """Notice what nobody would say otherwise.
+        """Notice what nobody says: that Faust has ended, or goes on again.
 
-        That Faust has ended, or that this process stood still for so long that its lanes may be
-        another's. Raises StateError then.
+        And that this process stood still for so long that its lanes may be another's. Raises
+        StateError when there is no going on.
         """
         at = time.monotonic()
         while True:
@@ -189,6 +198,13 @@ class Host:
                     f"Faust ended: {self.app.crash_reason!r}; start the worker again"
                 ) from self.app.crash_reason
             self._outlet.poll()
+            if not self._sought and not self.app.rebalancing:
+                # By itself Faust goes on after what it has acknowledged, and it acknowledges what
+                # it leaves out while the group finds together.
+                self._sought = True
+                for lane in list(self._lanes.values()):
+                    for place in range(len(self._plan.stages)):
+                        await self._go_back(place, lane)
 
 
 async def serve(plan: Plan, serving: Serving, every_s: float) -> None:

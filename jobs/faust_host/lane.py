@@ -61,13 +61,20 @@ class Lane:
         self.ending = asyncio.Event()
         """Set when the lane is to take in nothing more."""
 
-    def take(self, place: int, event: Any) -> None:
-        """Work on a parcel that came to a stage, the `place`th."""
+    def next(self, place: int) -> int:
+        """The offset of the parcel that a stage is to have next."""
+        return self._stages[place].at.next
+
+    def take(self, place: int, event: Any) -> bool:
+        """Work on a parcel that came to a stage, the `place`th; not if one before it has not."""
         raw = event.value
+        if event.message.offset > self.next(place):
+            return False
         if not place and head_of(raw).lane == self.number:
             self._ahead = max(0, self._ahead - len(raw))
         self._send(self._stages[place].take(raw, event.message.offset))
         self._events.append(event)
+        return True
 
     async def read(self) -> None:
         """Read, until the lane is ending."""
