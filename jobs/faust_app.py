@@ -16,12 +16,13 @@ import signal
 import ssl
 import time
 from collections.abc import Awaitable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.types import TP
 
 from jobs.config import Settings
@@ -141,7 +142,9 @@ class Host:
     async def _go_back(self, place: int, lane: Lane) -> None:
         """Have the parcels of a stage come from the one on that the lane has not had."""
         at = TP(self._plan.stages[place], lane.number)
-        await self.app.consumer.seek(at, lane.next(place))
+        # The lane may have gone meanwhile; it is opened again, here or elsewhere.
+        with suppress(IllegalStateError):
+            await self.app.consumer.seek(at, lane.next(place))
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         async def watched() -> None:
