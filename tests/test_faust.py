@@ -101,6 +101,7 @@ def test_in_strict_order_a_worker_killed_under_load_loses_nothing_and_repeats_to
                 here.send("transactions", next(slices))
                 here.wait_for(there_were + EVENTS // (KILLS + 1) // 2, victim)
         with worker(here, "victim", KILLS) as victim:
+            victim.began()
             here.send("transactions", next(slices))
             until(
                 lambda: wanted.keys() <= set(here.predicted()),
