@@ -9,10 +9,12 @@ from random import Random
 
 import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.config import Settings
+from jobs.faust_host.lane import claim
 from jobs.faust_host.parcel import Head, parcels
 from jobs.faust_host.plan import Plan
 from jobs.faust_host.stages import Indexing, Serving, Stage, Windows
@@ -22,7 +24,7 @@ from jobs.lanes.lanes import lanes_of
 from jobs.lanes.rows import Arrivals
 from jobs.lanes.scoring import Scorer
 from streams.batch import EVENT, Batch
-from streams.errors import DeadLetter
+from streams.errors import DeadLetter, StateError
 from streams.memory import Cluster, MemoryBroker
 from streams.records import Outcomes
 from streams.schema import duration_us
@@ -194,3 +196,18 @@ def test_lanes_killed_at_any_moment_say_what_one_process_says(
         labelled = {k: v for k, v in known.items() if k[3] != 1}
         mine = told(list(world.outcomes.values()), by_number(world.said))
         assert {k: mine.count(k) for k in mine if k[3] != 1} == labelled
+
+
+def test_the_state_of_another_pipeline_or_order_is_refused(tmp_path: Path) -> None:
+    plan = Plan(Settings(), PIPELINE, MemoryBroker(Cluster()), 1, 1, tmp_path)
+    copy = DictCopy([])
+    table = LaneTable(copy)
+    claim(table, plan)
+    table.end(table.begin(), 0)
+    claim(LaneTable(copy), plan)
+    for other in (
+        replace(plan, settings=Settings(order="strict")),
+        replace(plan, pipeline=replace(PIPELINE, retention="40d")),
+    ):
+        with pytest.raises(StateError, match="wanted the state of pipeline small, definition"):
+            claim(LaneTable(copy), other)

@@ -43,8 +43,8 @@ def worker(settings: Settings, *, lanes: int | None, memory_mb: int, checkpoint_
     """Start a worker; as many as there are lanes share the work, each with a --state of its own.
 
     It takes transactions and labels from their topics and hands on to predictions, outcomes and
-    dead-letters what `headrace run` would; `headrace learn` works beside it as beside that. Ctrl-C
-    or SIGTERM commits and ends.
+    dead-letters what `headrace run` would, and scores by the newest version in models. Ctrl-C or
+    SIGTERM commits and ends.
 
     \b
     Examples

@@ -18,9 +18,10 @@ from jobs.lanes.lanes import Int64s, lanes_of
 from jobs.lanes.reading import Reader
 from jobs.lanes.rows import Arrivals
 from jobs.topic_records import letter_records
+from streams.errors import StateError
 from streams.topics import DEAD_LETTERS
 
-_READER = b"r"
+_READER, _CLAIM = b"r", b"d"
 WAIT_S = 0.05
 """How long a reader waits for a record."""
 PACE_S = 0.01
@@ -45,6 +46,7 @@ class Lane:
     ) -> None:
         self.plan, self.number, self._outlet = plan, number, outlet
         self._table = LaneTable(copy)
+        claim(self._table, plan)
         self._stages: list[Stage] = [
             Indexing(plan, number, self._table),
             *(Windows(plan, number, n, self._table, serving) for n in range(1, len(plan.stages))),
@@ -148,3 +150,17 @@ class Lane:
             stage.close()
         if self._reader is not None:
             self._reader.close()
+
+
+def claim(table: LaneTable, plan: Plan) -> None:
+    """Note whose state a lane is. Raises StateError where it is that of another plan."""
+    pipeline, settings = plan.pipeline, plan.settings
+    wanted = f"definition {pipeline.definition}, order {settings.order}".encode()
+    found = table.get(_CLAIM)
+    if found is None:
+        table.change({_CLAIM: wanted})
+    elif found != wanted:
+        raise StateError(
+            f"{plan.changelog}: wanted the state of pipeline {pipeline.name}, {wanted.decode()}, "
+            f"got that of {found.decode()}; choose another group, or go back to what it was"
+        )
