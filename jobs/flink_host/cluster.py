@@ -55,6 +55,11 @@ class FlinkCluster:
         """The job of this name that has not ended."""
         return next((j for j in self.jobs() if j.name == name and j.state not in ENDED), None)
 
+    def setting(self, name: str) -> str | None:
+        """One of Flink's own settings, as the cluster was started with it."""
+        known = {each["key"]: each["value"] for each in self.ask("/jobmanager/config")}
+        return known.get(name)
+
     def savepoint(self, job: str, folder: str | None, timeout: float) -> str:
         """Have the job's state written to a folder, by default the cluster's; where it is."""
         return self._written(job, "savepoints", {"cancel-job": False}, folder, timeout)

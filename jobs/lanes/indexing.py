@@ -139,10 +139,9 @@ class LaneIndex:
     def _keep(self, entries: dict[bytes, bytes], store: Store) -> None:
         """Put entries, and where the index stands now, into the store."""
         self._forget(store)
-        book, state = self._book, self._index.book()
-        book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
-        book[CURSOR] = self._base + state["cursor"]
-        book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
+        book = self._book
+        book[: NEWEST + 1] = self._index.counters
+        book[: CURSOR + 1] += self._base
         entries[_BOOK] = book.tobytes()
         store.put_all(entries)
 
@@ -152,7 +151,8 @@ class LaneIndex:
 
     def numbers(self, rows: Int64s) -> Int64s:
         """The numbers of events by their rows in the scratch file; -1 stays -1."""
-        return np.where(rows >= 0, (rows + self._base) * self._lanes + self._lane, -1)
+        numbers = (rows + self._base) * self._lanes + self._lane
+        return numbers if (rows >= 0).all() else np.where(rows >= 0, numbers, -1)
 
     def _outcomes(self, examples: Examples) -> Outcomes:
         book = self._book
