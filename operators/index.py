@@ -58,12 +58,13 @@ FOREVER = 2**62
 """An `until_us` that no row reaches."""
 
 _SAVED = {
-    "first_row": FIRST,
     "next_row": NEXT,
+    "first_row": FIRST,
     "cursor": CURSOR,
     "clock_us": CLOCK,
     "newest_us": NEWEST,
 }
+_PLACES = np.array(list(_SAVED.values()))
 _REBUILT_AT_ONCE = 1 << 16
 _ADMITTED_AT_ONCE = 1 << 11
 _LOOKED_UP = 1 << 7
@@ -238,7 +239,12 @@ class Index:
 
     def book(self) -> dict[str, int]:
         """The counters of `state()`, by name."""
-        return {name: int(self._book[place]) for name, place in _SAVED.items()}
+        return dict(zip(_SAVED, self.counters.tolist(), strict=True))
+
+    @property
+    def counters(self) -> Int64s:
+        """(5,) next row, first row, cursor, clock and newest time: see `state()`."""
+        return self._book[_PLACES]
 
     def held(self, idents: Int64s) -> Int64s:
         """What is known of ids (n, 2): rows (log row or -1, word of its label, word that waits).

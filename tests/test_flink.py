@@ -138,7 +138,7 @@ def test_with_high_availability_a_job_outlives_its_jobmanager(
     slices = cut(events, 1 + JOB_MANAGERS)
     try:
         cluster.start()
-        with here.on_flink(cluster):
+        with here.on_flink(cluster, "--changelog"):
             here.feed(slices, cluster)
             for _ in range(JOB_MANAGERS):
                 cluster.processes[-1].kill()

@@ -77,6 +77,10 @@ def flink() -> None:
     "--checkpoint", "checkpoint_ms", type=click.IntRange(10), metavar="MS",
     help="Between checkpoints: 10000, or with exactly-once the setting commit_ms.",
 )  # fmt: skip
+@click.option(
+    "--changelog", is_flag=True,
+    help="Write changes of the state out as they are made, so that checkpoints stop nothing.",
+)  # fmt: skip
 @configured("group", "pipeline", "order", "delivery", "commit_ms", "linger_ms")
 def submit(
     settings: Settings,
@@ -92,6 +96,7 @@ def submit(
     warm_up: bool,
     memory_mb: int,
     checkpoint_ms: int | None,
+    changelog: bool,
 ) -> None:
     """Start a job on the cluster: score, unless JOB is learn.
 
@@ -145,6 +150,7 @@ def submit(
     order = FlinkOrder(
         role=role, name=name, parallelism=parallelism, lanes=lanes, memory_mb=memory_mb,
         checkpoint_ms=every, savepoint=savepoint, brought=brought, warm_up=warm_up,
+        changelog=_beside_checkpoints(cluster) if changelog else "",
     )  # fmt: skip
     job = hand_over(order, settings, cluster.address, local(folder).client())
     try:
@@ -255,6 +261,20 @@ def cluster_of(address: str | None, folder: Path) -> FlinkCluster:
     from jobs.flink_host.cluster import FlinkCluster
 
     return FlinkCluster(address or local(folder).address)
+
+
+def _beside_checkpoints(cluster: FlinkCluster) -> str:
+    """A folder for changes of state, beside the cluster's checkpoints."""
+    from streams.errors import ConfigError
+
+    name = "execution.checkpointing.dir"
+    folder = cluster.setting(name)
+    if folder is None:
+        raise ConfigError(
+            f"{cluster.address}: --changelog wanted the cluster's setting {name}, got none; start "
+            "its JobManager with one that the whole cluster can write to"
+        )
+    return f"{folder.rstrip('/')}/changelog"
 
 
 def local(folder: Path) -> Flink:

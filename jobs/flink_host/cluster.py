@@ -59,6 +59,11 @@ class FlinkCluster:
         """Into how many shares keys are divided: the most tasks that its operators can have."""
         return max(int(each["maxParallelism"]) for each in self.ask(f"/jobs/{job}")["vertices"])
 
+    def setting(self, name: str) -> str | None:
+        """One of Flink's own settings, as the cluster was started with it."""
+        known = {each["key"]: each["value"] for each in self.ask("/jobmanager/config")}
+        return known.get(name)
+
     def savepoint(self, job: str, folder: str | None, timeout: float) -> str:
         """Have the job's state written to a folder, by default the cluster's; where it is."""
         return self._written(job, "savepoints", {"cancel-job": False}, folder, timeout)

@@ -7,6 +7,10 @@ from typing import Literal
 
 import msgspec
 
+MATERIALIZED = "2 min"
+"""How often the state itself is written where its changes are: after a failure no more than these
+have to be read."""
+
 
 class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """How a job is to run."""
@@ -31,10 +35,23 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """See `jobs.flink_host.plan.Plan`."""
     warm_up: bool = False
     """Whether features that are new may begin short."""
+    changelog: str = ""
+    """A folder that every change of the state is written to as it is made: a checkpoint then has
+    nothing left to write, and stops no operator. Empty: none."""
 
     def configuration(self) -> dict[str, str]:
         """Flink's own settings, by name."""
         resumed = {"execution.state-recovery.path": self.savepoint} if self.savepoint else {}
+        if self.changelog:
+            resumed |= {
+                "state.changelog.enabled": "true",
+                "state.changelog.storage": "filesystem",
+                "state.changelog.dstl.dfs.base-path": self.changelog,
+                "state.changelog.periodic-materialize.interval": MATERIALIZED,
+                # It cannot begin with a whole snapshot of its own, as a job does that leaves the
+                # savepoint to others.
+                "execution.state-recovery.claim-mode": "CLAIM",
+            }
         return resumed | {
             "python.execution-mode": "thread",
             "python.executable": sys.executable,

@@ -146,10 +146,9 @@ class LaneIndex:
     def _keep(self, entries: dict[bytes, bytes], store: Store) -> None:
         """Put entries, and where the index stands now, into the store."""
         self._forget(store)
-        book, state = self._book, self._index.book()
-        book[NEXT], book[FIRST] = self._next, self._base + state["first_row"]
-        book[CURSOR] = self._base + state["cursor"]
-        book[CLOCK], book[NEWEST] = state["clock_us"], state["newest_us"]
+        book = self._book
+        book[: NEWEST + 1] = self._index.counters
+        book[: CURSOR + 1] += self._base
         entries[BOOK] = book.tobytes()
         store.put_all(entries)
 
