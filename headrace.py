@@ -15,6 +15,7 @@ from models.bins import (
     symmetric_edges,
 )
 from models.calibration import Calibration
+from models.forest import Forest
 from models.linear import Linear
 from models.river import River
 from operators.features import (
@@ -44,6 +45,7 @@ __all__ = [
     "Entity",
     "Event",
     "Feature",
+    "Forest",
     "HeadraceError",
     "InputError",
     "Label",

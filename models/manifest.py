@@ -24,12 +24,14 @@ from safetensors.numpy import save as tensors_to
 
 from models.base import Tensors, Version
 from models.baselines import PriorVersion, RuleVersion
+from models.forest import ForestVersion
 from models.linear import LinearVersion
 from models.river import RiverVersion
 from streams.errors import StateError
 
 KINDS: dict[str, type[Version]] = {
-    kind.kind: kind for kind in (LinearVersion, PriorVersion, RuleVersion, RiverVersion)
+    kind.kind: kind
+    for kind in (ForestVersion, LinearVersion, PriorVersion, RuleVersion, RiverVersion)
 }
 
 

@@ -10,6 +10,7 @@ from models.baselines import AmountRule, Prior, Random
 from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
 from models.calibration import Calibration
 from models.checks import CHECKS, NAMES, examples
+from models.forest import Forest
 from models.linear import Linear
 from models.river import River
 from streams.errors import ConfigError, StateError
@@ -34,6 +35,16 @@ MODELS: dict[str, Model] = {
     "linear-quantiles": Linear(
         inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
     ),
+    "forest": Forest(trees=3, nodes=255, learnt_after=50),
+    "forest-full": Forest(
+        inputs=("amount", "gap"),
+        trees=2,
+        nodes=15,
+        learnt_after=101,
+        step=0.5,
+        calibration=Calibration(platt=True, positive_weight=3),
+    ),
+    "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
     "amount-rule": AmountRule(),
     "random": Random(seed=3),
