@@ -4,6 +4,7 @@ from headrace import Entity, Event, Label, Linear, Number, Pipeline, value
 """
 
 from jobs.definition import Pipeline, Slice
+from models.anomaly import HalfSpaceTrees
 from models.baselines import AmountRule, Prior, Random
 from models.bins import (
     Edges,
@@ -46,6 +47,7 @@ __all__ = [
     "Event",
     "Feature",
     "Forest",
+    "HalfSpaceTrees",
     "HeadraceError",
     "InputError",
     "Label",

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import mondrian
-from models.base import Floats, Labels, Reasons, Tensors, column, examine
+from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
     POSITIVE_WEIGHT,
     THRESHOLD,
@@ -20,7 +20,7 @@ from models.calibration import (
     score_many,
 )
 from models.mondrian import PRIOR, SMOOTHING, STEP, USED
-from models.ranks import KNOTS, knots_of, no_knots, rank_many
+from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
 
@@ -72,48 +72,25 @@ class ForestLearner:
 
     def __init__(self, model: Forest, names: tuple[str, ...]) -> None:
         self.names = names
-        self._columns = [column(names, name, "Forest") for name in model.inputs or names]
-        inputs = len(self._columns)
+        self._ranks = Ranks(names, model.inputs, model.learnt_after, "Forest")
         self._rates = np.zeros(3)
         self._rates[[STEP, SMOOTHING, PRIOR]] = model.step, model.smoothing, model.prior
         self._links, self._values, self._boxes, self._book = mondrian.nodes_of(
-            model.trees, model.nodes, inputs, model.seed
+            model.trees, model.nodes, len(self._ranks.columns), model.seed
         )
-        self._fixed = {"rates": self._rates, "columns": np.array(self._columns)}
-        self._knots = no_knots(inputs)
-        self._first = np.zeros((model.learnt_after, inputs + 2))
         self._calibration = model.calibration.start()
-        self._seen = np.zeros(1, np.int64)
         self._path = np.empty(mondrian.DEEPEST, np.int64)
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
-        examine(self.names, x)
-        seen, after = int(self._seen[0]), len(self._first)
-        self._seen += len(x)
-        x = self._own(x)
-        cut = min(max(after - seen, 0), len(x))
-        if cut:
-            self._first[seen : seen + cut] = np.column_stack([x[:cut], y[:cut], weight[:cut]])
-            if seen + cut < after:
-                return
-            first = np.ascontiguousarray(self._first[:, :-2])
-            self._knots = knots_of(first)
-            self._learn(first, self._first[:, -2].astype(np.int8), self._first[:, -1].copy())
-        self._learn(x[cut:], y[cut:], weight[cut:])
-
-    def _own(self, x: Floats) -> Floats:
-        return np.ascontiguousarray(x[:, self._columns])
-
-    def _learn(self, x: Floats, y: Labels, weight: Floats) -> None:
-        z, raw = np.empty(x.shape, np.float32), np.empty(len(x))
-        rank_many(x, self._knots, z)
-        counted = np.where(y > 0, weight * self._calibration[POSITIVE_WEIGHT], weight)
-        mondrian.learn(
-            z, y, counted, self._rates, self._links, self._values, self._boxes, self._book,
-            self._path, raw,
-        )  # fmt: skip
-        mondrian.to_log_odds(raw)
-        observe_many(self._calibration, raw, y, weight)
+        for ranks, labels, weights in self._ranks.learnable(x, y, weight):
+            raw = np.empty(len(ranks))
+            positive = weights * self._calibration[POSITIVE_WEIGHT]
+            mondrian.learn(
+                ranks, labels, np.where(labels > 0, positive, weights), self._rates, self._links,
+                self._values, self._boxes, self._book, self._path, raw,
+            )  # fmt: skip
+            mondrian.to_log_odds(raw)
+            observe_many(self._calibration, raw, labels, weights)
 
     def version(self) -> ForestVersion:
         used = self._book[:, USED]
@@ -121,8 +98,8 @@ class ForestLearner:
         values = [own[:count] for own, count in zip(self._values, used, strict=True)]
         return ForestVersion(
             self.names,
-            self._columns,
-            knots=self._knots.copy(),
+            self._ranks.columns,
+            knots=self._ranks.knots,
             links=np.concatenate(links),
             nodes=mondrian.scoring(np.concatenate(values), self._rates),
             roots=np.concatenate([[0], np.cumsum(used)]),
@@ -130,22 +107,22 @@ class ForestLearner:
         )
 
     def _parts(self) -> Tensors:
-        return {
-            "first": self._first,
-            "knots": self._knots,
+        return self._ranks.parts() | {
             "links": self._links,
             "values": self._values,
             "boxes": self._boxes,
             "book": self._book,
             "calibration": self._calibration,
-            "seen": self._seen,
         }
 
+    def _fixed(self) -> Tensors:
+        return {"rates": self._rates, "columns": np.array(self._ranks.columns)}
+
     def state(self) -> Tensors:
-        return {name: part.copy() for name, part in (self._parts() | self._fixed).items()}
+        return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        restore(self._parts(), self._fixed, state, "Forest")
+        restore(self._parts(), self._fixed(), state, "Forest")
 
 
 class ForestVersion:
@@ -174,23 +151,20 @@ class ForestVersion:
 
     def _ranked(self, x: Floats) -> mondrian.Boxes:
         examine(self.names, x)
-        z = np.empty((len(x), len(self._columns)), np.float32)
-        rank_many(np.ascontiguousarray(x[:, self._columns]), self._knots, z)
-        return z
+        return ranks_of(np.ascontiguousarray(x[:, self._columns]), self._knots)
 
     def predict_many(self, x: Floats) -> Floats:
-        z, out = self._ranked(x), np.empty(len(x))
-        mondrian.predict(z, self._links, self._nodes, self._roots, out)
+        ranks, out = self._ranked(x), np.empty(len(x))
+        mondrian.predict(ranks, self._links, self._nodes, self._roots, out)
         mondrian.to_log_odds(out)
         score_many(self._calibration, out, out)
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        z, out = self._ranked(x), np.empty((len(x), k), np.int16)
+        ranks, out = self._ranked(x), np.empty((len(x), k), np.int16)
         shares = np.empty(len(self._columns))
-        mondrian.reasons(z, self._links, self._nodes, self._roots, shares, out)
-        own = np.array([*self._columns, -1], np.int16)
-        return own[out]
+        mondrian.reasons(ranks, self._links, self._nodes, self._roots, shares, out)
+        return np.array([*self._columns, -1], np.int16)[out]
 
     def tensors(self) -> Tensors:
         return {

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
 
+from models.anomaly import HalfSpaceVersion
 from models.base import Tensors, Version
 from models.baselines import PriorVersion, RuleVersion
 from models.forest import ForestVersion
@@ -31,7 +32,14 @@ from streams.errors import StateError
 
 KINDS: dict[str, type[Version]] = {
     kind.kind: kind
-    for kind in (ForestVersion, LinearVersion, PriorVersion, RuleVersion, RiverVersion)
+    for kind in (
+        ForestVersion,
+        HalfSpaceVersion,
+        LinearVersion,
+        PriorVersion,
+        RuleVersion,
+        RiverVersion,
+    )
 }
 
 

@@ -7,10 +7,12 @@ logarithm, at most to -8 and 9, and a missing value is -1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats
+from models.base import Floats, Labels, Tensors, column, examine
 from streams.jit import kernel
 
 Singles = npt.NDArray[np.float32]
@@ -33,8 +35,8 @@ def knots_of(x: Floats) -> Floats:
     [2.0, 1.0, 3.0]
     """
     knots = no_knots(x.shape[1])
-    for own, column in zip(knots, x.T, strict=True):
-        values = np.sort(column[np.isfinite(column)])
+    for own, seen in zip(knots, x.T, strict=True):
+        values = np.sort(seen[np.isfinite(seen)])
         if not len(values):
             continue
         ranks = np.arange(KNOTS) * (len(values) - 1) // (KNOTS - 1)
@@ -44,6 +46,61 @@ def knots_of(x: Floats) -> Floats:
         own[0] = len(found)
         own[1 : 1 + len(found)] = found
     return knots
+
+
+class Ranks:
+    """The ranks of some inputs; examples wait until `after` of them have come and made the scale.
+
+    `inputs` are names among `names`, all of them when empty; `model` is for messages.
+    """
+
+    def __init__(
+        self, names: tuple[str, ...], inputs: Sequence[str], after: int, model: str
+    ) -> None:
+        self._names = names
+        self.columns = [column(names, name, model) for name in inputs or names]
+        self._knots = no_knots(len(self.columns))
+        self._first = np.zeros((after, len(self.columns) + 2))
+        self._seen = np.zeros(1, np.int64)
+
+    def learnable(
+        self, x: Floats, y: Labels, weight: Floats
+    ) -> Iterator[tuple[Singles, Labels, Floats]]:
+        """What can be learnt now that these examples are here: ranks, labels and weights.
+
+        Once the scale is made that is all that had waited, and from then on what comes.
+        """
+        examine(self._names, x)
+        seen, after = int(self._seen[0]), len(self._first)
+        self._seen += len(x)
+        cut = min(max(after - seen, 0), len(x))
+        if cut:
+            own = x[:cut, self.columns]
+            self._first[seen : seen + cut] = np.column_stack([own, y[:cut], weight[:cut]])
+            if seen + cut == after:
+                first = np.ascontiguousarray(self._first[:, :-2])
+                self._knots[:] = knots_of(first)
+                labels = self._first[:, -2].astype(np.int8)
+                yield ranks_of(first, self._knots), labels, self._first[:, -1].copy()
+        if cut < len(x):
+            own = np.ascontiguousarray(x[cut:, self.columns])
+            yield ranks_of(own, self._knots), y[cut:], weight[cut:]
+
+    @property
+    def knots(self) -> Floats:
+        """A copy of the scale as it is now: see `knots_of`."""
+        return self._knots.copy()
+
+    def parts(self) -> Tensors:
+        """The arrays that hold what was learnt."""
+        return {"first": self._first, "knots": self._knots, "seen": self._seen}
+
+
+def ranks_of(x: Floats, knots: Floats) -> Singles:
+    """The ranks of rows x (n, inputs), of the same shape."""
+    out = np.empty(x.shape, np.float32)
+    rank_many(x, knots, out)
+    return out
 
 
 @kernel("void(float64[:, ::1], float64[:, ::1], float32[:, ::1])")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from models.anomaly import HalfSpaceTrees
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
@@ -35,6 +36,7 @@ MODELS: dict[str, Model] = {
     "linear-quantiles": Linear(
         inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
     ),
+    "half-spaces": HalfSpaceTrees(trees=5, height=4, window=50, learnt_after=30),
     "forest": Forest(trees=3, nodes=255, learnt_after=50),
     "forest-full": Forest(
         inputs=("amount", "gap"),
