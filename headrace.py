@@ -16,6 +16,7 @@ from models.bins import (
     symmetric_edges,
 )
 from models.calibration import Calibration
+from models.ensemble import Ensemble
 from models.forest import Forest
 from models.linear import Linear
 from models.river import River
@@ -43,6 +44,7 @@ __all__ = [
     "Category",
     "ConfigError",
     "Edges",
+    "Ensemble",
     "Entity",
     "Event",
     "Feature",
