@@ -4,6 +4,7 @@ from headrace import Entity, Event, Label, Linear, Number, Pipeline, value
 """
 
 from jobs.definition import Pipeline, Slice
+from models.anomaly import HalfSpaceTrees
 from models.baselines import AmountRule, Prior, Random
 from models.bins import (
     Edges,
@@ -15,6 +16,8 @@ from models.bins import (
     symmetric_edges,
 )
 from models.calibration import Calibration
+from models.ensemble import Ensemble
+from models.forest import Forest
 from models.linear import Linear
 from models.river import River
 from operators.features import (
@@ -41,9 +44,12 @@ __all__ = [
     "Category",
     "ConfigError",
     "Edges",
+    "Ensemble",
     "Entity",
     "Event",
     "Feature",
+    "Forest",
+    "HalfSpaceTrees",
     "HeadraceError",
     "InputError",
     "Label",

@@ -22,14 +22,26 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
 
+from models.anomaly import HalfSpaceVersion
 from models.base import Tensors, Version
 from models.baselines import PriorVersion, RuleVersion
+from models.ensemble import EnsembleVersion
+from models.forest import ForestVersion
 from models.linear import LinearVersion
 from models.river import RiverVersion
 from streams.errors import StateError
 
 KINDS: dict[str, type[Version]] = {
-    kind.kind: kind for kind in (LinearVersion, PriorVersion, RuleVersion, RiverVersion)
+    kind.kind: kind
+    for kind in (
+        EnsembleVersion,
+        ForestVersion,
+        HalfSpaceVersion,
+        LinearVersion,
+        PriorVersion,
+        RuleVersion,
+        RiverVersion,
+    )
 }
 
 

@@ -5,11 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from models.anomaly import HalfSpaceTrees
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
 from models.calibration import Calibration
 from models.checks import CHECKS, NAMES, examples
+from models.ensemble import Ensemble
+from models.forest import Forest
 from models.linear import Linear
 from models.river import River
 from streams.errors import ConfigError, StateError
@@ -34,6 +37,27 @@ MODELS: dict[str, Model] = {
     "linear-quantiles": Linear(
         inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
     ),
+    "ensemble": Ensemble(
+        members={
+            "linear": Linear(bits=10),
+            "forest": Forest(trees=2, nodes=63, learnt_after=40),
+            "inner": Ensemble(members={"prior": Prior(), "rule": AmountRule()}, every=9, share=0),
+        },
+        every=60,
+        share=0.01,
+        calibration=Calibration(platt=True),
+    ),
+    "half-spaces": HalfSpaceTrees(trees=5, height=4, window=50, learnt_after=30),
+    "forest": Forest(trees=3, nodes=255, learnt_after=50),
+    "forest-full": Forest(
+        inputs=("amount", "gap"),
+        trees=2,
+        nodes=15,
+        learnt_after=101,
+        step=0.5,
+        calibration=Calibration(platt=True, positive_weight=3),
+    ),
+    "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
     "amount-rule": AmountRule(),
     "random": Random(seed=3),

@@ -1,0 +1,197 @@
+"""A forest that learns event by event: aggregated Mondrian trees over ranked inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from models import mondrian
+from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.calibration import (
+    POSITIVE_WEIGHT,
+    THRESHOLD,
+    Calibration,
+    observe_many,
+    publish,
+    score_many,
+)
+from models.mondrian import PRIOR, SMOOTHING, STEP, USED
+from models.ranks import KNOTS, Ranks, ranks_of
+from models.state import restore
+from streams.errors import ConfigError, StateError
+
+_FEWEST_NODES, _MOST_NODES = 3, 1 << 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forest:
+    """Trees that split where examples come to lie, each a mean over all its prunings (`mondrian`).
+
+    `inputs`: names of the inputs it looks at; all of the pipeline when empty. `trees`, and `nodes`
+    the most that each may have: a node takes 64 bytes and 8 an input, one of a version 32. Inputs
+    are ranked among the first `learnt_after` examples, which are learnt once that many have come.
+    `step`: how fast the weights of prunings follow their losses; 1 is the exact mixture.
+    `smoothing`: how many examples of share `prior` a node begins with. `seed`: of what is random.
+
+    >>> model = Forest(trees=5, nodes=255, learnt_after=100)
+    >>> learner = model.bind(("amount", "night"))
+    >>> x = np.array([[900.0, 1.0], [5.0, 0.0]] * 200)
+    >>> learner.learn_many(x, np.array([1, 0] * 200, np.int8), np.ones(400))
+    >>> (learner.version().predict_many(x[:2]) > 0.5).tolist()
+    [True, False]
+    """
+
+    inputs: tuple[str, ...] = ()
+    trees: int = 10
+    nodes: int = 1 << 14
+    learnt_after: int = 1000
+    step: float = 1.0
+    smoothing: float = 1.0
+    prior: float = 0.5
+    seed: int = 0
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        sizes = self.trees >= 1 and _FEWEST_NODES <= self.nodes <= _MOST_NODES
+        if not (sizes and self.learnt_after >= 1 and min(self.step, self.smoothing) > 0):
+            wanted = f"trees, {_FEWEST_NODES} to {_MOST_NODES} nodes, step and smoothing above 0"
+            raise ConfigError(f"Forest wants {wanted}; got {self}")
+        if not 0 < self.prior < 1:
+            raise ConfigError(f"Forest wants a prior inside (0, 1); got {self.prior}")
+
+    def bind(self, names: tuple[str, ...]) -> ForestLearner:
+        return ForestLearner(self, names)
+
+
+class ForestLearner:
+    """What a `Forest` has learnt. See `models.base.Learner`."""
+
+    def __init__(self, model: Forest, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._ranks = Ranks(names, model.inputs, model.learnt_after, "Forest")
+        self._rates = np.zeros(3)
+        self._rates[[STEP, SMOOTHING, PRIOR]] = model.step, model.smoothing, model.prior
+        self._links, self._values, self._boxes, self._book = mondrian.nodes_of(
+            model.trees, model.nodes, len(self._ranks.columns), model.seed
+        )
+        self._calibration = model.calibration.start()
+        self._path = np.empty(mondrian.DEEPEST, np.int64)
+
+    def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
+        for ranks, labels, weights in self._ranks.learnable(x, y, weight):
+            raw = np.empty(len(ranks))
+            positive = weights * self._calibration[POSITIVE_WEIGHT]
+            mondrian.learn(
+                ranks, labels, np.where(labels > 0, positive, weights), self._rates, self._links,
+                self._values, self._boxes, self._book, self._path, raw,
+            )  # fmt: skip
+            mondrian.to_log_odds(raw)
+            observe_many(self._calibration, raw, labels, weights)
+
+    def version(self) -> ForestVersion:
+        used = self._book[:, USED]
+        links = [own[:count] for own, count in zip(self._links, used, strict=True)]
+        values = [own[:count] for own, count in zip(self._values, used, strict=True)]
+        return ForestVersion(
+            self.names,
+            self._ranks.columns,
+            knots=self._ranks.knots,
+            links=np.concatenate(links),
+            nodes=mondrian.scoring(np.concatenate(values), self._rates),
+            roots=np.concatenate([[0], np.cumsum(used)]),
+            calibration=publish(self._calibration),
+        )
+
+    def _parts(self) -> Tensors:
+        return self._ranks.parts() | {
+            "links": self._links,
+            "values": self._values,
+            "boxes": self._boxes,
+            "book": self._book,
+            "calibration": self._calibration,
+        }
+
+    def _fixed(self) -> Tensors:
+        return {"rates": self._rates, "columns": np.array(self._ranks.columns)}
+
+    def state(self) -> Tensors:
+        return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        restore(self._parts(), self._fixed(), state, "Forest")
+
+
+class ForestVersion:
+    """A `Forest` as it scores. See `models.base.Version`."""
+
+    kind: ClassVar[str] = "forest"
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        columns: list[int],
+        *,
+        knots: Floats,
+        links: mondrian.Links,
+        nodes: Floats,
+        roots: mondrian.Ints,
+        calibration: Floats,
+    ) -> None:
+        self.names, self._columns, self._knots = names, columns, knots
+        self._links, self._nodes, self._roots = links, nodes, roots
+        self._calibration = calibration
+
+    @property
+    def threshold(self) -> float:
+        return float(self._calibration[THRESHOLD])
+
+    def _ranked(self, x: Floats) -> mondrian.Boxes:
+        examine(self.names, x)
+        return ranks_of(np.ascontiguousarray(x[:, self._columns]), self._knots)
+
+    def predict_many(self, x: Floats) -> Floats:
+        ranks, out = self._ranked(x), np.empty(len(x))
+        mondrian.predict(ranks, self._links, self._nodes, self._roots, out)
+        mondrian.to_log_odds(out)
+        score_many(self._calibration, out, out)
+        return out
+
+    def reasons_many(self, x: Floats, k: int) -> Reasons:
+        ranks, out = self._ranked(x), np.empty((len(x), k), np.int16)
+        shares = np.empty(len(self._columns))
+        mondrian.reasons(ranks, self._links, self._nodes, self._roots, shares, out)
+        return np.array([*self._columns, -1], np.int16)[out]
+
+    def tensors(self) -> Tensors:
+        return {
+            "knots": self._knots,
+            "links": self._links,
+            "nodes": self._nodes,
+            "roots": self._roots,
+            "calibration": self._calibration,
+        }
+
+    def config(self) -> dict[str, Any]:
+        return {"names": list(self.names), "columns": list(self._columns)}
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        columns = [int(each) for each in config["columns"]]
+        roots = tensors.get("roots", np.zeros(1, np.int64))
+        version = cls(
+            tuple(config["names"]),
+            columns,
+            knots=np.empty((len(columns), 1 + KNOTS)),
+            links=np.empty((int(roots[-1]), 2), np.int32),
+            nodes=np.empty((int(roots[-1]), 3)),
+            roots=np.empty(len(roots), np.int64),
+            calibration=np.empty(THRESHOLD + 1),
+        )
+        restore(version.tensors(), {}, tensors, "Forest")
+        if not mondrian.sound(version._links, version._roots, len(columns)):
+            raise StateError("Forest: its nodes lead outside their trees; the version is damaged")
+        return version
