@@ -244,7 +244,8 @@ class Index:
     @property
     def counters(self) -> Int64s:
         """(5,) next row, first row, cursor, clock and newest time: see `state()`."""
-        return self._book[_PLACES]
+        counters: Int64s = self._book[_PLACES]
+        return counters
 
     def held(self, idents: Int64s) -> Int64s:
         """What is known of ids (n, 2): rows (log row or -1, word of its label, word that waits).
