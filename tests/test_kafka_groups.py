@@ -114,7 +114,7 @@ def test_of_two_that_start_at_the_same_time_one_survives(kafka_broker: Server) -
         thread.join()
     ((loser, said),) = ended.items()
     (survivor,) = {"a", "b"} - {loser}
-    assert f":{survivor} since " in said
+    assert f" of {survivor} since " in said
     consumer = living[survivor]
     consumer.commit([1])
     until(lambda: consumer.poll(1, 0.1) or consumer.committed() == [1])
