@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the 
 README = (ROOT / "README.md").read_text("utf-8")
 SECTION = re.search(r"^## On Flink\n.*?^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 assert SECTION
-SYNC, UP, SUBMIT = SECTION[1].splitlines()
+SYNC, UP, SUBMIT, LEARN = SECTION[1].splitlines()
 PORTS = ("--kafka-port", "--controller-port", "--flink-port", "--flink-rpc-port")
 COUNT = 100
 
@@ -40,8 +40,8 @@ def test_the_readme_scores_on_flink(tmp_path: Path) -> None:
     try:
         up = terminal.call(UP, *terminal.ports)
         assert "flink  up in" in up and "topics made" in up
-        job = terminal.call(SUBMIT).split()
-        assert job[2] == "RUNNING,"
+        score, learn = (terminal.call(line).split() for line in (SUBMIT, LEARN))
+        assert score[2] == learn[2] == "RUNNING,"
         with (
             terminal.running(terminal.command(publish)) as sent,
             terminal.running(terminal.command("uv run headrace subscribe predictions")) as seen,
@@ -50,6 +50,8 @@ def test_the_readme_scores_on_flink(tmp_path: Path) -> None:
             while len(predictions(seen)) < COUNT:
                 assert time.monotonic() - began < PATIENCE_S, sent.read_text()[-2000:]
                 time.sleep(0.2)
-        assert job[1] in terminal.call("uv run headrace flink list")
+        listed = terminal.call("uv run headrace flink list")
+        assert score[1] in listed
+        assert learn[1] in listed
     finally:
         terminal.call("uv run headrace down --wipe")

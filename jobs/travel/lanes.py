@@ -12,6 +12,7 @@ import numpy.typing as npt
 from jobs.config import Order
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS
+from jobs.lanes.described import records_of
 from jobs.lanes.held import Held
 from jobs.lanes.indexstore import (
     CLOCK,
@@ -262,7 +263,7 @@ def _known(waits: tuple[int, ...]) -> int:
 
 def _joined(stores: Iterator[MemoryStore]) -> Int64s:
     """All packed records of these stores."""
-    raw = b"".join(record for store in stores for _, record in store.items())
+    raw = b"".join(record for store in stores for _, record in records_of(store))
     return np.frombuffer(bytearray(raw), np.int64)
 
 
