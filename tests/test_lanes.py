@@ -107,7 +107,7 @@ class Engine:
         for lane in range(self.lanes):
             settle_index(self.store("index", lane), self.pipeline, "index")
             for place, entity in enumerate(plan.entities):
-                store = self.store(f"windows {place}", lane)
+                store = self.store(f"windows-{place}", lane)
                 settle_windows(store, entity, self.pipeline, "windows", warm_up=False)
         custom = chain([f.function for f in plan.columns if f.function is not None])
         self.indexes = LaneIndexes(
