@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
 from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.kinds import SIMPLE
 from models.state import restore
 from streams.errors import ConfigError
 from streams.jit import kernel
@@ -181,10 +182,9 @@ class EnsembleVersion:
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        from models.manifest import KINDS  # noqa: PLC0415 - it knows this class among others
-
+        kinds: dict[str, type[Version]] = {**SIMPLE, cls.kind: cls}
         members = {
-            name: KINDS[kind].from_parts(own, _under(tensors, f"member/{name}/"))
+            name: kinds[kind].from_parts(own, _under(tensors, f"member/{name}/"))
             for name, (kind, own) in config["members"].items()
         }
         weights, calibration = np.empty(len(members)), np.empty(THRESHOLD + 1)

@@ -22,27 +22,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
 
-from models.anomaly import HalfSpaceVersion
 from models.base import Tensors, Version
-from models.baselines import PriorVersion, RuleVersion
 from models.ensemble import EnsembleVersion
-from models.forest import ForestVersion
-from models.linear import LinearVersion
-from models.river import RiverVersion
+from models.kinds import SIMPLE
 from streams.errors import StateError
 
-KINDS: dict[str, type[Version]] = {
-    kind.kind: kind
-    for kind in (
-        EnsembleVersion,
-        ForestVersion,
-        HalfSpaceVersion,
-        LinearVersion,
-        PriorVersion,
-        RuleVersion,
-        RiverVersion,
-    )
-}
+KINDS: dict[str, type[Version]] = {**SIMPLE, EnsembleVersion.kind: EnsembleVersion}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,7 +45,8 @@ _ALONE = 40.0
 def nodes_of(trees: int, nodes: int, inputs: int, seed: int) -> tuple[Links, Floats, Boxes, Ints]:
     """Links, values, boxes and the trees' own words, of a forest without any node."""
     book = np.zeros((trees, 2), np.int64)
-    book[:, RANDOM] = np.random.default_rng(seed).integers(1, 2**62, trees)
+    rng = np.random.default_rng(seed)
+    book[:, RANDOM] = rng.integers(1, 2**62, trees)
     return (
         np.zeros((trees, nodes, 2), np.int32),
         np.zeros((trees, nodes, 7)),

@@ -136,7 +136,8 @@ class Reservoir:
         self._keys = np.zeros((strata, size + 1))
         self._weights = np.zeros((strata, size + 1))
         self._words = np.zeros((strata, 3), np.int64)
-        self._words[:, RANDOM] = np.random.default_rng(seed).integers(1, 2**62, strata)
+        rng = np.random.default_rng(seed)
+        self._words[:, RANDOM] = rng.integers(1, 2**62, strata)
         self._reals = np.zeros((strata, 1))
 
     def add(

@@ -1,0 +1,22 @@
+"""The kinds of versions, by the name that a manifest has for each, but for those made of others."""
+
+from __future__ import annotations
+
+from models.anomaly import HalfSpaceVersion
+from models.base import Version
+from models.baselines import PriorVersion, RuleVersion
+from models.forest import ForestVersion
+from models.linear import LinearVersion
+from models.river import RiverVersion
+
+SIMPLE: dict[str, type[Version]] = {
+    kind.kind: kind
+    for kind in (
+        ForestVersion,
+        HalfSpaceVersion,
+        LinearVersion,
+        PriorVersion,
+        RuleVersion,
+        RiverVersion,
+    )
+}
