@@ -20,7 +20,7 @@ from tests.deployment import Deployment, Job, until
 from tests.host_parity import END, EVENTS, accounted, buried, cut, said, stream
 from tests.kafka_server import new_kafka
 
-pytestmark = pytest.mark.skipif(find_spec("faust") is None, reason="wants the extra faust")
+pytestmark = pytest.mark.skipif(find_spec("rocksdict") is None, reason="wants the extra faust")
 
 KILLS = int(os.environ.get("HEADRACE_FAUST_KILLS", "1"))
 RECORD = os.environ.get("HEADRACE_FAUST_RECORD")

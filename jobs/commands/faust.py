@@ -51,22 +51,21 @@ def worker(settings: Settings, *, lanes: int | None, memory_mb: int, checkpoint_
       headrace faust worker
       headrace faust worker --order strict --state w2
     """
-    from importlib.util import find_spec
-
     from jobs.kafka_host.running import start_log
     from streams.errors import ConfigError
 
-    if find_spec("faust") is None or find_spec("rocksdict") is None:
-        raise ConfigError(
-            "wanted faust-streaming and rocksdict, got no such packages: "
-            "run `uv sync --inexact --extra faust`"
-        )
     if settings.delivery != "at-least-once":
         raise ConfigError(
             f"delivery: wanted at-least-once, got {settings.delivery}, which Faust workers do not "
             "give (docs/faust.md says why); `headrace run` and `headrace flink submit` do"
         )
-    from jobs.faust_app import run
+    try:
+        from jobs.faust_app import run
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"wanted faust-streaming with rocksdict, got {error}: "
+            "run `uv sync --inexact --extra faust`"
+        ) from error
 
     start_log("faust", "faust", "mode", "aiokafka")
     run(settings, lanes, memory_mb << 20, checkpoint_ms / 1000)
