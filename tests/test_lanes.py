@@ -29,8 +29,6 @@ from jobs.lanes.scoring import Scorer
 from jobs.lanes.store import MemoryStore
 from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
-from jobs.learning import Held as PredictionsHeld
-from jobs.learning import Learning
 from jobs.scoring import Scoring
 from jobs.topic_records import prediction_records
 from operators.admission import COUNTS
@@ -39,7 +37,6 @@ from streams.batch import EVENT, Batch
 from streams.broker import Headers
 from streams.errors import StateError
 from streams.order import Sorter
-from streams.predictions import decode_predictions
 from streams.records import Outcomes
 from streams.schema import DAY, duration_us
 from tests.batches import (
@@ -54,6 +51,7 @@ from tests.batches import (
     transactions,
     with_labels,
 )
+from tests.learnt_once import learn_once
 
 PLENTY = 1 << 30
 NEW = replace(
@@ -368,17 +366,6 @@ def test_a_lane_whose_keys_have_all_been_forgotten_still_knows_that_there_were_s
         settle_windows(store, entity, longer, "here", warm_up=False)
 
 
-def held_of(said: list[bytes], width: int) -> PredictionsHeld:
-    """Predictions as the learning half holds them."""
-    records, features = decode_predictions(said, width, "here")
-    n = len(records)
-    words = np.zeros((n, 4), np.int64)
-    words[:, 0] = [int(each.id) for each in records]
-    words[:, 1] = [each.time for each in records]
-    numbers = np.array([each.number for each in records], np.int64)
-    return PredictionsHeld(numbers, words, np.array([each.score for each in records]), features)
-
-
 @given(transactions(), delays, lanes, st.randoms(use_true_random=False))
 def test_what_lanes_tell_is_learnt_from_once_whatever_predictions_come_first(
     rows: list[Row], late: list[int], count: int, chance: Random
@@ -387,15 +374,4 @@ def test_what_lanes_tell_is_learnt_from_once_whatever_predictions_come_first(
         engine = Engine(count, Path(folder))
         engine.take(batch_of(with_labels(rows, late)))
         engine.advance(2**62)
-        learning = Learning(PIPELINE, Path(folder) / "learn")
-        said = sorted(engine.said, key=lambda _: chance.random())
-        waiting = list(engine.outcomes)
-        while waiting:
-            # As in its topic: the first outcomes wait for their predictions, the others for them.
-            while not learning.has(waiting[0]):
-                learning.hold(held_of([said.pop()], len(learning.names)))
-            told = waiting.pop(0)
-            for each in (told, told):
-                learning.learn(learning.news(each))
-        assert learning.lineup.learnt == sum(len(each.numbers) for each in engine.outcomes)
-        learning.close()
+        learn_once(engine.said, engine.outcomes, Path(folder), chance)

@@ -17,14 +17,13 @@ from jobs.config import Settings
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.lanes.learner import Learner
 from jobs.lanes.store import MemoryStore
-from jobs.learning import Learning
-from jobs.state import take_models
 from models.manifest import Manifest
 from streams.errors import StateError
 from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.schema import DAY
 from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 from tests.batches import PIPELINE, Row, pieces, with_labels
+from tests.learnt_once import known
 from tests.test_lanes import Engine, lanes
 
 Examples = list[tuple[bytes | None, bytes | None]]
@@ -88,12 +87,6 @@ def contents(cluster: Cluster) -> dict[int, set[str]]:
             manifest = msgspec.json.decode(record.value, type=Manifest)
             found.setdefault(manifest.sequence, set()).add(manifest.content)
     return found
-
-
-def known(learning: Learning) -> dict[str, bytes]:
-    """All that it has learnt, and how it was judged."""
-    arrays = take_models(learning.lineup, learning.evaluation)
-    return {name: array.tobytes() for name, array in arrays.items()}
 
 
 def of_the_learn_job(

@@ -1,14 +1,14 @@
 """The README's lines about Flink, run as they stand there, on ports of the test's own."""
 
 import re
-import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import PATIENCE_S, ROOT, Terminal, predictions
+from tests.deployment import until
+from tests.terminal import ROOT, Terminal, predictions
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 
@@ -46,10 +46,7 @@ def test_the_readme_scores_on_flink(tmp_path: Path) -> None:
             terminal.running(terminal.command(publish)) as sent,
             terminal.running(terminal.command("uv run headrace subscribe predictions")) as seen,
         ):
-            began = time.monotonic()
-            while len(predictions(seen)) < COUNT:
-                assert time.monotonic() - began < PATIENCE_S, sent.read_text()[-2000:]
-                time.sleep(0.2)
+            until(lambda: len(predictions(seen)) >= COUNT, "predictions", sent.read_text)
         listed = terminal.call("uv run headrace flink list")
         assert score[1] in listed
         assert learn[1] in listed

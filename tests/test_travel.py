@@ -24,7 +24,6 @@ from jobs.kafka_host.score_job import ScoreJob
 from jobs.lanes.entries import file_of, read_entries, write_entries
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.store import MemoryStore
-from jobs.learning import Learning
 from jobs.travel.embedded import arrive, leave
 from jobs.travel.lanes import READER, Share, gather, names_of
 from jobs.travel.portable import Portable
@@ -37,7 +36,8 @@ from streams.records import Outcomes
 from streams.schema import DAY, duration_us
 from streams.topics import LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE, Row, delays, transactions, with_labels
-from tests.test_lanes import Engine, by_id, by_number, held_of, told
+from tests.learnt_once import learn_once
+from tests.test_lanes import Engine, by_id, by_number, told
 
 NOON = 1_704_110_400_000_000
 END = Row(10**7, 400 * DAY, 9, 9)
@@ -175,23 +175,7 @@ def test_whatever_engines_a_stream_goes_through_it_is_scored_and_learnt_from_as_
         by_label = [each for each in told(moved.outcomes, numbers) if each[3] != 1]
         there = [each for each in told(stayed.outcomes, by_number(stayed.said)) if each[3] != 1]
         assert Counter(by_label) == Counter(there)
-        learn(moved, chance)
-
-
-def learn(journey: Journey, chance: Random) -> None:
-    """Learn from all that was told, whatever predictions come first, and once."""
-    learning = Learning(PIPELINE, journey.folder / "learn")
-    said = sorted(journey.said, key=lambda _: chance.random())
-    waiting = list(journey.outcomes)
-    while waiting:
-        # As in its topic: the first outcomes wait for their predictions, the others for them.
-        while not learning.has(waiting[0]):
-            learning.hold(held_of([said.pop()], len(learning.names)))
-        each = waiting.pop(0)
-        for again in (each, each):
-            learning.learn(learning.news(again))
-    assert learning.lineup.learnt == sum(len(each.numbers) for each in journey.outcomes)
-    learning.close()
+        learn_once(moved.said, moved.outcomes, moved.folder, chance)
 
 
 def test_a_learn_job_goes_on_through_every_move_and_a_new_one_finds_its_way(tmp_path: Path) -> None:
