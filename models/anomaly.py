@@ -159,7 +159,8 @@ class HalfSpaceLearner:
                 count(ranks, start, self._features, self._cuts, self._counts, weights[rows])
                 self._counted += stop - start
                 if self._counted[0] == self._window:
-                    self._masses[:] = self._counts / self._counts[0, 0]
+                    if self._counts[0, 0] > 0:
+                        self._masses[:] = self._counts / self._counts[0, 0]
                     self._counts[:] = 0
                     self._counted[:] = 0
                 start = stop

@@ -64,15 +64,21 @@ def judge(
 ) -> None:
     """Weigh members by what they scored (n, members), in order; the mixture's log-odds into out."""
     members = len(weights)
+    gains = np.empty(members)
     for row in range(len(scores)):
         mixed = 0.0
         for member in range(members):
             mixed += weights[member] * scores[row, member]
         out[row] = np.log(mixed / (1.0 - mixed))
-        total = 0.0
+        # By the best member's gain: however much an example counts, that one keeps its weight.
+        best = -np.inf
         for member in range(members):
             p = scores[row, member] if y[row] else 1.0 - scores[row, member]
-            weights[member] *= p if weight[row] == 1.0 else p ** weight[row]
+            gains[member] = weight[row] * np.log(p) + np.log(weights[member])
+            best = max(best, gains[member])
+        total = 0.0
+        for member in range(members):
+            weights[member] = np.exp(gains[member] - best)
             total += weights[member]
         for member in range(members):
             weights[member] = (1.0 - share) * weights[member] / total + share / members

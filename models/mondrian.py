@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels
+from streams.draw import uniform
 from streams.jit import kernel
 
 Links = npt.NDArray[np.int32]
@@ -53,17 +54,6 @@ def nodes_of(trees: int, nodes: int, inputs: int, seed: int) -> tuple[Links, Flo
         np.zeros((trees, nodes, 2 * inputs), np.float32),
         book,
     )
-
-
-@kernel()
-def _uniform(book: Ints, tree: int) -> float:
-    """The next number inside (0, 1) of the tree's own sequence (Marsaglia's xorshift, 2003)."""
-    word = np.uint64(book[tree, RANDOM])
-    word ^= word << np.uint64(13)
-    word ^= word >> np.uint64(7)
-    word ^= word << np.uint64(17)
-    book[tree, RANDOM] = np.int64(word)
-    return float((np.float64(word >> np.uint64(11)) + 0.5) * 2.0**-53)
 
 
 @kernel()
@@ -138,7 +128,7 @@ def _split_time(
     extent = 0.0
     for f in range(z.shape[1]):
         extent += _beyond(boxes, node, z, row, f)
-    time = values[node, TIME] - np.log(_uniform(book, tree)) / extent
+    time = values[node, TIME] - np.log(uniform(book[tree], RANDOM)) / extent
     child = links[node, CHILD]
     return time if child == 0 or time < values[child, TIME] else np.inf
 
@@ -160,7 +150,7 @@ def _split(
     extent = 0.0
     for f in range(inputs):
         extent += _beyond(boxes, node, z, row, f)
-    left = extent * _uniform(book, tree)
+    left = extent * uniform(book[tree], RANDOM)
     chosen = inputs - 1
     for f in range(inputs):
         left -= _beyond(boxes, node, z, row, f)
@@ -172,7 +162,7 @@ def _split(
     value = np.float64(z[row, chosen])
     right = value > np.float64(boxes[node, inputs + chosen])
     edge = np.float64(boxes[node, inputs + chosen] if right else boxes[node, chosen])
-    cut = edge + (value - edge) * _uniform(book, tree)
+    cut = edge + (value - edge) * uniform(book[tree], RANDOM)
     # A cut between neighbouring numbers must still part them: x <= cut goes left.
     cut = min(max(cut, min(edge, value)), max(edge, value))
     if cut >= max(edge, value):

@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from streams.draw import uniform
 from streams.errors import StateError
 from streams.jit import kernel
 
@@ -28,17 +29,6 @@ COUNT, SEEN, RANDOM = range(3)
 """Words of a stratum: rows held, rows that came, and where its random numbers are."""
 _LEFT = 0
 """Of a stratum: how much weight, times the threshold, has to go by until a row comes in."""
-
-
-@kernel()
-def _uniform(words: Int64s) -> float:
-    """The next number inside (0, 1) of a sequence (Marsaglia's xorshift, 2003)."""
-    word = np.uint64(words[RANDOM])
-    word ^= word << np.uint64(13)
-    word ^= word >> np.uint64(7)
-    word ^= word << np.uint64(17)
-    words[RANDOM] = np.int64(word)
-    return float((np.float64(word >> np.uint64(11)) + 0.5) * 2.0**-53)
 
 
 @kernel()
@@ -94,12 +84,12 @@ def _add(
         words[s, SEEN] += 1
         count = words[s, COUNT]
         if count < size:
-            own[count] = np.log(-np.log(_uniform(words[s]))) - log_weight[i]
+            own[count] = np.log(-np.log(uniform(words[s], RANDOM))) - log_weight[i]
             held[count, :], kept[count] = x[i], log_weight[i]
             words[s, COUNT] += 1
             _rise(own, held, kept, count)
             if count + 1 == size:
-                reals[s, _LEFT] = -np.log(_uniform(words[s]))
+                reals[s, _LEFT] = -np.log(uniform(words[s], RANDOM))
             continue
         part = np.exp(own[0] + log_weight[i])
         reals[s, _LEFT] -= part
@@ -107,10 +97,10 @@ def _add(
             continue
         # A key below the threshold, from what the exponential has there.
         below = -np.expm1(-part)
-        own[0] = np.log(-np.log1p(-_uniform(words[s]) * below)) - log_weight[i]
+        own[0] = np.log(-np.log1p(-uniform(words[s], RANDOM) * below)) - log_weight[i]
         held[0, :], kept[0] = x[i], log_weight[i]
         _sink(own, held, kept, 0, size)
-        reals[s, _LEFT] = -np.log(_uniform(words[s]))
+        reals[s, _LEFT] = -np.log(uniform(words[s], RANDOM))
 
 
 class Reservoir:
@@ -213,7 +203,7 @@ class Reservoir:
             self._words[s, RANDOM] ^= other._words[s, RANDOM] >> 1
             self._words[s, RANDOM] |= 1
             if count == size:
-                self._reals[s, _LEFT] = -math.log(_uniform(self._words[s]))
+                self._reals[s, _LEFT] = -math.log(uniform(self._words[s], RANDOM))
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         return {

@@ -73,6 +73,12 @@ def test_members_are_weighed_by_what_they_scored_before_they_learnt() -> None:
     assert list(learner.weights()) == ["prior", "linear"]
 
 
+def test_an_example_that_counts_for_very_many_leaves_the_best_its_weight() -> None:
+    scores, weights = np.array([[1e-12, 0.3, 0.5]]), np.full(3, 1 / 3)
+    judge(scores, np.ones(1, np.int8), np.array([1e6]), 0.0, weights, np.empty(1))
+    assert weights.tolist() == [0, 0, 1]
+
+
 def test_an_ensemble_of_nobody_is_refused() -> None:
     with pytest.raises(ConfigError, match="Ensemble wants members"):
         Ensemble(members={})
