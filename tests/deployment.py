@@ -89,6 +89,12 @@ class Deployment:
 
         until(lambda: committed() == count, f"{count} to be committed", job.log)
 
+    def run_to_end(self, transactions: int, predictions: int) -> None:
+        """Let `headrace run` take so many transactions, until all it makes of them is there."""
+        with self.running() as job:
+            self.wait_for(predictions, job)
+            self.wait_until_committed(transactions, job)
+
     def wait_for(self, count: int, job: Job) -> list[str]:
         """The ids that have a prediction, once there are so many."""
         until(lambda: len(self.predicted()) >= count, f"{count} predictions", job.log)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from jobs.flink_host.cluster import FlinkCluster, FlinkJob
 from jobs.stack.flink import Flink, FlinkSettings
 from jobs.stack.ports import free_port
 from tests.deployment import Deployment, until
+from tests.host_parity import buried
 
 SUBMITTED_S = 180.0
 
@@ -90,6 +92,11 @@ class FlinkDeployment(Deployment):
 
         until(lambda: len(self.predicted()) >= count, f"{count} predictions", log_of(flink))
         return self.predicted()
+
+    def letters_on_flink(self, count: int, flink: Flink) -> list[Any]:
+        """The dead letters, once there are so many: they have a sink of their own on Flink."""
+        until(lambda: len(buried(self)) >= count, f"{count} dead letters", log_of(flink))
+        return buried(self)
 
 
 def log_of(flink: Flink) -> Callable[[], str]:

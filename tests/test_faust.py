@@ -46,9 +46,7 @@ def same_from_one_worker(
     """Assert that one worker says what the embedded host says, to the bit."""
     there.send("transactions", events)
     here.send("transactions", events)
-    with there.running() as job:
-        there.wait_for(count, job)
-        there.wait_until_committed(len(events), job)
+    there.run_to_end(len(events), count)
     with here.running("faust", "worker", name="worker") as faust:
         here.wait_for(count, faust)
         assert faust.stop() == 0
@@ -89,8 +87,7 @@ def test_in_strict_order_a_worker_killed_under_load_loses_nothing_and_repeats_to
 ) -> None:
     there, here, events = both(kafka_broker, tmp_path, 2, order="strict")
     there.send("transactions", events)
-    with there.running() as job:
-        there.wait_for(EVENTS + END - 1, job)
+    there.run_to_end(len(events), EVENTS + END - 1)
     wanted = said(there)
     slices = cut(events, KILLS + 1)
     with worker(here, "steady") as steady:
