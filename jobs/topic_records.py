@@ -15,12 +15,13 @@ from streams.broker import Headers, Input
 from streams.codec import Decoder
 from streams.errors import DeadLetter
 from streams.merge import Taken
+from streams.order import parts_of, state_of
 from streams.payloads import Payloads
 from streams.predictions import encode_predictions
 from streams.regular import RegularLines
 from streams.schema import Event
 from streams.sinks import encode_dead_letter
-from streams.texts import payloads_of
+from streams.texts import column_of, payloads_of
 
 Int64s = npt.NDArray[np.int64]
 REASONS = 3
@@ -73,12 +74,47 @@ class TopicDecoder:
         return replace(letter, topic=topic, partition=partition, offset=int(taken.offsets[place]))
 
     def conflict(self, taken: Taken, letter: DeadLetter) -> DeadLetter:
-        """A letter about a row of a batch, with its topic, and if it was just taken its bytes."""
+        """A letter about one of the records, with its topic and its bytes."""
         here = (taken.inputs == letter.partition) & (taken.offsets == letter.offset)
-        place = next(iter(np.flatnonzero(here).tolist()), None)
         topic, partition = self._inputs[letter.partition]
-        raw = b"" if place is None else taken.values[place] or b""
+        raw = taken.values[int(np.flatnonzero(here)[0])] or b""
         return replace(letter, topic=topic, partition=partition, raw=raw)
+
+
+def places_in(taken: Taken, batch: Batch) -> Int64s:
+    """Which of the records each row of a batch, which is of some of them, was made of."""
+    if len(batch) == len(taken):
+        return np.arange(len(taken))
+    where = zip(taken.inputs.tolist(), taken.offsets.tolist(), strict=True)
+    place = {at: each for each, at in enumerate(where)}
+    rows = zip(batch.partition.tolist(), batch.offset.tolist(), strict=True)
+    return np.array([place[at] for at in rows], np.int64)
+
+
+def with_records(batch: Batch, taken: Taken) -> Batch:
+    """The rows with the records they were made of as one text more, to wait with them."""
+    return beside(batch, taken.values.take(places_in(taken, batch)))
+
+
+def beside(batch: Batch, records: Payloads) -> Batch:
+    """The rows with these records."""
+    return replace(batch, texts=(*batch.texts, column_of(records)))
+
+
+def parted(batch: Batch) -> tuple[Batch, Taken]:
+    """The rows that had records `with_records`, and the records."""
+    *texts, records = batch.texts
+    inputs = batch.partition.astype(np.int64)
+    taken = Taken(inputs, batch.offset, batch.received, payloads_of(as_text(records)), None)
+    return replace(batch, texts=tuple(texts)), taken
+
+
+def sorter_state(event: Event, state: bytes) -> bytes:
+    """The state of a sorter of rows `with_records`; in an earlier release's they have none."""
+    lateness, watermark, held = parts_of(state)
+    if held is None or len(held.texts) > 1 + len(event.keys):
+        return state
+    return state_of(lateness, watermark, beside(held, Payloads.of([None] * len(held))))
 
 
 def prediction_records(

@@ -122,6 +122,14 @@ class Payloads(Sequence[bytes | None]):
         _write_lines(self.text, self.starts, self.starts + lengths, out)
         return Payloads(out, ends - lengths - 1, ends - 1, lined=True)
 
+    def joined(self) -> tuple[Int64s, Bytes]:
+        """One right after the other, none as empty: the n + 1 bounds, and the bytes."""
+        lengths = np.maximum(self.lengths, 0)
+        bounds = np.concatenate([[0], np.cumsum(lengths)])
+        out = np.empty(int(bounds[-1]), np.uint8)
+        _write(self.text, self.starts, lengths, out)
+        return bounds, out
+
 
 _BYTES = "Array(uint8, 1, 'C', readonly=True)"
 _BOUNDS = "Array(int64, 1, 'A', readonly=True)"
@@ -145,6 +153,15 @@ def _write_lines(text, starts, stops, out):  # type: ignore[no-untyped-def]
         at += stops[i] - starts[i]
         out[at] = _NEWLINE
         at += 1
+
+
+@kernel(f"void({_BYTES}, {_BOUNDS}, {_BOUNDS}, uint8[::1])")
+def _write(text, starts, lengths, out):  # type: ignore[no-untyped-def]
+    """Each text."""
+    at, text, out = 0, borrow(text), borrow(out)
+    for i in range(len(starts)):
+        copy_bytes(out, at, text, starts[i], lengths[i])
+        at += lengths[i]
 
 
 @kernel(f"int64({_BYTES}, {_BOUNDS}, {_BOUNDS})")

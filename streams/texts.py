@@ -67,3 +67,14 @@ def payloads_of(column: pa.Array) -> Payloads:
     """
     bounds, text = bytes_of(column)
     return Payloads(text, bounds[:-1], bounds[1:])
+
+
+def column_of(values: Payloads) -> pa.Array:
+    """UTF-8 as a large_string column, none as empty.
+
+    >>> column_of(Payloads.of([b"7", None, b"x9"])).to_pylist()
+    ['7', '', 'x9']
+    """
+    bounds, text = values.joined()
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(text)]
+    return pa.Array.from_buffers(_TEXT, len(values), buffers, 0)

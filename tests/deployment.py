@@ -74,6 +74,11 @@ class Deployment:
         with TopicReader(self.client, self.prefix + topic) as reader:
             return list(reader.to_end())
 
+    def amount(self, topic: str) -> int:
+        """How many records there are in a topic that no transaction wrote to."""
+        with TopicReader(self.client, self.prefix + topic) as reader:
+            return sum(end - first for first, end in reader.bounds)
+
     def predicted(self) -> list[str]:
         """The ids that have a prediction, in the topic's order."""
         return [each["id"] for each in self.read("predictions")]

@@ -9,20 +9,29 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import orjson
 
-from streams.broker import Headers
+from jobs.definition import Pipeline
+from jobs.kafka_host.model_feed import ModelFeed
+from models.manifest import Seal
+from models.registry import Registry
+from streams.broker import Headers, Input
 from tests.deployment import Deployment
 
 NOON = 1_704_110_400_000_000
 MINUTE = 60_000_000
 DAY = 1440 * MINUTE
 EVENTS = 3000
+SPAN = EVENTS * 20 * MINUTE
+"""The time they take, however many they are."""
 END = 2
 """Events that come long after all others, so that nothing waits any more."""
 
 
-def stream(seed: int, order: str = "strict") -> tuple[list[bytes], list[bytes]]:
+def stream(
+    seed: int, order: str = "strict", count: int = EVENTS
+) -> tuple[list[bytes], list[bytes]]:
     """Transactions and labels: out of order, twice, conflicting, garbage; labels days late.
 
     In arrival order the labels, which are published first, would bring time so far forward that ids
@@ -31,8 +40,8 @@ def stream(seed: int, order: str = "strict") -> tuple[list[bytes], list[bytes]]:
     until = NOON + (13 if order == "arrival" else 100) * DAY
     rng = Random(seed)
     events, labels = [], []
-    for n in range(EVENTS):
-        time = NOON + n * 20 * MINUTE
+    for n in range(count):
+        time = NOON + n * SPAN // count
         event = {
             "id": f"t{n}",
             "time": time,
@@ -54,7 +63,7 @@ def stream(seed: int, order: str = "strict") -> tuple[list[bytes], list[bytes]]:
             label = {"id": f"t{n}", "time": known, "fraud": rng.random() < 0.5}
             if known < until:
                 labels.append((known, orjson.dumps(label)))
-    last = NOON + EVENTS * 20 * MINUTE + 30 * DAY
+    last = NOON + SPAN + 30 * DAY
     events.sort(key=lambda each: each[0])
     labels.sort(key=lambda each: each[0])
     for n in range(END):
@@ -102,6 +111,26 @@ def buried(deployment: Deployment) -> list[Any]:
     names = ("reason", "detail", "partition", "offset", "raw")
     letters = deployment.read("dead-letters")
     return sorted(str([each.get(name) for name in names]) for each in letters)
+
+
+def every_score_is_its_versions(deployment: Deployment, pipeline: Pipeline) -> None:
+    """Assert that each score is what the version it names makes of the features it came with."""
+    names = pipeline.plan().names
+    registry = Registry(deployment.folder / "versions", None)
+    models = deployment.client.consumer([Input(deployment.prefix + "models", 0)])
+    feed = ModelFeed(models, registry, Seal(None), pipeline.definition, names)
+    while feed.poll(1.0):
+        pass
+    feed.close()
+    prior = pipeline.champion.bind(names).version()
+    by_version: dict[int, list[Any]] = {}
+    for each in deployment.read("predictions"):
+        by_version.setdefault(each["model_version"], []).append(each)
+    assert max(by_version) > 0
+    for sequence, mine in by_version.items():
+        version = registry.load(sequence) if sequence else prior
+        x = np.array([each["features"] for each in mine], np.float64)
+        assert version.predict_many(x).tolist() == [each["score"] for each in mine]
 
 
 def accounted(deployment: Deployment) -> str:

@@ -17,7 +17,7 @@ from jobs.stack.kafka import Kafka
 from jobs.stack.security import Security as Users
 from streams.kafka import Security
 from tests.deployment import Deployment, Job, until
-from tests.host_parity import END, EVENTS, accounted, buried, cut, said, stream
+from tests.host_parity import END, EVENTS, buried, cut, said, stream
 from tests.kafka_server import new_kafka
 
 pytestmark = pytest.mark.skipif(find_spec("rocksdict") is None, reason="wants the extra faust")
@@ -40,29 +40,9 @@ def both(
     return made[0], made[1], events
 
 
-def same_from_one_worker(
-    there: Deployment, here: Deployment, events: list[bytes], count: int
+def test_in_arrival_order_a_worker_says_what_the_embedded_host_says_over_tls_and_with_a_login(
+    tmp_path: Path,
 ) -> None:
-    """Assert that one worker says what the embedded host says, to the bit."""
-    there.send("transactions", events)
-    here.send("transactions", events)
-    there.run_to_end(len(events), count)
-    with here.running("faust", "worker", name="worker") as faust:
-        here.wait_for(count, faust)
-        assert faust.stop() == 0
-    assert said(here) == said(there)
-    assert buried(here) == buried(there)
-
-
-def test_in_strict_order_a_worker_says_what_the_embedded_host_says_to_the_bit(
-    kafka_broker: Kafka, tmp_path: Path
-) -> None:
-    there, here, events = both(kafka_broker, tmp_path, 1, order="strict")
-    same_from_one_worker(there, here, events, EVENTS + END - 1)
-    assert accounted(here) == accounted(there)
-
-
-def test_so_it_does_in_arrival_order_where_the_broker_wants_tls_and_a_login(tmp_path: Path) -> None:
     broker = new_kafka(tmp_path / "kafka", Users({"anna": "correct-horse"}))
     try:
         broker.start()
@@ -70,7 +50,14 @@ def test_so_it_does_in_arrival_order_where_the_broker_wants_tls_and_a_login(tmp_
         login = {"kafka_ca": ca, "kafka_user": "anna", "kafka_password": "correct-horse"}
         security = Security(ca=ca, user="anna", password="correct-horse")
         there, here, events = both(broker, tmp_path, 1, security, order="arrival", **login)
-        same_from_one_worker(there, here, events, EVENTS + END)
+        there.send("transactions", events)
+        here.send("transactions", events)
+        there.run_to_end(len(events), EVENTS + END)
+        with here.running("faust", "worker", name="worker") as faust:
+            here.wait_for(EVENTS + END, faust)
+            assert faust.stop() == 0
+        assert said(here) == said(there)
+        assert buried(here) == buried(there)
     finally:
         broker.kill()
 

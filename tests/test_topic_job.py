@@ -13,7 +13,7 @@ import pytest
 from jobs import lessons
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.kafka_host import learn_job, publishing, versions
+from jobs.kafka_host import learn_job, publishing, score_job, versions
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.model_feed import MANIFEST
 from jobs.kafka_host.score_job import ScoreJob
@@ -23,7 +23,7 @@ from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
 from streams.memory.log import Log
 from streams.schema import DAY
-from streams.topics import LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
+from streams.topics import DEAD_LETTERS, LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE
 
 NOON = 1_704_110_400_000_000
@@ -267,3 +267,29 @@ def test_a_snapshot_is_taken_only_of_what_has_changed(cluster: Cluster, settings
     assert not list((settings.state / "score" / "snapshots").glob("*.snapshot"))
     assert taken.taken == 0
     job.close()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_what_waited_for_its_turn_is_buried_with_its_bytes_after_a_restart_too(
+    cluster: Cluster, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, earlier: bool
+) -> None:
+    if earlier:
+        monkeypatch.setattr(score_job, "with_records", lambda batch, _: batch)
+        monkeypatch.setattr(score_job, "parted", lambda batch: (batch, None))
+    strict = replace(settings, order="strict")
+    paid = {"id": 1, "time": NOON - DAY, "customer": 1, "terminal": 1, "amount": 5}
+    other = orjson.dumps(paid | {"time": NOON - DAY + 1, "amount": 6})
+    job = score(cluster, strict)
+    for record in (b"[]", other, orjson.dumps(paid)):
+        cluster.append(TRANSACTIONS, record)
+        drained(job)
+    job.close()
+    monkeypatch.undo()
+    job = score(cluster, strict)
+    cluster.append(TRANSACTIONS, orjson.dumps(paid | {"id": 2, "time": NOON}))
+    drained(job)
+    job.close()
+    letters = [orjson.loads(each.value or b"") for each in cluster.read(DEAD_LETTERS)]
+    said = {each["reason"]: (each["offset"], each["raw"]) for each in letters}
+    raw = "" if earlier else other.decode()
+    assert said == {"not an object": (0, "[]"), "conflicting id": (1, raw)}

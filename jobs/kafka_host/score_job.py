@@ -42,7 +42,10 @@ from jobs.topic_records import (
     headers_for,
     keep_headers,
     letter_records,
+    parted,
     prediction_records,
+    sorter_state,
+    with_records,
 )
 from operators.admission import COUNTS
 from streams.batch import EVENT, LABEL, Batch
@@ -161,7 +164,7 @@ class ScoreJob(TopicJob):
             self.taken.update(meta["taken"])
             self.dead.update(meta["dead"])
             if self._sorter:
-                self._sorter.restore(blobs["order"])
+                self._sorter.restore(sorter_state(self.pipeline.event, blobs["order"]))
                 self._headers = _unpacked(blobs["headers"]) if "headers" in blobs else {}
             version = meta.get("version", took_over.version if took_over else 0)
             if self._state.change:
@@ -279,10 +282,11 @@ class ScoreJob(TopicJob):
         self.taken["labels"] += len(batch) - events
         batch = self._since_takeover(batch)
         keep_headers(taken, batch, self._headers)
+        records = taken
         if self._sorter:
-            batch, _ = self._sorter.push(batch)
+            batch, records = parted(self._sorter.push(with_records(batch, taken))[0])
         scored, outcomes = self.scoring.process(batch)
-        letters += [self._decoder.conflict(taken, letter) for letter in scored.letters]
+        letters += [self._decoder.conflict(records, letter) for letter in scored.letters]
         self.sequence += 1
         if promised is None:
             version, digest = self._versions.in_force

@@ -11,7 +11,7 @@ from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
-from jobs.topic_records import TopicDecoder
+from jobs.topic_records import TopicDecoder, places_in
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Input
 from streams.errors import DeadLetter
@@ -117,9 +117,7 @@ class Reader:
         if not len(batch):
             return None, letters, count
         if len(batch) < count:
-            there = {at: row for row, at in enumerate(_places(taken.inputs, taken.offsets))}
-            rows = [there[at] for at in _places(batch.partition, batch.offset)]
-            taken = taken.rows(np.array(rows))
+            taken = taken.rows(places_in(taken, batch))
         values, headers = taken.values.full(), taken.headers
         if headers is not None:
             events = (batch.kind == EVENT).tolist()
@@ -160,7 +158,3 @@ class Reader:
     def close(self) -> None:
         """Stop reading."""
         self._consumer.close()
-
-
-def _places(inputs: np.ndarray, offsets: np.ndarray) -> list[tuple[int, int]]:  # type: ignore[type-arg]
-    return list(zip(inputs.tolist(), offsets.tolist(), strict=True))

@@ -16,6 +16,7 @@ from jobs.kafka_host.takeover import NAME, Takeover
 from jobs.numbering import Numbering
 from jobs.scoring import Scoring
 from jobs.state import ScoringState
+from jobs.topic_records import beside, parted, sorter_state
 from jobs.travel.portable import NEVER, About, Int64s, Portable
 from models.manifest import Manifest
 from models.registry import Registry
@@ -27,6 +28,7 @@ from streams.errors import ConfigError, StateError
 from streams.journal import Journal
 from streams.order import in_order, parts_of, state_of
 from streams.ownership import own
+from streams.payloads import Payloads
 from streams.schema import duration_us
 
 FIRST_BATCH = 1
@@ -96,9 +98,12 @@ def _portable(
         moved=numbering.moved + numbered,
         version=version,
     )
-    held = None
+    held, values = None, Payloads.of([])
     if "order" in blobs:
-        lateness, watermark, held = parts_of(blobs["order"])
+        state = sorter_state(scoring.pipeline.event, blobs["order"])
+        lateness, watermark, waiting = parts_of(state)
+        if waiting is not None and len(waiting):
+            held, values = parted(waiting)[0], parted(waiting)[1].values
         about.seen_us = watermark + lateness if watermark != NEVER else NEVER
     labels = np.asarray(index["labels"])
     return Portable(
@@ -111,8 +116,8 @@ def _portable(
             each.plan.key: np.concatenate(each.capture(whole=True).pieces())
             for each in scoring.features.entities
         },
-        held=held if held is not None and len(held) else None,
-        values=(b"",) * len(held) if held is not None else (),
+        held=held,
+        values=tuple(values.full()),
         weights=weights,
     )
 
@@ -208,7 +213,9 @@ def _put(portable: Portable, pipeline: Pipeline, folder: Path, *, fsync: bool) -
     if about.order == "strict":
         lateness, held = duration_us(pipeline.lateness), portable.held
         watermark = about.seen_us - lateness if about.seen_us != NEVER else NEVER
-        blobs["order"] = state_of(lateness, watermark, held and held.take(in_order(held)))
+        if held is not None:
+            held = beside(held, Payloads.of(portable.values)).take(in_order(held))
+        blobs["order"] = state_of(lateness, watermark, held)
     state.begin(meta, blobs)
     state.write(wait=True)
     state.close()

@@ -24,7 +24,9 @@ from jobs.topic_records import (
     headers_for,
     keep_headers,
     letter_records,
+    parted,
     prediction_records,
+    with_records,
 )
 from models.base import Version
 from models.manifest import content_hash
@@ -124,7 +126,7 @@ def scorer(
         keep_headers(taken, batch, kept)
         said.batches.append(batch)
         if sorter:
-            batch, _ = sorter.push(batch)
+            batch, taken = parted(sorter.push(with_records(batch, taken))[0])
         scored, told = scoring.process(batch)
         letters += [decoder.conflict(taken, letter) for letter in scored.letters]
         none: list[Headers | None] = [None] * len(scored)
