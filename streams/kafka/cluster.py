@@ -105,7 +105,7 @@ class Cluster:
     def described(self, topics: Sequence[str]) -> dict[str, Described]:
         """The id and the number of partitions of each topic; InputError for one that is none."""
         return {
-            topic: description(self.result(lambda topic=topic: self.ask([topic])[topic]))  # type: ignore[misc]
+            topic: description(self.result(lambda topic=topic: self.ask([topic])[topic].result()))  # type: ignore[misc]
             for topic in topics
         }
 
@@ -121,7 +121,7 @@ class Cluster:
         return in_background(lambda: self.admin.list_topics(timeout=SLICE_S))
 
     def result(self, request: Callable[[], Any], patience: float = COORDINATE_S) -> Any:
-        """What an admin request came to; its failure as our error.
+        """What is answered to a request; its failure as our error.
 
         Asked again, for `patience` seconds, while the broker is still finding out who coordinates
         a group, as it does for seconds after its first start.
@@ -129,7 +129,7 @@ class Cluster:
         deadline = time.monotonic() + patience
         while True:
             try:
-                return request().result()
+                return request()
             except Failure as failure:
                 error = failure.args[0]
                 if error.code() not in COORDINATING or time.monotonic() > deadline:

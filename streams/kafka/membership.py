@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import time
+import warnings
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ REACH_S = 2.0
 """How long the broker may take to answer a question about the group."""
 LEAVE_MS = 1500
 _LAST = "~"
+_SUFFIX = 37
 
 
 class _Member(NamedTuple):
@@ -83,10 +85,12 @@ class Membership:
         except InputError:  # The broker is away.
             return False
         others = self._others(members)
+        mine = min((each for each in members if each.instance == self._instance), default=None)
+        if not members:  # The coordinator has not read yet who was in its groups.
+            return False
         if not others:
             self._was_sole, self._contested_since = True, None
             return True
-        mine = min((each for each in members if each.instance == self._instance), default=None)
         first = min(others)
         if mine is None or lost or first < mine:
             now = time.monotonic()
@@ -123,12 +127,19 @@ class Membership:
             asked.close()
 
     def _members(self, patience: float) -> list[_Member]:
-        asked, group = self._cluster.admin, self.group
-        found = self._cluster.result(
-            lambda: asked.describe_consumer_groups([group], request_timeout=REACH_S)[group],
-            patience,
-        )
-        return [_member(each) for each in found.members]
+        found = self._cluster.result(self._listed, patience)
+        return [_member(each) for group in found for each in group.members]
+
+    def _listed(self) -> list[Any]:
+        """The group as each broker knows it, which only its coordinator does.
+
+        `describe_consumer_groups` looks for the coordinator by itself, and librdkafka 2.16 aborts
+        the process when the connection breaks meanwhile (its issue 4605).
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found: list[Any] = self._cluster.admin.list_groups(self.group, timeout=REACH_S)
+        return found
 
     def _others(self, members: list[_Member]) -> list[_Member]:
         return [each for each in members if each.instance != self._instance]
@@ -147,9 +158,8 @@ class Membership:
         )
 
 
-def _member(described: Any) -> _Member:
-    client, host = described.client_id, described.host.lstrip("/")
+def _member(listed: Any) -> _Member:
+    """A member; the coordinator names one after its instance, if it has one, and a UUID."""
+    client, host = listed.client_id, listed.client_host.lstrip("/")
     _, since, begun = client.rpartition(" since ")
-    return _Member(
-        begun if since else _LAST, described.group_instance_id or "", f"{client!r} at {host}"
-    )
+    return _Member(begun if since else _LAST, listed.id[:-_SUFFIX], f"{client!r} at {host}")
