@@ -50,9 +50,9 @@ class Contender(NamedTuple):
 
 
 CONTENDERS = {
-    "ours, reduced": Contender(200_000),
+    "ours, reduced": Contender(400_000),
     "Faust": Contender(30_000),
-    "ours, whole": Contender(100_000, "fraud"),
+    "ours, whole": Contender(200_000, "fraud"),
 }
 WAITED_FOR = ("ours, reduced", "Faust")
 LOADS = (Load(rate=1_000, seconds=5, wait=3),)

@@ -116,7 +116,8 @@ class FlinkCluster:
         told = self.ask(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         if not told:
             return ""
-        causes = [line for line in told[0]["stacktrace"].splitlines() if "Caused by" in line]
+        lines = told[0]["stacktrace"].splitlines()
+        causes = [line for line in lines if "Caused by" in line] or lines[:1]
         cause = causes[-1].removeprefix("Caused by: ") if causes else told[0]["exceptionName"]
         return f": {cause}; see {self.address}/#/job/running/{job}/exceptions"
 

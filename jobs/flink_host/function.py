@@ -6,6 +6,7 @@ import gc
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from pyflink.common import Row
@@ -24,9 +25,12 @@ from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
 from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import letter_records
-from streams.errors import ConfigError, DeadLetter
+from streams.errors import ConfigError, DeadLetter, HeadraceError
 
 LETTERS_TAG = OutputTag("dead-letters", RECORD)
+_OPEN: dict[tuple[str, str, str, int], Function] = {}
+"""The functions of this process by their place. Flink calls `close` where the input ends, and not
+when a job is cancelled, stopped or begun again: then the next of the place closes the last."""
 SWITCH_S = 0.0001
 """How long a thread of Python waits for another: the operators of a process share one lock."""
 COLLECT_S = 5.0
@@ -34,6 +38,8 @@ COLLECT_S = 5.0
 
 class Function(KeyedProcessFunction):  # type: ignore[misc]
     """What all have in common."""
+
+    name = ""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -45,14 +51,30 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
         sys.setswitchinterval(SWITCH_S)
         self.context = runtime_context
         # Flink 2 has moved it, and its Python still asks for it at the old place.
-        told = runtime_context._runtime_context.getTaskInfo()  # noqa: SLF001
-        self.task = int(told.getIndexOfThisSubtask())
+        told = runtime_context._runtime_context  # noqa: SLF001
+        self.task = int(told.getTaskInfo().getIndexOfThisSubtask())
+        # A cluster has one job of a name at a time: whoever has it takes the place of the last.
+        self.job = str(told.getJobInfo().getJobName())
+        place = self.job, type(self).__name__, self.name, self.task
+        if left := _OPEN.pop(place, None):
+            with suppress(HeadraceError):
+                left.release()
+        _OPEN[place] = self
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
         self.entities = self.pipeline.plan().entities
         keys = self.pipeline.event.keys
         self.numbers = [keys.index(each.key) for each in self.entities]
+
+    def close(self) -> None:
+        adopt()
+        for place in [place for place, each in _OPEN.items() if each is self]:
+            del _OPEN[place]
+            self.release()
+
+    def release(self) -> None:
+        """Let go of what holds a thread, a connection or a file."""
 
     def check(self) -> None:
         """Refuse to run in a way that the job was not made for. Raises ConfigError."""

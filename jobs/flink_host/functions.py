@@ -133,7 +133,7 @@ class Reading(Turning):
         self.readers[number] = reader
         return reader
 
-    def close(self) -> None:
+    def release(self) -> None:
         for reader in self.readers.values():
             reader.close()
 
@@ -288,7 +288,7 @@ class Indexing(_Ordered):
         if index.due_us is not None:
             ctx.timer_service().register_event_time_timer(index.due_us // MILLISECOND + 1)
 
-    def close(self) -> None:
+    def release(self) -> None:
         if hasattr(self, "indexes"):
             self.indexes.close()
 
@@ -371,5 +371,5 @@ class Windows(_Ordered):
         if self.task == 0:
             yield from self.letters(letters)
 
-    def close(self) -> None:
+    def release(self) -> None:
         self.ending.close()

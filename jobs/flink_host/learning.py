@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -14,16 +13,12 @@ from pyflink.common import Row
 
 from jobs.flink_host.function import Turning
 from jobs.flink_host.states import FlinkStore
-from jobs.flink_host.thread_state import adopt, adopted
+from jobs.flink_host.thread_state import adopted
 from jobs.lanes.learner import Learner
 from jobs.lessons import CAUSES
-from streams.errors import HeadraceError
 
 MILLIONTHS = 1_000_000
 QUALITIES = ("auc", "average_precision", "brier")
-_LEFT: dict[tuple[str, ...], Learner] = {}
-"""Learners of this process that are open. Flink calls `close` where the input ends, and not when a
-job is cancelled, stopped or begun again: then the next of its place closes it."""
 
 
 class Learn(Turning):
@@ -32,19 +27,12 @@ class Learn(Turning):
     def open(self, runtime_context: Any) -> None:
         self.learner: Learner | None = None
         super().open(runtime_context)
-        job = runtime_context._runtime_context.getJobInfo().getJobName()  # noqa: SLF001
         store = FlinkStore(runtime_context, "learner")
         self.lanes.enter(0)
         settings, folder = self.plan.settings, Path(mkdtemp(prefix="headrace-learn-"))
-        # A cluster has one job of a name at a time: whoever has it takes the place of the last.
-        owner = f"Flink job {job}"
-        self.place = settings.brokers, settings.prefix, settings.group, owner
-        if left := _LEFT.pop(self.place, None):
-            with suppress(HeadraceError):
-                left.close()
+        owner = f"Flink job {self.job}"
         try:
             self.learner = Learner(self.pipeline, settings.broker(), settings, owner, store, folder)
-            _LEFT[self.place] = self.learner
         finally:
             # Nobody asks for its files by name: their space is free when this process ends.
             shutil.rmtree(folder)
@@ -62,9 +50,8 @@ class Learn(Turning):
         self.collect(idle=learner.rest > 0)
         self.again(ctx, round(1000 * learner.rest))
 
-    def close(self) -> None:
-        adopt()
-        if self.learner is not None and _LEFT.pop(self.place, None) is self.learner:
+    def release(self) -> None:
+        if self.learner is not None:
             self.learner.close()
 
 
