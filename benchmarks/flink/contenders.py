@@ -42,6 +42,7 @@ class Contender(NamedTuple):
     events: int
     pipeline: str = REDUCED
     tasks: int = 1
+    changelog: bool = False
 
 
 CONTENDERS = {
@@ -52,7 +53,14 @@ CONTENDERS = {
     "ours, whole": Contender(300_000, "fraud"),
     "ours, whole, 2 tasks": Contender(300_000, "fraud", 2),
 }
-WAITED_FOR = ("ours, reduced", "PyFlink", "ours, whole", "ours, whole, 2 tasks")
+WAITED_FOR = {
+    "ours, reduced": Contender(0),
+    "ours, reduced, changelog": Contender(0, changelog=True),
+    "PyFlink": Contender(0),
+    "ours, whole": Contender(0, "fraud"),
+    "ours, whole, changelog": Contender(0, "fraud", changelog=True),
+    "ours, whole, 2 tasks": Contender(0, "fraud", 2),
+}
 
 
 class Found(NamedTuple):
@@ -83,7 +91,7 @@ def _catch_up(stand: Stand, slug: str, name: str, *, compare: bool) -> Found:
     with made(connection(own), job_topics(own)):
         labels = own.topic(LABELS) if whole else ""
         fill(supply(own, source, Traffic()), source, contender.events, labels)
-        with _started(name, own, stand.processes) as (target, job):
+        with _started(name, contender, own, stand.processes) as (target, job):
             found = rate(own, target, contender.events, SECONDS)
             wrong = None
             if compare and not whole:
@@ -101,10 +109,10 @@ def latency(stand: Stand, runs: int) -> dict[str, Any]:
     series = {titled(load): {name: Series() for name in WAITED_FOR} for load in LOADS}
     failed: dict[str, str] = {}
     for run in range(runs):
-        for name in WAITED_FOR:
-            own = stand.apart(f"{run}-wait-{name}", CONTENDERS[name].pipeline)
+        for name, contender in WAITED_FOR.items():
+            own = stand.apart(f"{run}-wait-{name}", contender.pipeline)
             try:
-                with _warm(name, own, stand.processes) as (generator, target):
+                with _warm(name, contender, own, stand.processes) as (generator, target):
                     for load in LOADS:
                         measure(generator, target, load, series[titled(load)][name])
             except InputError as error:
@@ -118,7 +126,7 @@ def latency(stand: Stand, runs: int) -> dict[str, Any]:
 
 @contextmanager
 def _started(
-    name: str, settings: Settings, processes: Mapping[str, int]
+    name: str, contender: Contender, settings: Settings, processes: Mapping[str, int]
 ) -> Iterator[tuple[Target, OnFlink | None]]:
     """A contender at work; if it is ours, its job."""
     if name in PEERS:
@@ -126,19 +134,20 @@ def _started(
             yield target, None
         return
     with own_flink(settings.state) as flink:
-        order = FlinkOrder(parallelism=CONTENDERS[name].tasks)
+        changelog = (settings.state / "changelog").as_uri() if contender.changelog else ""
+        order = FlinkOrder(parallelism=contender.tasks, changelog=changelog)
         job = started(flink, settings, processes, name, order)
         yield job.target, job
 
 
 @contextmanager
 def _warm(
-    name: str, settings: Settings, processes: Mapping[str, int]
+    name: str, contender: Contender, settings: Settings, processes: Mapping[str, int]
 ) -> Iterator[tuple[Generator, Target]]:
     """The contender, started and warm."""
     with ExitStack() as stack:
         stack.enter_context(made(connection(settings), job_topics(settings)))
-        target, _ = stack.enter_context(_started(name, settings, processes))
+        target, _ = stack.enter_context(_started(name, contender, settings, processes))
         generator = stack.enter_context(Generator(supply(settings, target.events, Traffic())))
         generator.settle(target)
         warm_up(generator, target, HISTORY)
