@@ -15,9 +15,11 @@ from models.bins import (
     ratio_edges,
     symmetric_edges,
 )
+from models.boosted import Boosted
 from models.calibration import Calibration
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.linear import Linear
 from models.river import River
 from operators.features import (
@@ -40,6 +42,7 @@ from streams.schema import Category, Event, Label, Number
 
 __all__ = [
     "AmountRule",
+    "Boosted",
     "Calibration",
     "Category",
     "ConfigError",
@@ -52,6 +55,7 @@ __all__ = [
     "HalfSpaceTrees",
     "HeadraceError",
     "InputError",
+    "IsolationForest",
     "Label",
     "Linear",
     "Number",

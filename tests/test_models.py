@@ -9,10 +9,12 @@ from models.anomaly import HalfSpaceTrees
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
+from models.boosted import Boosted
 from models.calibration import Calibration
 from models.checks import CHECKS, NAMES, examples
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.linear import Linear
 from models.river import River
 from streams.errors import ConfigError, StateError
@@ -57,6 +59,19 @@ MODELS: dict[str, Model] = {
         step=0.5,
         calibration=Calibration(platt=True, positive_weight=3),
     ),
+    "boosted": Boosted(rounds=4, leaves=5, after=40, every=70, latest=90, past=20),
+    "boosted-latest": Boosted(
+        inputs=("amount", "gap"),
+        rounds=2,
+        leaves=3,
+        after=101,
+        latest=30,
+        past=0,
+        least=2,
+        calibration=Calibration(platt=True, positive_weight=3),
+    ),
+    "isolation": IsolationForest(trees=5, sample=16, after=40, every=70, latest=90),
+    "isolation-latest": IsolationForest(inputs=("gap", "night"), trees=3, after=20, latest=15),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
     "amount-rule": AmountRule(),
