@@ -17,6 +17,7 @@ from models.calibration import (
     SHIFT,
     THRESHOLD,
     Calibration,
+    blank,
     observe_many,
     publish,
     score_many,
@@ -180,7 +181,8 @@ class BoostedLearner:
         x, y, weight = self._recent.examples()
         if y.min() == y.max():
             return
-        heavier = self._model.calibration.positive_weight
+        positive = self._model.calibration.positive_weight
+        heavier = weight[y == 0].sum() / weight[y > 0].sum() if positive == "balanced" else positive
         weight = np.where(y > 0, weight * heavier, weight)
         booster = grown(self._model, x, y, weight)
         export(booster.model_to_string(), self._links, self._numbers)
@@ -295,7 +297,7 @@ class BoostedVersion:
             links=links,
             numbers=numbers,
             base=np.empty(1),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Boosted")
         if not trees.sound(links, len(columns)):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
-from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
 from models.kinds import SIMPLE
 from models.state import restore
 from streams.errors import ConfigError
@@ -193,7 +193,7 @@ class EnsembleVersion:
             name: kinds[kind].from_parts(own, _under(tensors, f"member/{name}/"))
             for name, (kind, own) in config["members"].items()
         }
-        weights, calibration = np.empty(len(members)), np.empty(THRESHOLD + 1)
+        weights, calibration = np.empty(len(members)), blank(tensors)
         version = cls(tuple(config["names"]), members, weights, calibration)
         parts = {"weights": weights, "calibration": calibration}
         restore(parts, {}, {name: t for name, t in tensors.items() if "/" not in name}, "Ensemble")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from models import trees
 from models.base import Floats, Labels, Reasons, Tensors, examine
-from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
 from models.recent import Recent
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -254,7 +254,7 @@ class IsolationVersion:
             links=links,
             numbers=numbers,
             usual=np.empty(1),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "IsolationForest")
         if not trees.sound(links, len(columns)):

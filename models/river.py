@@ -18,12 +18,11 @@ import numpy.typing as npt
 from models import fenced
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    INTERCEPT,
-    POSITIVE_WEIGHT,
-    SHIFT,
-    SLOPE,
+    CURVE,
     THRESHOLD,
     Calibration,
+    blank,
+    importance,
     observe,
     publish,
     score_many,
@@ -108,10 +107,9 @@ class RiverLearner:
         rows = _dicts(self.names, x, self._missing)
         for row, label, count in zip(rows, y.tolist(), weight.tolist(), strict=True):
             raw = _log_odds(_probability(self._estimator, row))
+            heavy = importance(self._calibration, label, count)
             observe(self._calibration, raw, label, count)
-            self._learn(
-                row, bool(label), count * (self._calibration[POSITIVE_WEIGHT] if label else 1)
-            )
+            self._learn(row, bool(label), heavy)
 
     def _learn(self, row: dict[str, Any], label: bool, weight: float) -> None:
         if weight == 1:
@@ -162,7 +160,9 @@ class RiverVersion:
         self.names, self._missing, self._calibration = names, missing, calibration
         self._raw = estimator
         self._estimator = fenced.loads(estimator)
-        self._plain = calibration[[SHIFT, SLOPE, INTERCEPT]].tolist() == [0.0, 1.0, 0.0]
+        self._plain = (
+            calibration[:THRESHOLD].tolist() == [0.0, 1.0, 0.0] and len(calibration) == CURVE
+        )
 
     @property
     def threshold(self) -> float:
@@ -203,7 +203,7 @@ class RiverVersion:
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        calibration = np.empty(THRESHOLD + 1)
+        calibration = blank(tensors)
         rest = {name: part for name, part in tensors.items() if name != "estimator"}
         restore({"calibration": calibration}, {}, rest, "River")
         return cls(tuple(config["names"]), config["missing"], _pickled(tensors), calibration)

@@ -36,6 +36,11 @@ MODELS: dict[str, Model] = {
         l1=0.1,
         calibration=Calibration(platt=True, positive_weight=3, half_life=100),
     ),
+    "linear-focal": Linear(
+        bits=10,
+        focus=2.0,
+        calibration=Calibration(positive_weight="balanced", isotonic=70, half_life=200),
+    ),
     "linear-quantiles": Linear(
         inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
     ),
@@ -68,10 +73,16 @@ MODELS: dict[str, Model] = {
         latest=30,
         past=0,
         least=2,
-        calibration=Calibration(platt=True, positive_weight=3),
+        calibration=Calibration(isotonic=50, positive_weight="balanced"),
     ),
     "isolation": IsolationForest(trees=5, sample=16, after=40, every=70, latest=90),
     "isolation-latest": IsolationForest(inputs=("gap", "night"), trees=3, after=20, latest=15),
+    "forest-balanced": Forest(
+        trees=2,
+        nodes=63,
+        learnt_after=20,
+        calibration=Calibration(positive_weight="balanced", isotonic=500),
+    ),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
     "amount-rule": AmountRule(),
@@ -79,6 +90,9 @@ MODELS: dict[str, Model] = {
     "river-logistic": River(preprocessing.StandardScaler() | linear_model.LogisticRegression()),
     "river-calibrated": River(
         linear_model.LogisticRegression(), calibration=Calibration(platt=True)
+    ),
+    "river-isotonic": River(
+        linear_model.LogisticRegression(), calibration=Calibration(isotonic=60)
     ),
     "river-tree": River(tree.HoeffdingTreeClassifier(grace_period=50)),
     "river-forest": River(forest.ARFClassifier(n_models=3, seed=1)),
