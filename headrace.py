@@ -21,6 +21,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.replay import Replay
 from models.river import River
 from operators.features import (
     Entity,
@@ -63,6 +64,7 @@ __all__ = [
     "Pipeline",
     "Prior",
     "Random",
+    "Replay",
     "River",
     "Slice",
     "StateError",

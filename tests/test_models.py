@@ -16,6 +16,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.replay import Replay
 from models.river import River
 from streams.errors import ConfigError, StateError
 
@@ -82,6 +83,16 @@ MODELS: dict[str, Model] = {
         nodes=63,
         learnt_after=20,
         calibration=Calibration(positive_weight="balanced", isotonic=500),
+    ),
+    "replay": Replay(model=Linear(bits=10), size=50, every=60),
+    "replay-policies": Replay(
+        model=Ensemble(members={"forest": Forest(trees=2, nodes=63, learnt_after=20)}, every=30),
+        size=30,
+        draws=0.5,
+        positives=0.5,
+        negatives=0.4,
+        every=40,
+        calibration=Calibration(platt=True),
     ),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
