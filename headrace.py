@@ -22,7 +22,7 @@ from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
 from models.replay import Replay
-from models.river import River
+from models.river import River, for_river
 from operators.features import (
     Entity,
     Feature,
@@ -72,6 +72,7 @@ __all__ = [
     "bucket",
     "difference",
     "edges_at",
+    "for_river",
     "hour",
     "kernel",
     "log_edges",

@@ -2,10 +2,12 @@
 
 River (Montiel et al., 2021) learns from dicts one event at a time; this adapter turns rows into
 dicts and back. It is as fast as River is, and gives the very numbers that River's own loop gives.
+The other way round, `for_river(Forest())` is a River classifier.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import fenced
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Model, Reasons, Tensors, examine
 from models.calibration import (
     CURVE,
     THRESHOLD,
@@ -65,6 +67,22 @@ class River:
 
     def bind(self, names: tuple[str, ...]) -> RiverLearner:
         return RiverLearner(self, names)
+
+
+def for_river(model: Model, features: tuple[str, ...] | None = None, every: int = 1) -> Any:
+    """One of our models as a River classifier; the arguments are `RiverClassifier`'s.
+
+    >>> from models.linear import Linear
+    >>> round(for_river(Linear()).predict_proba_one({"amount": 5.0})[True], 9)
+    0.01
+    """
+    try:
+        wrapped = importlib.import_module("models.for_river").RiverClassifier
+    except ImportError as error:
+        raise ConfigError(
+            f"for_river wants River ({error}); install it by: uv sync --extra river"
+        ) from error
+    return wrapped(model, features, every)
 
 
 def _dicts(names: tuple[str, ...], x: Floats, missing: Missing) -> list[dict[str, Any]]:
