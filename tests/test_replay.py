@@ -55,13 +55,13 @@ def taught(turns: int = 10, **policy: Any) -> tuple[list[int], list[int], Labels
 
 def test_all_of_the_past_is_replayed_alike() -> None:
     found = np.zeros(1000)
-    for seed in range(300):
+    for seed in range(100):
         _, again, _ = taught(11, size=30, draws=2.0, seed=seed)
         found += np.bincount(again[-200:], minlength=1000)
-    # 200 drawn from 1000 in each of 300 runs, those of one sample together: by hundreds.
+    # 200 drawn from 1000 in each of 100 runs, those of one sample together: by hundreds.
     hundreds = found.reshape(10, 100).sum(1)
-    assert hundreds.sum() == 300 * 200
-    np.testing.assert_allclose(hundreds, 6000, rtol=0.1)
+    assert hundreds.sum() == 100 * 200
+    np.testing.assert_allclose(hundreds, 2000, rtol=0.2)
 
 
 @pytest.mark.parametrize(("positives", "wanted"), [(None, 0.05), (0.5, 0.5), (0.0, 0.0)])
@@ -108,7 +108,9 @@ def world(n: int, seed: int) -> tuple[Floats, Labels]:
     [
         Linear(inputs={"a": edges_at(1, 2, 3)}, bits=8),
         Linear(inputs={"a": edges_at(1, 2, 3)}, bits=8, focus=2.0),
-        Boosted(rounds=30, leaves=4, rate=0.3, calibration=Calibration(positive_weight=5)),
+        Boosted(
+            rounds=30, leaves=4, rate=0.3, every=25_000, calibration=Calibration(positive_weight=5)
+        ),
     ],
     ids=["linear", "focal", "boosted"],
 )
