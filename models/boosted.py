@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +14,6 @@ import numpy.typing as npt
 from models import trees
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    SHIFT,
     THRESHOLD,
     Calibration,
     blank,
@@ -166,9 +165,8 @@ class BoostedLearner:
         )
         self._links, self._numbers = trees.room(model.rounds, 2 * model.leaves - 1)
         self._base = np.array([math.log(model.prior / (1 - model.prior))])
-        self._calibration = model.calibration.start()
         # What positives weigh is taken back from the trees, whatever it was when they were made.
-        self._calibration[SHIFT] = math.log(model.calibration.negative_rate)
+        self._calibration = replace(model.calibration, positive_weight=1.0).start()
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         for rows, due in self._recent.take(x, y, weight):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -131,7 +131,7 @@ class IsolationLearner:
         self._links, self._numbers = trees.room(model.trees, 2 * model.sample - 1)
         self._numbers[:, 0, trees.VALUE] = 1.0
         self._usual = np.ones(1)
-        self._calibration = model.calibration.start()
+        self._calibration = replace(model.calibration, positive_weight=1.0).start()
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         for rows, due in self._recent.take(x, y, weight):

@@ -60,8 +60,8 @@ def test_a_library_that_stops_early_leaves_trees_that_say_nothing() -> None:
     assert np.array_equal(out, booster.predict(x, raw_score=True))
 
 
-@pytest.mark.parametrize("heavier", [1.0, 20.0])
-def test_probabilities_keep_their_level_whatever_positives_weigh(heavier: float) -> None:
+@pytest.mark.parametrize("heavier", [1.0, 20.0, "balanced"])
+def test_probabilities_keep_their_level_whatever_positives_weigh(heavier: Any) -> None:
     x, y = drawn(4, 20_000, 0.1)
     calibration = Calibration(positive_weight=heavier)
     learner = Boosted(rounds=30, leaves=8, every=5000, calibration=calibration).bind(NAMES)
