@@ -34,7 +34,7 @@ from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import NewTactic, Traffic
 
 Ints = npt.NDArray[np.int64]
-REPEATS = 3
+REPEATS = 2
 PER_DAY, FRAUD_RATE, DAYS = 3000, 0.02, 141
 FIRST = NewTactic("2024-01-21", until="2024-03-01")
 RETURN = NewTactic("2024-04-30")
