@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels, Reasons, Tensors, examine
-from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
 from models.ranks import KNOTS, Ranks, Singles, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -267,7 +267,7 @@ class HalfSpaceVersion:
             features=np.empty((trees, nodes), np.int64),
             cuts=np.empty((trees, nodes)),
             masses=np.empty((trees, 2 * nodes + 1)),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "HalfSpaceTrees")
         features = version._features

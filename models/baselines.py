@@ -16,6 +16,7 @@ from models.calibration import (
     SLOPE,
     THRESHOLD,
     Calibration,
+    blank,
     observe_many,
     publish,
     score_many,
@@ -242,6 +243,6 @@ class RuleVersion:
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
         names, rule, setting = tuple(config["names"]), config["rule"], config["setting"]
-        version = cls(names, rule, setting, np.empty(THRESHOLD + 1))
+        version = cls(names, rule, setting, blank(tensors))
         restore(version.tensors(), {}, tensors, rule)
         return version

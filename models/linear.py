@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models import ftrl
 from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.bins import Edges, automatic_edges
-from models.calibration import THRESHOLD, Calibration, publish
+from models.calibration import THRESHOLD, Calibration, blank, publish
 from models.state import restore
 from streams.errors import ConfigError
 
@@ -28,7 +28,8 @@ class Linear:
     pipeline when empty. Each is a term of its own but for those that are `Edges.for_crosses`.
     `crosses`: tuples of inputs whose bins are weighed jointly. `bits`: the table
     has 2**bits slots of 20 bytes, a version 4 of them. `alpha`, `beta`, `l1`, `l2`: as in McMahan
-    et al. `prior`: the share of positives assumed before any example.
+    et al. `prior`: the share of positives assumed before any example. `focus`: above 0 for a focal
+    loss, by which what is predicted well counts less (`models.ftrl`); probabilities are put right.
 
     >>> model = Linear(inputs=["amount", "night"], crosses=[("amount", "night")], bits=12)
     >>> learner = model.bind(("amount", "night"))
@@ -46,15 +47,17 @@ class Linear:
     l1: float = 0.0
     l2: float = 1e-3
     prior: float = 0.01
+    focus: float = 0.0
     calibration: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
         if not _FEWEST_BITS <= self.bits <= _MOST_BITS:
             wanted = f"between {_FEWEST_BITS} and {_MOST_BITS} bits"
             raise ConfigError(f"Linear wants {wanted}; got {self.bits}")
-        sound = min(self.alpha, self.beta) > 0 and min(self.l1, self.l2) >= 0 and 0 < self.prior < 1
+        least = min(self.l1, self.l2, self.focus)
+        sound = min(self.alpha, self.beta) > 0 and least >= 0 and 0 < self.prior < 1
         if not sound:
-            wanted = "alpha and beta above 0, l1 and l2 of at least 0 and a prior inside (0, 1)"
+            wanted = "alpha and beta above 0, l1, l2 and focus not below, and a prior inside (0, 1)"
             raise ConfigError(f"Linear wants {wanted}; got {self}")
 
     def bind(self, names: tuple[str, ...]) -> LinearLearner:
@@ -81,13 +84,15 @@ class _Frame:
         crosses: Sequence[Sequence[str]],
         bits: int,
         prior: float,
+        focus: float,
     ) -> None:
         """`inputs` are name, column's name, number of edges and whether only crossed."""
         known = [name for name, *_ in inputs]
         unknown = sorted({name for cross in crosses for name in cross} - set(known))
         if unknown:
             raise ConfigError(f"Linear crosses {unknown}; its inputs are {known}")
-        self.names, self.inputs, self.bits, self.prior = names, inputs, bits, float(prior)
+        self.names, self.inputs, self.bits = names, inputs, bits
+        self.prior, self.focus = float(prior), float(focus)
         self.crosses = [list(cross) for cross in crosses]
         columns = [column(names, feature, "Linear") for _, feature, _, _ in inputs]
         terms = [[place] for place, (*_, crossed_only) in enumerate(inputs) if not crossed_only]
@@ -101,7 +106,7 @@ class _Frame:
         self.plan = ftrl.layout(columns, counts, terms, bits)
         self.places = ftrl.edge_places(counts)
         self.terms = len(terms)
-        self.offset = math.log(prior / (1 - prior))
+        self.offset = ftrl.focused(math.log(prior / (1 - prior)), self.focus)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -110,6 +115,7 @@ class _Frame:
             "crosses": self.crosses,
             "bits": self.bits,
             "prior": self.prior,
+            "focus": self.focus,
         }
 
 
@@ -123,8 +129,9 @@ class LinearLearner:
             for name, edges in given.items()
         ]
         self.names = names
-        self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior)
-        self._rates = np.array([model.alpha, model.beta, model.l1, model.l2, self._frame.offset])
+        self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior, model.focus)
+        rates = [model.alpha, model.beta, model.l1, model.l2, self._frame.offset, model.focus]
+        self._rates = np.array(rates)
         self._room = ftrl.room_for(self._frame.plan)
         self._edges = np.full(self._frame.places[-1], math.inf)
         self._learnt = []
@@ -239,7 +246,15 @@ class LinearVersion:
         plan = self._frame.plan
         room = ftrl.room_for(plan)
         ftrl.predict(
-            x, self._edges, plan, self._frame.offset, self._weights, self._calibration, room, out
+            x,
+            self._edges,
+            plan,
+            self._frame.offset,
+            self._frame.focus,
+            self._weights,
+            self._calibration,
+            room,
+            out,
         )
         return out
 
@@ -265,13 +280,14 @@ class LinearVersion:
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
         names, inputs = tuple(config["names"]), [tuple(entry) for entry in config["inputs"]]
-        frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"])
+        focus = config.get("focus", 0.0)  # what was published before there was one has none
+        frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"], focus)
         version = cls(
             frame,
             edges=np.empty(frame.places[-1]),
             weights=np.empty((1 << frame.bits) + 1, np.float32),
             averages=np.empty(frame.terms),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Linear")
         return version
