@@ -31,7 +31,8 @@ CAPACITY, WORDS, LAST, USED = range(4)
 that chunk."""
 FREE_CHUNK, NEXT_CHUNK, LIVE, FREE_SLOT, NEXT_SLOT, CLOCK, SWEEP, DIRTY, LIMIT = range(9)
 """Places in `heads`."""
-HI, LO, AT = range(3)
+SLOT = 3
+HI, LO, AT = range(SLOT)
 """Columns of `slots`: the key's ident, and where its record begins (-1: a free slot, whose LO is
 the next free one)."""
 
