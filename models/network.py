@@ -31,8 +31,8 @@ Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 PRIME = 2**31 - 1
 MULTIPLIER = 1_103_515_245
-_FURTHEST = 2.0**53
-_LARGEST = float(np.finfo(np.float64).max)
+FURTHEST = 2.0**53
+LARGEST = float(np.finfo(np.float64).max)
 _INPUTS, _NUMBERS, _KNOTS, _WIDTH, _CROSSES, _RANK, _HIDDEN, _BLOCKS, _STARTS = range(9)
 
 
@@ -122,10 +122,10 @@ def locate(x: Floats, plan: Ints, knots: Floats, rows: Ints, shares: Singles) ->
             if np.isnan(value):
                 rows[i, j] = missing
             elif j >= numbers:
-                code = np.int64(np.floor(min(max(value, -_FURTHEST), _FURTHEST))) % PRIME
+                code = np.int64(np.floor(min(max(value, -FURTHEST), FURTHEST))) % PRIME
                 rows[i, j] = start + code * MULTIPLIER % PRIME % (missing - start)
             else:
-                value = min(max(value, -_LARGEST), _LARGEST)
+                value = min(max(value, -LARGEST), LARGEST)
                 at, end = np.int64(0), most
                 while end - at > 1:
                     middle = (at + end) // 2
@@ -200,7 +200,7 @@ def _apply(plan: Ints, weights: Singles, room: Singles) -> float:
     raw = np.float64(rest[hidden])
     for j in range(hidden):
         raw += np.float64(h[j]) * np.float64(rest[j])
-    return raw
+    return float(raw)
 
 
 @kernel(
