@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Reasons
+from models.base import Floats
 from streams.jit import borrow, kernel
 
 Ints = npt.NDArray[np.int64]
@@ -226,37 +226,38 @@ def predict(
 
 @kernel(
     "void(int64[:, ::1], float32[:, ::1], int64[::1], float32[::1], float32[::1], float32[::1],"
-    " float64[::1], int16[:, ::1])"
+    " float64[:, ::1])"
 )
-def reasons(
+def contributions(
     rows: Ints,
     shares: Singles,
     plan: Ints,
     weights: Singles,
     means: Singles,
     room: Singles,
-    rises: Floats,
-    out: Reasons,
+    out: Floats,
 ) -> None:
-    """The inputs that raise each row's log-odds most, largest first, -1 for none, into out (n, k).
+    """What each input adds to each row's log-odds, and last the base, into out (n, inputs + 1).
 
-    An input raises them by what they fall when its embedding is the average one, of `means`: one
-    more pass an input. `rises` has room for a number an input.
+    The base is what the mean embeddings have. From there to the row one input after another gets
+    its own, and what the log-odds change by then is its; and again in the other order, for the mean
+    of both. That is two passes an input.
     """
     width, inputs = plan[_WIDTH], plan[_INPUTS]
+    x0 = room[: inputs * width]
     for i in range(len(rows)):
-        _embed(rows[i], shares[i], width, weights, room)
-        whole = _apply(plan, weights, room)
-        for j in range(inputs):
-            room[j * width : (j + 1) * width] = means[j * width : (j + 1) * width]
-            rises[j] = whole - _apply(plan, weights, room)
-            _embed(rows[i, j : j + 1], shares[i, j : j + 1], width, weights, room[j * width :])
-        for place in range(out.shape[1]):
-            best = 0
-            for j in range(inputs):
-                best = j if rises[j] > rises[best] else best
-            out[i, place] = best if rises[best] > 0 else -1
-            rises[best] = 0.0
+        for backward in range(2):
+            x0[:] = means
+            before = base = _apply(plan, weights, room)
+            for step in range(inputs):
+                j = inputs - 1 - step if backward else step
+                own = x0[j * width : (j + 1) * width]
+                _embed(rows[i, j : j + 1], shares[i, j : j + 1], width, weights, own)
+                after = _apply(plan, weights, room)
+                half = 0.5 * (after - before)
+                out[i, j] = out[i, j] + half if backward else half
+                before = after
+            out[i, inputs] = base
 
 
 @kernel("void(int64[:, ::1], float32[:, ::1], int64[::1], float32[::1], float32[::1])")

@@ -150,7 +150,8 @@ class NeuralLearner:
         self._waiting = np.zeros((model.batch, len(names) + 2))
         self._reservoir = Reservoir(model.reservoir, len(names) + 1, strata=2, seed=model.seed)
         self._words = np.zeros(5, np.int64)
-        self._words[_RANDOM] = np.random.default_rng(model.seed).integers(1, 2**62)
+        rng = np.random.default_rng(model.seed)
+        self._words[_RANDOM] = rng.integers(1, 2**62)
         self._tallies = np.zeros(6)
         self._calibration = model.calibration.start()
 

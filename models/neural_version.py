@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from models import network
 from models.base import Floats, Reasons, Tensors, examine
-from models.calibration import THRESHOLD, score_many
+from models.calibration import INTERCEPT, SHIFT, SLOPE, THRESHOLD, score_many
 from models.knots import no_knots
 from models.network import Ints, Shape, Singles
 from models.state import restore
@@ -73,11 +73,28 @@ class NeuralVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
+        parts = self.contributions_many(x)[:, :-1]
+        order = np.argsort(-parts, axis=1, kind="stable")[:, :k]
+        raising = np.take_along_axis(parts, order, axis=1) > 0
+        out = np.full((len(x), k), -1, np.int16)
+        out[:, : order.shape[1]] = np.where(raising, order, -1)
+        return out
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """What each input adds to each score's log-odds, last the base: float64 (n, names + 1).
+
+        A row sums to the log-odds of its score; the base is the average event's.
+        """
+        columns, published = self.frame.columns, self._calibration
         rows, shares = self.frame.locate(x, self.knots)
-        out = np.empty((len(x), k), np.int16)
-        room, rises = network.room_for(self.frame.shape), np.empty(len(self.frame.columns))
-        network.reasons(rows, shares, self.frame.plan, self.weights, self._means, room, rises, out)
-        return np.array([*self.frame.columns, -1], np.int16)[out]
+        parts = np.empty((len(x), len(columns) + 1))
+        room = network.room_for(self.frame.shape)
+        network.contributions(rows, shares, self.frame.plan, self.weights, self._means, room, parts)
+        out = np.zeros((len(x), len(self.names) + 1))
+        out[:, columns] = parts[:, :-1] * published[SLOPE]
+        base = parts[:, -1] + (self._offset[0] + published[SHIFT])
+        out[:, -1] = base * published[SLOPE] + published[INTERCEPT]
+        return out
 
     def tensors(self) -> Tensors:
         return {

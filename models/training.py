@@ -7,7 +7,6 @@ its memory, so the same examples leave the same bits.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +45,6 @@ def torch_of(device: str) -> tuple[Any, Any]:
             "What has been learnt scores without it"
         ) from error
     torch.set_num_threads(1)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(mode=True)
     found = "cuda" if torch.cuda.is_available() else "cpu"
     try:

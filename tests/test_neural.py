@@ -90,6 +90,13 @@ def test_reasons_name_the_input_that_raises_the_score() -> None:
     assert learner.version().reasons_many(np.array([[300.0, 0.0, 0.0, 3.0]]), 1)[0, 0] == 0
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_contributions_sum_to_the_log_odds_of_the_score(shape: Shape) -> None:
+    version, x = a_version(shape), rows()[:300]
+    odds = np.exp(version.contributions_many(x).sum(axis=1))
+    np.testing.assert_allclose(odds / (1 + odds), version.predict_many(x), rtol=1e-9)
+
+
 def test_finer_knots_keep_what_was_learnt_to_the_bit() -> None:
     old, new = np.array([1.0, 2.0, 4.0, np.inf, np.inf]), np.array([1.0, 1.5, 2.0, 3.0, 4.0])
     table = np.array([[1], [3], [7], [0], [0], [9]], np.float32)
