@@ -60,6 +60,10 @@ class Neural:
     the number of steps, and is taken again when the loss of late is half as much again as it was.
     `decay`, `clip`: see `Trainer`. `device`: "auto", or a name of torch's. `seed`: of what is
     random. Learning wants torch, by `uv sync --extra torch`; scoring does not.
+
+    >>> model = Neural(categories={"shop": 64}, width=2)
+    >>> model.frame(("shop", "amount")).columns
+    [1, 0]
     """
 
     inputs: Sequence[str] = ()

@@ -2,11 +2,15 @@
 
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jobs.config import Settings
+from jobs.kafka_host.learn_job import LearnJob
 from models.base import Floats, Labels
 from models.calibration import Calibration
 from models.checks import NAMES, examples
@@ -20,6 +24,11 @@ from models.neural_version import Frame, NeuralVersion
 from models.registry import Registry
 from operators.metrics import average_precision
 from streams.errors import ConfigError
+from streams.memory import Clock, Cluster, Crash, MemoryBroker
+from streams.schema import DAY
+from tests.batches import PIPELINE, Row
+from tests.test_lanes import Engine
+from tests.test_learner import contents, engine_of, publish
 
 SMALL = Neural(learnt_after=100, batch=32, replay=32, reservoir=256, knots=8)
 SHAPES = {
@@ -251,3 +260,42 @@ def test_what_cannot_be_bound_is_named(model: Neural, said: str) -> None:
     pytest.importorskip("torch")
     with pytest.raises(ConfigError, match=said):
         model.bind(NAMES)
+
+
+def versions_of(engine: Engine, folder: Path, most: int) -> dict[int, set[str]]:
+    """What a learn job publishes that is lost after every so many steps, while it has any left."""
+    model = Neural(learnt_after=24, batch=8, replay=8, reservoir=32, knots=4, hidden=8)
+    pipeline = replace(PIPELINE, champion=model, every=10)
+    cluster = Cluster(clock=Clock())
+    publish(cluster, engine)
+    idle = 0
+    while idle < 3:
+        broker = MemoryBroker(cluster)
+        settings = Settings(state=folder, snapshot_seconds=0)
+        job = LearnJob(
+            pipeline, broker, settings,
+            clock=lambda: cluster.clock() / 1e6, now_us=cluster.clock,
+        )  # fmt: skip
+        for _ in range(most):
+            idle = 0 if job.step(0.0) else idle + 1
+            cluster.clock.sleep(0.3)
+        if idle < 3:
+            broker.crash()
+        with suppress(Crash):
+            job.close()
+    return contents(cluster)
+
+
+def test_a_learn_job_that_is_lost_trains_it_to_the_same_versions(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(4)
+    rows = [Row(n, n * DAY // 4, n % 4, n % 3, int(rng.integers(1, 9_999))) for n in range(400)]
+    with engine_of(rows, [], 1) as (engine, _):
+        whole = versions_of(engine, tmp_path / "whole", 1000)
+        lost = versions_of(engine, tmp_path / "lost", 5)
+    # Of versions made in one moment the newest alone is published.
+    both = whole.keys() & lost.keys()
+    assert max(whole) == max(lost) == 38
+    assert len(both) > 2
+    assert {number: whole[number] for number in both} == {number: lost[number] for number in both}
+    assert all(len(each) == 1 for each in (*whole.values(), *lost.values()))
