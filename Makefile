@@ -49,7 +49,7 @@ format: .venv/.synced ## Rewrite the files as `make check` wants them
 prove: .venv/.engines ## Show the promised invariants on a long run
 	$(RUN) python -m benchmarks.prove
 
-bench: .venv/.engines ## Measure, with the rivals in the same table
+bench: .venv/.engines .venv/.torch ## Measure, with the rivals in the same table
 	$(RUN) python -m benchmarks.run
 
 up: .venv/.synced ## Start Kafka and Redis on this machine, without Docker (docs/stack.md)

@@ -52,9 +52,10 @@ def one_pass(model: Model, x: Floats, y: Labels, at: Floats) -> tuple[dict[str, 
     for start in range(0, len(x), BLOCK):
         rows = slice(start, start + BLOCK)
         began = time.process_time()
-        learner.learn_many(*(each[learnt : known[start]] for each in (x, y, weight)))
+        new = slice(learnt, int(known[start]))
+        learner.learn_many(x[new], y[new], weight[new])
         learning += time.process_time() - began
-        learnt = int(known[start])
+        learnt = new.stop
         scores[rows] = learner.version().predict_many(x[rows])
     half = len(x) // 2
     found = {
@@ -104,7 +105,8 @@ def run() -> dict[str, Any]:
     x, y, at = events()
     learnt: dict[str, Any] = {}
     version: Any = None
-    for name, model in {"Linear": champion, "Neural": Neural()}.items():
+    models: dict[str, Model] = {"Linear": champion, "Neural": Neural()}
+    for name, model in models.items():
         learnt[name], version = one_pass(model, x, y, at)
     scored: dict[str, dict[str, float]] = {}
     blocks = [x[start : start + BLOCK] for start in range(0, ROWS, BLOCK)]
