@@ -153,13 +153,19 @@ def _embed(row: Ints, share: Singles, width: int, weights: Singles, x0: Singles)
 
 @kernel()
 def _add_product(x: Singles, matrix: Singles, out: Singles) -> None:
-    """Add x times the matrix, row after row, to out."""
-    width = len(out)
-    for i in range(len(x)):
+    """Add x times the matrix, row after row, to out: four rows for each time that out is kept."""
+    width, fours = len(out), len(x) // 4 * 4
+    for i in range(0, fours, 4):
+        a, b, c, d = x[i], x[i + 1], x[i + 2], x[i + 3]
+        row = matrix[i * width : (i + 4) * width]
+        one, two = row[:width], row[width : 2 * width]
+        three, four = row[2 * width : 3 * width], row[3 * width :]
+        for j in range(width):
+            out[j] = out[j] + a * one[j] + b * two[j] + c * three[j] + d * four[j]
+    for i in range(fours, len(x)):
         value, row = x[i], matrix[i * width : (i + 1) * width]
-        if value != 0.0:
-            for j in range(width):
-                out[j] += value * row[j]
+        for j in range(width):
+            out[j] += value * row[j]
 
 
 @kernel()
