@@ -201,7 +201,7 @@ def test_categories_are_told_apart_by_their_codes() -> None:
 
 def test_a_loss_that_rises_has_large_steps_taken_again() -> None:
     pytest.importorskip("torch")
-    learner = SMALL.bind(NAMES)
+    learner = replace(SMALL, batch=128).bind(NAMES)
     x, y, weight = examples(n=40_000)
     learner.learn_many(x, y, weight)
     before = learner.state()["words"]
