@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from models.calibration import INTERCEPT, SHIFT, SLOPE
+from models.calibration import CURVE, INTERCEPT, SHIFT, SLOPE
 from models.network import FURTHEST, LARGEST, MULTIPLIER, PRIME
 from models.neural_version import NeuralVersion
 from models.protobuf import field
+from streams.errors import ConfigError
 
 OPSET = 13
 _IR = 8
@@ -65,11 +66,19 @@ def _value(name: str, sizes: list[bytes]) -> bytes:
 
 
 def onnx_of(version: NeuralVersion) -> bytes:
-    """The bytes of an ONNX file that scores as the version does; it holds the inputs' names."""
+    """The bytes of an ONNX file that scores as the version does; it holds the inputs' names.
+
+    ConfigError for one whose calibration is a curve.
+    """
+    published = version.tensors()["calibration"]
+    if len(published) > CURVE:
+        raise ConfigError(
+            "onnx_of writes a calibration of slope and intercept; got one by a rising curve: train "
+            "with Calibration(platt=True), without isotonic, to export"
+        )
     graph = _Graph()
     rows, shares = _located(graph, version)
     raw = _log_odds(graph, version, rows, shares)
-    published = version.tensors()["calibration"]
     slope = float(published[SLOPE])
     moved = slope * (float(version.tensors()["offset"][0]) + published[SHIFT])
     z = graph.add("Mul", raw, graph.constant(slope))

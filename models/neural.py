@@ -13,8 +13,8 @@ import numpy.typing as npt
 from models import network
 from models.base import Floats, Labels, Tensors, column, examine
 from models.calibration import (
-    POSITIVE_WEIGHT,
     Calibration,
+    importances,
     observe_many,
     publish,
     score_many,
@@ -178,7 +178,8 @@ class NeuralLearner:
 
     def _learn(self, x: Floats, y: Labels, weight: Floats) -> None:
         """Learn a micro-batch, judged before."""
-        count = np.where(y > 0, weight * self._calibration[POSITIVE_WEIGHT], weight)
+        count = np.empty(len(y))
+        importances(self._calibration, y, weight, count)
         self._tallies[_POSITIVE] += float(count[y > 0].sum())
         self._tallies[_TOTAL] += float(count.sum())
         if self._words[_MEASURED]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from models import network
 from models.base import Floats, Reasons, Tensors, examine
-from models.calibration import INTERCEPT, SHIFT, SLOPE, THRESHOLD, score_many
+from models.calibration import INTERCEPT, SHIFT, SLOPE, THRESHOLD, blank, score_many
 from models.knots import no_knots
 from models.network import Ints, Shape, Singles
 from models.state import restore
@@ -83,7 +83,8 @@ class NeuralVersion:
     def contributions_many(self, x: Floats) -> Floats:
         """What each input adds to each score's log-odds, last the base: float64 (n, names + 1).
 
-        A row sums to the log-odds of its score; the base is the average event's.
+        A row sums to the log-odds of its score, a curve of the calibration left aside; the base is
+        the average event's.
         """
         columns, published = self.frame.columns, self._calibration
         rows, shares = self.frame.locate(x, self.knots)
@@ -127,7 +128,7 @@ class NeuralVersion:
             weights=np.empty(frame.shape.weights, np.float32),
             means=np.empty(len(columns) * frame.shape.width, np.float32),
             offset=np.empty(1),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Neural")
         return version

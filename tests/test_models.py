@@ -125,7 +125,7 @@ if find_spec("torch"):
             reservoir=64,
             loss="balanced",
             blocks=2,
-            calibration=Calibration(platt=True, positive_weight=3),
+            calibration=Calibration(isotonic=60, positive_weight="balanced"),
         ),
         "neural-waiting": Neural(),
     }

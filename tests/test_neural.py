@@ -12,9 +12,10 @@ import pytest
 from jobs.config import Settings
 from jobs.kafka_host.learn_job import LearnJob
 from models.base import Floats, Labels
-from models.calibration import Calibration
+from models.calibration import CURVE, Calibration
 from models.checks import NAMES, examples
 from models.exchange import onnx_of
+from models.isotonic import SIZE
 from models.knots import carry, knots_of
 from models.manifest import content_hash
 from models.network import Shape
@@ -89,6 +90,14 @@ def test_an_onnx_file_scores_as_the_version_does(shape: Shape) -> None:
         (scores,) = session.run(None, {"inputs": x})
         assert scores.shape == (len(x),)
         assert np.abs(scores - version.predict_many(x)).max(initial=0) < 1e-6
+
+
+def test_a_curve_is_not_exported() -> None:
+    version = a_version(SHAPES["without layers"])
+    tensors = version.tensors() | {"calibration": np.zeros(CURVE + SIZE)}
+    curved = NeuralVersion.from_parts(version.config(), tensors)
+    with pytest.raises(ConfigError, match="curve"):
+        onnx_of(curved)
 
 
 def test_reasons_name_the_input_that_raises_the_score() -> None:
