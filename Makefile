@@ -17,18 +17,25 @@ RUN := $(UV) run --no-sync
 	$(UV) sync --frozen --inexact --extra flink --extra faust --extra boost
 	@touch $@
 
+.venv/.torch: .venv/.synced
+	@echo "torch, for the neural network: 2.7 GB to fetch on Linux, 4 GB on disk"
+	$(UV) sync --frozen --inexact --extra torch
+	@touch $@
+
 # Reached only where uv is not installed.
 .tools/bin/uv:
 	python3 -m venv .tools && .tools/bin/pip install --quiet uv \
 		|| python3 -m pip install --quiet --target .tools uv
 
-.PHONY: demo test check format prove bench up down clean help
+.PHONY: demo test torch check format prove bench up down clean help
 
 demo: .venv/.synced ## Score and learn on simulated transactions, in one process, no services
 	$(RUN) headrace demo
 
 test: .venv/.engines ## Run the tests and the doctests (PYTEST_ARGS="-k windows -n 2")
 	$(RUN) pytest $(PYTEST_ARGS)
+
+torch: .venv/.torch ## Install torch: without it, tests of learning by the network are skipped
 
 check: .venv/.synced ## Lint, formatting and types
 	$(RUN) ruff check
@@ -42,7 +49,7 @@ format: .venv/.synced ## Rewrite the files as `make check` wants them
 prove: .venv/.engines ## Show the promised invariants on a long run
 	$(RUN) python -m benchmarks.prove
 
-bench: .venv/.engines ## Measure, with the rivals in the same table
+bench: .venv/.engines .venv/.torch ## Measure, with the rivals in the same table
 	$(RUN) python -m benchmarks.run
 
 up: .venv/.synced ## Start Kafka and Redis on this machine, without Docker (docs/stack.md)

@@ -21,6 +21,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
 from operators.features import (
@@ -59,6 +60,7 @@ __all__ = [
     "IsolationForest",
     "Label",
     "Linear",
+    "Neural",
     "Number",
     "OutputError",
     "Pipeline",

@@ -9,6 +9,7 @@ from models.boosted import BoostedVersion
 from models.forest import ForestVersion
 from models.isolation import IsolationVersion
 from models.linear import LinearVersion
+from models.neural_version import NeuralVersion
 from models.river import RiverVersion
 
 SIMPLE: dict[str, type[Version]] = {
@@ -19,6 +20,7 @@ SIMPLE: dict[str, type[Version]] = {
         HalfSpaceVersion,
         IsolationVersion,
         LinearVersion,
+        NeuralVersion,
         PriorVersion,
         RuleVersion,
         RiverVersion,

@@ -160,12 +160,16 @@ class Reservoir:
         It is that given the threshold: the mean of 1 / probability over samples is the number of
         rows, as with the whole. With weights that are all alike it is k of the rows that came.
         """
-        count, size = int(self._words[stratum, COUNT]), self._keys.shape[1] - 1
-        if count <= size:
-            return self._rows[stratum, :count].copy(), np.ones(count)
+        rows = self.held(stratum).copy()
+        if self._words[stratum, COUNT] < self._keys.shape[1]:
+            return rows, np.ones(len(rows))
         keys = self._keys[stratum]
-        share = -np.expm1(-np.exp(keys[0] + self._weights[stratum, 1:]))
-        return self._rows[stratum, 1:].copy(), share
+        return rows, -np.expm1(-np.exp(keys[0] + self._weights[stratum, 1:]))
+
+    def held(self, stratum: int = 0) -> Floats:
+        """The rows of `sample`, where they lie: those that come change them."""
+        count = int(self._words[stratum, COUNT])
+        return self._rows[stratum, int(count == self._keys.shape[1]) : count]
 
     def seen(self, stratum: int = 0) -> int:
         """How many rows of a stratum came."""

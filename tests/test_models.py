@@ -1,6 +1,7 @@
 """Every model keeps the contract of models.base."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.neural import Neural
 from models.replay import Replay
 from models.river import River
 from streams.errors import ConfigError, StateError
@@ -111,6 +113,22 @@ MODELS: dict[str, Model] = {
     "river-bayes": River(naive_bayes.GaussianNB()),  # type: ignore[no-untyped-call]
     "river-neighbours": River(neighbors.KNNClassifier()),
 }
+if find_spec("torch"):
+    MODELS |= {
+        "neural": Neural(learnt_after=64, batch=32, replay=32, reservoir=64, knots=8),
+        "neural-other": Neural(
+            inputs=("amount", "ratio", "night"),
+            categories={"night": 5},
+            learnt_after=50,
+            batch=17,
+            replay=10,
+            reservoir=64,
+            loss="balanced",
+            blocks=2,
+            calibration=Calibration(isotonic=60, positive_weight="balanced"),
+        ),
+        "neural-waiting": Neural(),
+    }
 
 
 @pytest.mark.parametrize("name", MODELS)

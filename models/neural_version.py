@@ -1,0 +1,134 @@
+"""What a `Neural` has learnt, as it scores: it needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from models import network
+from models.base import Floats, Reasons, Tensors, examine
+from models.calibration import INTERCEPT, SHIFT, SLOPE, THRESHOLD, blank, score_many
+from models.knots import no_knots
+from models.network import Ints, Shape, Singles
+from models.state import restore
+
+
+class Frame:
+    """What neither learning nor scoring changes: names, columns, the network's shape and plan."""
+
+    def __init__(self, names: tuple[str, ...], columns: list[int], shape: Shape) -> None:
+        self.names, self.columns, self.shape = names, columns, shape
+        self.numbers = sum(not slots for slots in shape.slots)
+        self.plan = shape.plan(columns)
+
+    def locate(self, x: Floats, knots: Floats) -> tuple[Ints, Singles]:
+        """Where rows (n, names) lie in the table of embeddings."""
+        examine(self.names, x)
+        size = len(x), len(self.columns)
+        rows, shares = np.empty(size, np.int64), np.empty(size, np.float32)
+        network.locate(x, self.plan, knots, rows, shares)
+        return rows, shares
+
+    def log_odds(self, rows: Ints, shares: Singles, weights: Singles, offset: float) -> Floats:
+        """Of located rows (n,)."""
+        out = np.empty(len(rows))
+        network.predict(rows, shares, self.plan, weights, offset, network.room_for(self.shape), out)
+        return out
+
+
+class NeuralVersion:
+    """A `Neural` as it scores. See `models.base.Version`."""
+
+    kind: ClassVar[str] = "neural"
+
+    def __init__(
+        self,
+        frame: Frame,
+        *,
+        knots: Floats,
+        weights: Singles,
+        means: Singles,
+        offset: Floats,
+        calibration: Floats,
+    ) -> None:
+        self.names = frame.names
+        self.frame, self.knots, self.weights = frame, knots, weights
+        self._means, self._offset, self._calibration = means, offset, calibration
+
+    @property
+    def threshold(self) -> float:
+        return float(self._calibration[THRESHOLD])
+
+    def log_odds(self, x: Floats) -> Floats:
+        """What the network says, before calibration (n,)."""
+        rows, shares = self.frame.locate(x, self.knots)
+        return self.frame.log_odds(rows, shares, self.weights, float(self._offset[0]))
+
+    def predict_many(self, x: Floats) -> Floats:
+        out = self.log_odds(x)
+        score_many(self._calibration, out, out)
+        return out
+
+    def reasons_many(self, x: Floats, k: int) -> Reasons:
+        parts = self.contributions_many(x)[:, :-1]
+        order = np.argsort(-parts, axis=1, kind="stable")[:, :k]
+        raising = np.take_along_axis(parts, order, axis=1) > 0
+        out = np.full((len(x), k), -1, np.int16)
+        out[:, : order.shape[1]] = np.where(raising, order, -1)
+        return out
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """What each input adds to each score's log-odds, last the base: float64 (n, names + 1).
+
+        A row sums to the log-odds of its score, a curve of the calibration left aside; the base is
+        the average event's.
+        """
+        columns, published = self.frame.columns, self._calibration
+        rows, shares = self.frame.locate(x, self.knots)
+        parts = np.empty((len(x), len(columns) + 1))
+        room = network.room_for(self.frame.shape)
+        network.contributions(rows, shares, self.frame.plan, self.weights, self._means, room, parts)
+        out = np.zeros((len(x), len(self.names) + 1))
+        out[:, columns] = parts[:, :-1] * published[SLOPE]
+        base = parts[:, -1] + (self._offset[0] + published[SHIFT])
+        out[:, -1] = base * published[SLOPE] + published[INTERCEPT]
+        return out
+
+    def tensors(self) -> Tensors:
+        return {
+            "knots": self.knots,
+            "weights": self.weights,
+            "means": self._means,
+            "offset": self._offset,
+            "calibration": self._calibration,
+        }
+
+    def config(self) -> dict[str, Any]:
+        shape = self.frame.shape
+        sizes = [shape.knots, shape.width, shape.crosses, shape.rank, shape.hidden, shape.blocks]
+        return {
+            "names": list(self.names),
+            "columns": list(self.frame.columns),
+            "slots": list(shape.slots),
+            "sizes": sizes,
+        }
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
+        columns = [int(each) for each in config["columns"]]
+        frame = Frame(
+            tuple(config["names"]), columns, Shape(tuple(config["slots"]), *config["sizes"])
+        )
+        version = cls(
+            frame,
+            knots=no_knots(frame.numbers, frame.shape.knots),
+            weights=np.empty(frame.shape.weights, np.float32),
+            means=np.empty(len(columns) * frame.shape.width, np.float32),
+            offset=np.empty(1),
+            calibration=blank(tensors),
+        )
+        restore(version.tensors(), {}, tensors, "Neural")
+        return version
