@@ -55,6 +55,13 @@ class Version(Protocol):
         Indices into `names`, the largest contribution first, -1 where fewer raise it.
         """
 
+    def contributions_many(self, x: Floats) -> Floats:
+        """What each input adds to each score's log-odds, last the base: float64 (n, inputs + 1).
+
+        A row sums to the log-odds of its score. The base is what an event of which nothing is known
+        scores, or the average event, where the model keeps that.
+        """
+
     def tensors(self) -> Tensors:
         """The arrays of the version."""
 

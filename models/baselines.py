@@ -16,10 +16,12 @@ from models.calibration import (
     SLOPE,
     THRESHOLD,
     Calibration,
+    calibrate,
     observe_many,
     publish,
     score_many,
 )
+from models.contributions import largest
 from models.state import restore
 from streams.errors import ConfigError
 from streams.ident import mix
@@ -29,6 +31,9 @@ _RARE = math.log(0.01 / 0.99)
 _GENTLE = 0.1
 _PLATT = Calibration(platt=True)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_MAGNITUDE = np.uint64(0x7FFFFFFFFFFFFFFF)
+_INFINITE = np.uint64(0x7FF0000000000000)
+"""Of the bits of a float: all but the sign, and those of infinity; above that it is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,12 @@ class PriorVersion:
         examine(self.names, x)
         return np.full((len(x), k), -1, np.int16)
 
+    def contributions_many(self, x: Floats) -> Floats:
+        examine(self.names, x)
+        out = np.zeros((len(x), len(self.names) + 1))
+        out[:, -1] = math.log(self._share[0]) - math.log1p(-self._share[0])
+        return out
+
     def tensors(self) -> Tensors:
         return {"share": self._share}
 
@@ -152,13 +163,14 @@ def _magnitude(x: Floats, where: int, out: Floats) -> None:
 
 @kernel("void(uint64[:, ::1], int64, float64[::1])")
 def _chance(x: npt.NDArray[np.uint64], seed: int, out: Floats) -> None:
-    """The log-odds of a uniform draw by a hash of the row's bits."""
+    """The log-odds of a uniform draw by a hash of the bits of what a row has."""
     start = mix(np.uint64(seed) + _ODD)
     for row in range(len(x)):
         drawn = start
         for i in range(x.shape[1]):
-            drawn = (drawn ^ x[row, i]) * _ODD
-            drawn ^= drawn >> np.uint64(32)
+            if (x[row, i] & _MAGNITUDE) <= _INFINITE:
+                drawn = (drawn ^ x[row, i]) * _ODD
+                drawn ^= drawn >> np.uint64(32)
         drawn = mix(drawn)
         uniform = (np.float64(drawn >> np.uint64(11)) + 0.5) / 2.0**53
         out[row] = np.log(uniform / (1.0 - uniform))
@@ -227,10 +239,14 @@ class RuleVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """The rule's own input is the reason for whatever it sends to review; chance has none."""
-        out = np.full((len(x), k), -1, np.int16)
-        if self._rule == "amount-rule" and k:
-            out[self.predict_many(x) >= self.threshold, 0] = self._setting
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """Of the rule, its own input's; of chance the base is all there is."""
+        out = np.zeros((len(x), len(self.names) + 1))
+        raw = _raw(self._rule, self.names, self._setting, x)
+        out[:, self._setting if self._rule == "amount-rule" else -1] = raw
+        calibrate(self._calibration, out)
         return out
 
     def tensors(self) -> Tensors:

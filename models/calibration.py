@@ -141,6 +141,16 @@ def score_many(published: Floats, raw: Floats, out: Floats) -> None:
         out[i] = sigmoid(log_odds(published, raw[i]))
 
 
+@kernel("void(float64[::1], float64[:, ::1])")
+def calibrate(published: Floats, parts: Floats) -> None:
+    """Contributions to raw log-odds (`models.contributions`) become those to calibrated ones."""
+    base = parts.shape[1] - 1
+    for row in range(len(parts)):
+        for i in range(base):
+            parts[row, i] *= published[SLOPE]
+        parts[row, base] = log_odds(published, parts[row, base])
+
+
 @kernel("int64(float64[::1])")
 def _within_budget(state: Floats) -> int:
     """How many of the highest cells together stay within the budget."""

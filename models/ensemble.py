@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
-from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.calibration import (
+    THRESHOLD,
+    Calibration,
+    calibrate,
+    observe_many,
+    publish,
+    score_many,
+)
+from models.contributions import largest, to_log_odds, to_probabilities
 from models.kinds import SIMPLE
 from models.state import restore
 from streams.errors import ConfigError
@@ -173,9 +181,19 @@ class EnsembleVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """Those of the member with the greatest weight."""
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """Those of the members to their probabilities, by weight; then to log-odds."""
         examine(self.names, x)
-        return list(self._members.values())[int(np.argmax(self._weights))].reasons_many(x, k)
+        parts = np.zeros((len(x), len(self.names) + 1))
+        for version, weight in zip(self._members.values(), self._weights.tolist(), strict=True):
+            own = version.contributions_many(x)
+            to_probabilities(own)
+            parts += weight * own
+        to_log_odds(parts)
+        calibrate(self._calibration, parts)
+        return parts
 
     def tensors(self) -> Tensors:
         own = {"weights": self._weights, "calibration": self._calibration}

@@ -15,10 +15,12 @@ from models.calibration import (
     POSITIVE_WEIGHT,
     THRESHOLD,
     Calibration,
+    calibrate,
     observe_many,
     publish,
     score_many,
 )
+from models.contributions import largest, spread, to_log_odds
 from models.mondrian import PRIOR, SMOOTHING, STEP, USED
 from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
@@ -161,10 +163,14 @@ class ForestVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        ranks, out = self._ranked(x), np.empty((len(x), k), np.int16)
-        shares = np.empty(len(self._columns))
-        mondrian.reasons(ranks, self._links, self._nodes, self._roots, shares, out)
-        return np.array([*self._columns, -1], np.int16)[out]
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        ranks, parts = self._ranked(x), np.empty((len(x), len(self._columns) + 1))
+        mondrian.contributions(ranks, self._links, self._nodes, self._roots, parts)
+        to_log_odds(parts)
+        calibrate(self._calibration, parts)
+        return spread(parts, self._columns, len(self.names))
 
     def tensors(self) -> Tensors:
         return {

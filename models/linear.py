@@ -13,7 +13,8 @@ import numpy.typing as npt
 from models import ftrl
 from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.bins import Edges, automatic_edges
-from models.calibration import THRESHOLD, Calibration, publish
+from models.calibration import THRESHOLD, Calibration, calibrate, publish
+from models.contributions import largest
 from models.state import restore
 from streams.errors import ConfigError
 
@@ -244,11 +245,20 @@ class LinearVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
+        return largest(self._contributions(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        out = self._contributions(x)
+        calibrate(self._calibration, out)
+        return out
+
+    def _contributions(self, x: Floats) -> Floats:
+        """Those to the raw log-odds."""
         examine(self.names, x)
-        out = np.empty((len(x), k), np.int16)
-        plan = self._frame.plan
-        room, shares = ftrl.room_for(plan), np.empty(len(self.names))
-        ftrl.reasons(x, self._edges, plan, self._weights, self._averages, room, shares, out)
+        out = np.empty((len(x), len(self.names) + 1))
+        plan, offset = self._frame.plan, self._frame.offset
+        room = ftrl.room_for(plan)
+        ftrl.contributions(x, self._edges, plan, offset, self._weights, self._averages, room, out)
         return out
 
     def tensors(self) -> Tensors:
