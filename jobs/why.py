@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.definition import Pipeline
-from jobs.pipeline import Flow, Scored
+from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.progress import Progress
 from jobs.rerun import own_columns, predictions, rerun
 from jobs.settings import Inputs
@@ -204,6 +204,7 @@ def _prediction(replayed: _Replayed, id: str, features: dict[str, float]) -> dic
         **dict(zip(event.keys, texts[1:], strict=True)),
         **numbers,
         "score": scores[0],
+        **dict(zip(INTERVAL, scored.intervals[-1].tolist(), strict=True)),
         "decision": "review" if scored.review[-1] else "approve",
         "model_version": int(scored.version[-1]),
         "late": bool(scored.late[-1]),

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jobs.pipeline import INTERVAL
 from jobs.why import Why
 from operators.explain import Held
 from operators.features import Feature
@@ -74,6 +75,8 @@ def _heading(found: Why) -> Text:
     said = ", ".join(f"{name} {_cell(row[name])}" for name in fields)
     text = Text(f"{event.name} {row['id']} of {moment(row['time'])} UTC: {said}\n")
     text.append(f"score {row['score']:.6f}", style="bold")
+    low, high = (row[name] for name in INTERVAL)
+    text.append(f" ({low:.3g} to {high:.3g})")
     text.append(f", {row['decision']}", style="bold")
     text.append(f" (review from {found.threshold:.6f}), version {row['model_version']}")
     text.append(", late" if found.late else "")

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
     THRESHOLD,
+    Calibrated,
     Calibration,
     calibrate,
     observe_many,
@@ -246,7 +247,7 @@ class HalfSpaceLearner:
         restore(self._parts(), self._fixed(), state, "HalfSpaceTrees")
 
 
-class HalfSpaceVersion:
+class HalfSpaceVersion(Calibrated):
     """`HalfSpaceTrees` as they score. See `models.base.Version`."""
 
     kind: ClassVar[str] = "half-space trees"
@@ -266,10 +267,6 @@ class HalfSpaceVersion:
         self.names, self._columns, self._least, self._knots = names, columns, least, knots
         self._features, self._cuts, self._masses = features, cuts, masses
         self._calibration = calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)

@@ -62,6 +62,13 @@ class Version(Protocol):
         scores, or the average event, where the model keeps that.
         """
 
+    def intervals_many(self, scores: Floats) -> Floats:
+        """Between what shares of positives events of such scores have had of late, float64 (n, 2).
+
+        The least and the most, at 95 % (`models.intervals`); 0 and 1 where nothing is known. A
+        score outside its interval is not to be taken at its word.
+        """
+
     def tensors(self) -> Tensors:
         """The arrays of the version."""
 

@@ -15,6 +15,7 @@ from models.calibration import (
     INTERCEPT,
     SLOPE,
     THRESHOLD,
+    Calibrated,
     Calibration,
     calibrate,
     observe_many,
@@ -22,6 +23,7 @@ from models.calibration import (
     score_many,
 )
 from models.contributions import largest
+from models.intervals import bounds
 from models.state import restore
 from streams.errors import ConfigError
 from streams.ident import mix
@@ -65,6 +67,7 @@ class PriorLearner:
     def __init__(self, model: Prior, names: tuple[str, ...]) -> None:
         self.names = names
         self._negative_count = 1.0 / model.negative_rate
+        self._first = model.share
         self._counts = np.array([model.share, 1.0])
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
@@ -72,7 +75,16 @@ class PriorLearner:
         _count(y, weight, self._negative_count, self._counts)
 
     def version(self) -> PriorVersion:
-        return PriorVersion(self.names, np.array([self._counts[0] / self._counts[1]]))
+        return PriorVersion(self.names, self._share())
+
+    def _share(self) -> Floats:
+        """The share, and the interval of `models.intervals` of what was counted of it."""
+        share = self._counts[0] / self._counts[1]
+        positive = self._counts[0] - self._first
+        negative = (self._counts[1] - 1.0 - positive) / self._negative_count
+        seen, table = np.array([positive + negative]), np.empty((1, 2))
+        bounds(seen, np.array([positive]), 1.0 / self._negative_count, table)
+        return np.array([share, *table[0]])
 
     def state(self) -> Tensors:
         return {"counts": self._counts.copy(), "negative_count": np.array([self._negative_count])}
@@ -108,6 +120,10 @@ class PriorVersion:
         out[:, -1] = math.log(self._share[0]) - math.log1p(-self._share[0])
         return out
 
+    def intervals_many(self, scores: Floats) -> Floats:
+        """Of the share itself, whatever is scored."""
+        return np.tile(self._share[1:], (len(scores), 1))
+
     def tensors(self) -> Tensors:
         return {"share": self._share}
 
@@ -116,7 +132,7 @@ class PriorVersion:
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        version = cls(tuple(config["names"]), np.empty(1))
+        version = cls(tuple(config["names"]), np.empty(3))
         restore(version.tensors(), {}, tensors, "Prior")
         return version
 
@@ -218,7 +234,7 @@ class RuleLearner:
         restore({"calibration": self._calibration}, fixed, state, self._rule)
 
 
-class RuleVersion:
+class RuleVersion(Calibrated):
     """A fixed rule at a learnt level. See `models.base.Version`."""
 
     kind: ClassVar[str] = "rule"
@@ -228,10 +244,6 @@ class RuleVersion:
     ) -> None:
         self.names, self._rule, self._setting = names, rule, setting
         self._calibration = calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         out = _raw(self._rule, self.names, self._setting, x)

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from models.base import Floats, Labels
+from models.intervals import BINS, bounds, look_up
 from streams.errors import ConfigError
 from streams.jit import kernel
 
@@ -27,8 +29,13 @@ _HISTOGRAM = 13
 _CELLS_PER_UNIT = 64
 _RANGE = 16
 _CELLS = 2 * _RANGE * _CELLS_PER_UNIT
-THRESHOLD = 3
-"""Where the threshold is in what `publish` gives; shift, slope and intercept come before it."""
+_BINS = _HISTOGRAM + _CELLS
+"""Bins of `models.intervals`: how many recent examples, then how many positive ones, by score."""
+_RATE, _SEEN = 3, 4
+_HITS = _SEEN + BINS
+THRESHOLD = _HITS + BINS
+"""Where the threshold is in what `publish` gives, the last; shift, slope and intercept are first.
+Between them are the rate of negatives, and the bins."""
 
 _STEEPEST = 1e3
 _FLATTEST = 1e-3
@@ -66,8 +73,8 @@ class Calibration:
             raise ConfigError(f"Calibration wants {wanted}; got {self}")
 
     def start(self) -> Floats:
-        """The state before any example: parameters, Platt's evidence, histogram; 16 kB."""
-        state = np.zeros(_HISTOGRAM + _CELLS)
+        """The state before any example: parameters, Platt's evidence, histogram, bins; 19 kB."""
+        state = np.zeros(_BINS + 2 * BINS)
         state[SHIFT] = math.log(self.negative_rate) - math.log(self.positive_weight)
         state[[SLOPE, _UNIT]] = 1.0
         state[_GROWTH] = 2.0 ** (1.0 / self.half_life)
@@ -117,10 +124,14 @@ def observe(state: Floats, raw: float, y: float, weight: float) -> None:
     cell = np.int64(min(max((z + _RANGE) * _CELLS_PER_UNIT, 0.0), _CELLS - 1.0))
     state[_HISTOGRAM + cell] += state[_UNIT] * count
     state[_TOTAL] += state[_UNIT] * count
+    own = cell // (_CELLS // BINS)
+    state[_BINS + own] += state[_UNIT] * weight
+    if y > 0:
+        state[_BINS + BINS + own] += state[_UNIT] * weight
     state[_UNIT] *= state[_GROWTH]
     if state[_UNIT] > _LARGE:
         state[_TOTAL] /= state[_UNIT]
-        for i in range(_HISTOGRAM, _HISTOGRAM + _CELLS):
+        for i in range(_HISTOGRAM, _BINS + 2 * BINS):
             state[i] /= state[_UNIT]
         state[_UNIT] = 1.0
     if state[_PLATT] > 0:
@@ -164,7 +175,7 @@ def _within_budget(state: Floats) -> int:
 
 
 def publish(state: Floats) -> Floats:
-    """What a version needs: shift, slope, intercept and the threshold, float64 (4,).
+    """What a version needs of the state, float64 (THRESHOLD + 1,).
 
     The threshold is a cell edge of a histogram of log-odds (1/64 wide, from -16 to 16): the lowest
     at or above which the fading share of recent scores is within the budget.
@@ -172,4 +183,32 @@ def publish(state: Floats) -> Floats:
     cell = _CELLS - _within_budget(state)
     seen = state[_TOTAL] > 0 and cell < _CELLS
     threshold = sigmoid(cell / _CELLS_PER_UNIT - _RANGE) if seen else 1.0
-    return np.array([*state[:THRESHOLD].tolist(), threshold])
+    published = np.empty(THRESHOLD + 1)
+    published[:_RATE] = state[:_RATE]
+    published[_RATE], published[THRESHOLD] = 1.0 / state[_NEGATIVE_COUNT], threshold
+    # The newest example as 1. Faded ones tell more than they count: intervals are rather too wide.
+    published[_SEEN:THRESHOLD] = state[_BINS:] / state[_UNIT]
+    return published
+
+
+class Calibrated:
+    """What a version has by its calibration: a threshold, and intervals for its scores."""
+
+    _calibration: Floats
+    """As of `publish`."""
+
+    @property
+    def threshold(self) -> float:
+        return float(self._calibration[THRESHOLD])
+
+    def intervals_many(self, scores: Floats) -> Floats:
+        out = np.empty((len(scores), 2))
+        look_up(self._intervals, scores, out)
+        return out
+
+    @cached_property
+    def _intervals(self) -> Floats:
+        """Made when first asked for: most versions are never asked."""
+        own, table = self._calibration, np.empty((BINS, 2))
+        bounds(own[_SEEN:_HITS], own[_HITS:THRESHOLD], own[_RATE], table)
+        return table

@@ -213,6 +213,21 @@ def check_reasons_are_the_largest_contributions(model: Model) -> None:
         assert [reason for reason in reasons if reason >= 0] == order[:3]
 
 
+def check_intervals_are_of_scores_alone(model: Model) -> None:
+    """Equal scores have equal intervals inside [0, 1], of a batch as of one, and of read parts."""
+    version = _learnt(model).version()
+    scores = np.array([1e-9, 0.01, 0.2, 0.2, 0.9999999])
+    found = version.intervals_many(scores)
+    assert found.dtype == np.float64
+    assert found.shape == (5, 2)
+    assert np.all((found[:, 0] >= 0) & (found[:, 0] <= found[:, 1]) & (found[:, 1] <= 1))
+    alone = [version.intervals_many(scores[at : at + 1]) for at in range(5)]
+    assert np.array_equal(found, np.concatenate(alone))
+    assert np.array_equal(found[2], found[3])
+    again = type(version).from_parts(version.config(), version.tensors())
+    assert np.array_equal(again.intervals_many(scores), found)
+
+
 def check_a_missing_row_is_an_example(model: Model) -> None:
     """Examples of which nothing is known are learnt from, and events like them are scored."""
     learner = _learnt(model)
@@ -321,6 +336,7 @@ CHECKS: tuple[Callable[[Model], None], ...] = (
     check_reasons_are_inputs_or_minus_1,
     check_contributions_sum_to_the_score,
     check_reasons_are_the_largest_contributions,
+    check_intervals_are_of_scores_alone,
     check_a_missing_row_is_an_example,
     check_an_input_more_is_refused_or_missing,
     check_an_input_less_is_refused_or_missing,

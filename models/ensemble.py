@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
 from models.calibration import (
     THRESHOLD,
+    Calibrated,
     Calibration,
     calibrate,
     observe_many,
@@ -154,7 +155,7 @@ class EnsembleLearner:
             self._judged[name] = type(judged).from_parts(judged.config(), tensors)
 
 
-class EnsembleVersion:
+class EnsembleVersion(Calibrated):
     """An `Ensemble` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "ensemble"
@@ -168,10 +169,6 @@ class EnsembleVersion:
     ) -> None:
         self.names, self._members = names, dict(members)
         self._weights, self._calibration = weights, calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)

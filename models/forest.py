@@ -14,6 +14,7 @@ from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
     POSITIVE_WEIGHT,
     THRESHOLD,
+    Calibrated,
     Calibration,
     calibrate,
     observe_many,
@@ -127,7 +128,7 @@ class ForestLearner:
         restore(self._parts(), self._fixed(), state, "Forest")
 
 
-class ForestVersion:
+class ForestVersion(Calibrated):
     """A `Forest` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "forest"
@@ -146,10 +147,6 @@ class ForestVersion:
         self.names, self._columns, self._knots = names, columns, knots
         self._links, self._nodes, self._roots = links, nodes, roots
         self._calibration = calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def _ranked(self, x: Floats) -> mondrian.Boxes:
         examine(self.names, x)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from models import ftrl
 from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.bins import Edges, automatic_edges
-from models.calibration import THRESHOLD, Calibration, calibrate, publish
+from models.calibration import THRESHOLD, Calibrated, Calibration, calibrate, publish
 from models.contributions import largest
 from models.state import restore
 from streams.errors import ConfigError
@@ -212,7 +212,7 @@ class LinearLearner:
         restore(self._parts(), fixed, state, "Linear")
 
 
-class LinearVersion:
+class LinearVersion(Calibrated):
     """A `Linear` as it scores; 4 bytes a slot. See `models.base.Version`."""
 
     kind: ClassVar[str] = "linear"
@@ -229,10 +229,6 @@ class LinearVersion:
         self.names = frame.names
         self._frame, self._edges, self._weights = frame, edges, weights
         self._averages, self._calibration = averages, calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)

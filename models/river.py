@@ -23,6 +23,7 @@ from models.calibration import (
     SHIFT,
     SLOPE,
     THRESHOLD,
+    Calibrated,
     Calibration,
     observe,
     publish,
@@ -153,7 +154,7 @@ def _pickled(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return tensors["estimator"].tobytes()
 
 
-class RiverVersion:
+class RiverVersion(Calibrated):
     """A River estimator as it was at one moment. See `models.base.Version`."""
 
     kind: ClassVar[str] = "river"
@@ -165,10 +166,6 @@ class RiverVersion:
         self._raw = estimator
         self._estimator = fenced.loads(estimator)
         self._plain = calibration[[SHIFT, SLOPE, INTERCEPT]].tolist() == [0.0, 1.0, 0.0]
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         rows = _dicts(self.names, x, self._missing)
