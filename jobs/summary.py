@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from jobs.importance import moved
 from jobs.lately import lately
 from jobs.ledger import as_json, balances
 from jobs.local import LocalRun
@@ -90,6 +91,7 @@ def measured(run: LocalRun, meter: Meter, title: str) -> dict[str, Any]:
             for name in lineup.names
         },
         "importance": dict(importance(run)),
+        "contributions": {name: dict(sizes) for name, sizes in moved(run).items()},
     }
 
 
@@ -124,6 +126,7 @@ def _report(
         calibration={name: judge.calibration_curve(name) for name in models},
         scores={"champion": judge.score_histogram("champion")},
         importance=importance(run),
+        contributions=moved(run),
         throughput=meter.rates,
         ledger=ledger,
         versions=list(_versions(run, meter)),
