@@ -157,7 +157,7 @@ def grouped_bars(
 ) -> str:
     """Horizontal bars by name, in each group one of every series, with a legend if there are more.
 
-    Groups are in the order given; each bar has its value.
+    Groups are in the order given; each bar has its value, and of several one of 0 is left out.
     """
     thick, above = (14.0, 0.0) if len(series) == 1 else (11.0, LINE + 4)
     row = thick * len(series) + 8
@@ -170,6 +170,8 @@ def grouped_bars(
         shown = name if len(name) <= fit else name[: fit - 1] + "…"
         marks.append(words(left - 8, top + (row - 8) / 2 + 6, shown, "tick end"))
         for at, (whose, value) in enumerate(zip(series, values, strict=True)):
+            if above and not value:
+                continue
             y, length = top + thick * at, abs(value) / longest * (HALF - left - 60)
             told = escape(f"{name}: {value:.4g}" + (f", {whose}" if whose else ""))
             marks.append(

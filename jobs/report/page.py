@@ -105,8 +105,7 @@ def page(report: Report) -> str:
         _quality(report),
         _overall(report),
         _pair(_calibration(report), _scores(report)),
-        _pair(_importance(report), _contributions(report)),
-        _pair(_throughput(report), ""),
+        _pair(_stacked(_importance(report), _throughput(report)), _contributions(report)),
         _ledger(report),
         _versions(report),
     ]
@@ -142,6 +141,10 @@ def _figure(title: str, note: str, drawing: str, more: str = "") -> str:
 
 def _pair(left: str, right: str) -> str:
     return f'<div class="pair">{left}{right}</div>' if left or right else ""
+
+
+def _stacked(*figures: str) -> str:
+    return f'<div class="stack">{"".join(figures)}</div>' if any(figures) else ""
 
 
 def _quality(report: Report) -> str:
