@@ -82,7 +82,8 @@ class ForestLearner:
             model.trees, model.nodes, len(self._ranks.columns), model.seed
         )
         self._calibration = model.calibration.start()
-        self._path = np.empty(mondrian.DEEPEST, np.int64)
+        # A split puts what lies below it deeper: a path may pass half the nodes of its tree.
+        self._path = np.empty(model.nodes, np.int64)
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         for ranks, labels, weights in self._ranks.learnable(x, y, weight):

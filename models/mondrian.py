@@ -38,6 +38,7 @@ STEP, SMOOTHING, PRIOR = range(3)
 _CUT, _OWN, _SHARE = range(3)
 """Words of a node that scores."""
 DEEPEST = 256
+"""Nothing is split below; splits above may put what is there deeper still."""
 _LOG_2 = math.log(2.0)
 _ALONE = 40.0
 """A weight that is e to this many times another is not changed by adding it."""
