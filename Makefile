@@ -12,9 +12,9 @@ RUN := $(UV) run --no-sync
 	$(UV) sync --frozen --inexact
 	@touch $@
 
-# Flink is 350 MB, Faust 30: for the tests, not for whoever only wants to see it run.
+# Flink is 350 MB, Faust 30, LightGBM 10: for the tests, not for whoever only wants to see it run.
 .venv/.engines: .venv/.synced
-	$(UV) sync --frozen --inexact --extra flink --extra faust
+	$(UV) sync --frozen --inexact --extra flink --extra faust --extra boost
 	@touch $@
 
 # Reached only where uv is not installed.

@@ -15,11 +15,14 @@ from models.bins import (
     ratio_edges,
     symmetric_edges,
 )
+from models.boosted import Boosted
 from models.calibration import Calibration
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.linear import Linear
-from models.river import River
+from models.replay import Replay
+from models.river import River, for_river
 from operators.features import (
     Entity,
     Feature,
@@ -40,6 +43,7 @@ from streams.schema import Category, Event, Label, Number
 
 __all__ = [
     "AmountRule",
+    "Boosted",
     "Calibration",
     "Category",
     "ConfigError",
@@ -52,6 +56,7 @@ __all__ = [
     "HalfSpaceTrees",
     "HeadraceError",
     "InputError",
+    "IsolationForest",
     "Label",
     "Linear",
     "Number",
@@ -59,6 +64,7 @@ __all__ = [
     "Pipeline",
     "Prior",
     "Random",
+    "Replay",
     "River",
     "Slice",
     "StateError",
@@ -66,6 +72,7 @@ __all__ = [
     "bucket",
     "difference",
     "edges_at",
+    "for_river",
     "hour",
     "kernel",
     "log_edges",

@@ -39,7 +39,7 @@ from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.headed import headed_schema, table_rows
 from jobs.flink_host.learning import Learn
 from jobs.flink_host.order import FlinkOrder
-from jobs.flink_host.parcel import address_of, parcel
+from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import HEADED, RECORD
 from jobs.flink_host.release import RELEASE
@@ -107,7 +107,7 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
     seeds = env.from_source(
         NumberSequenceSource(0, plan.lanes - 1), WatermarkStrategy.no_watermarks(), "seeds"
     ).uid("seeds")
-    begin = seeds.map(lambda lane: parcel(lane, lane, 0), output_type=BYTES)
+    begin = seeds.map(lambda lane: nothing_but(lane, lane, 0), output_type=BYTES)
     models = (
         KafkaSource.builder()
         .set_bootstrap_servers(plan.settings.brokers)

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    THRESHOLD,
     Calibrated,
     Calibration,
+    blank,
     calibrate,
     observe_many,
     publish,
@@ -316,7 +316,7 @@ class HalfSpaceVersion(Calibrated):
             features=np.empty((trees, nodes), np.int64),
             cuts=np.empty((trees, nodes)),
             masses=np.empty((trees, 2 * nodes + 1)),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "HalfSpaceTrees")
         features = version._features

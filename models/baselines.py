@@ -14,9 +14,9 @@ from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.calibration import (
     INTERCEPT,
     SLOPE,
-    THRESHOLD,
     Calibrated,
     Calibration,
+    blank,
     calibrate,
     observe_many,
     publish,
@@ -270,6 +270,6 @@ class RuleVersion(Calibrated):
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
         names, rule, setting = tuple(config["names"]), config["rule"], config["setting"]
-        version = cls(names, rule, setting, np.empty(THRESHOLD + 1))
+        version = cls(names, rule, setting, blank(tensors))
         restore(version.tensors(), {}, tensors, rule)
         return version

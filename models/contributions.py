@@ -15,7 +15,7 @@ import numpy as np
 from models.base import Floats, Reasons
 from streams.jit import kernel
 
-_EQUAL = 1e-9
+_EQUAL, _STEP = 1e-9, 1e-6
 """Log-odds nearer than this have the slope of the curve between them, not that of the chord."""
 
 
@@ -91,6 +91,15 @@ def to_probabilities(parts: Floats) -> None:
         for i in range(base):
             parts[row, i] *= factor
         parts[row, base] = low
+
+
+def through(parts: Floats, curve: Callable[[Floats], Floats]) -> None:
+    """Contributions to numbers become those to what a smooth curve makes of them, in place."""
+    sums, base = np.cumsum(parts, axis=1)[:, -1], parts[:, -1].copy()
+    rise = np.where(np.abs(sums - base) < _EQUAL, _STEP, sums - base)
+    bottom = curve(base)
+    parts[:, :-1] *= ((curve(base + rise) - bottom) / rise)[:, None]
+    parts[:, -1] = bottom
 
 
 def by_leaving_out(predict: Callable[[Floats], Floats], x: Floats) -> Floats:

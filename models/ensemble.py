@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
 from models.calibration import (
-    THRESHOLD,
     Calibrated,
     Calibration,
+    blank,
     calibrate,
     observe_many,
     publish,
@@ -28,7 +28,7 @@ from models.calibration import (
 )
 from models.contributions import largest, to_log_odds, to_probabilities
 from models.kinds import SIMPLE
-from models.state import restore
+from models.state import prefixed, restore, under
 from streams.errors import ConfigError
 from streams.jit import kernel
 
@@ -142,16 +142,16 @@ class EnsembleLearner:
     def state(self) -> Tensors:
         states = {name: member.state() for name, member in self._members.items()}
         judged = {name: version.tensors() for name, version in self._judged.items()}
-        parts = self._parts() | _prefixed("member", states) | _prefixed("judged", judged)
+        parts = self._parts() | _each("member", states) | _each("judged", judged)
         return {name: part.copy() for name, part in parts.items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         own = {name: part for name, part in state.items() if "/" not in name}
         restore(self._parts(), {}, own, "Ensemble")
         for name, member in self._members.items():
-            member.load(_under(state, f"member/{name}/"))
+            member.load(under(f"member/{name}/", state))
             judged = self._judged[name]
-            tensors = _under(state, f"judged/{name}/")
+            tensors = under(f"judged/{name}/", state)
             self._judged[name] = type(judged).from_parts(judged.config(), tensors)
 
 
@@ -195,7 +195,7 @@ class EnsembleVersion(Calibrated):
     def tensors(self) -> Tensors:
         own = {"weights": self._weights, "calibration": self._calibration}
         members = {name: version.tensors() for name, version in self._members.items()}
-        return own | _prefixed("member", members)
+        return own | _each("member", members)
 
     def config(self) -> dict[str, Any]:
         members = {name: [each.kind, each.config()] for name, each in self._members.items()}
@@ -205,10 +205,10 @@ class EnsembleVersion(Calibrated):
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
         kinds: dict[str, type[Version]] = {**SIMPLE, cls.kind: cls}
         members = {
-            name: kinds[kind].from_parts(own, _under(tensors, f"member/{name}/"))
+            name: kinds[kind].from_parts(own, under(f"member/{name}/", tensors))
             for name, (kind, own) in config["members"].items()
         }
-        weights, calibration = np.empty(len(members)), np.empty(THRESHOLD + 1)
+        weights, calibration = np.empty(len(members)), blank(tensors)
         version = cls(tuple(config["names"]), members, weights, calibration)
         parts = {"weights": weights, "calibration": calibration}
         restore(parts, {}, {name: t for name, t in tensors.items() if "/" not in name}, "Ensemble")
@@ -233,13 +233,10 @@ def _scores(versions: Mapping[str, Version], x: Floats) -> Floats:
     return scores
 
 
-def _prefixed(kind: str, parts: Mapping[str, Tensors]) -> Tensors:
+def _each(kind: str, parts: Mapping[str, Tensors]) -> Tensors:
+    """The tensors of each, under names that begin with the kind and its own."""
     return {
-        f"{kind}/{name}/{part}": values
-        for name, tensors in parts.items()
-        for part, values in tensors.items()
+        name: values
+        for owner, tensors in parts.items()
+        for name, values in prefixed(f"{kind}/{owner}/", tensors).items()
     }
-
-
-def _under(tensors: Mapping[str, npt.NDArray[Any]], prefix: str) -> Tensors:
-    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

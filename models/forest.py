@@ -12,11 +12,11 @@ import numpy.typing as npt
 from models import mondrian
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    POSITIVE_WEIGHT,
-    THRESHOLD,
     Calibrated,
     Calibration,
+    blank,
     calibrate,
+    importances,
     observe_many,
     publish,
     score_many,
@@ -88,9 +88,10 @@ class ForestLearner:
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         for ranks, labels, weights in self._ranks.learnable(x, y, weight):
             raw = np.empty(len(ranks))
-            positive = weights * self._calibration[POSITIVE_WEIGHT]
+            heavy = np.empty(len(ranks))
+            importances(self._calibration, labels, weights, heavy)
             mondrian.learn(
-                ranks, labels, np.where(labels > 0, positive, weights), self._rates, self._links,
+                ranks, labels, heavy, self._rates, self._links,
                 self._values, self._boxes, self._book, self._path, raw,
             )  # fmt: skip
             mondrian.to_log_odds(raw)
@@ -193,7 +194,7 @@ class ForestVersion(Calibrated):
             links=np.empty((int(roots[-1]), 2), np.int32),
             nodes=np.empty((int(roots[-1]), 3)),
             roots=np.empty(len(roots), np.int64),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Forest")
         if not mondrian.sound(version._links, version._roots, len(columns)):

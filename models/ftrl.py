@@ -5,6 +5,11 @@ each term adds the weight of one slot of the table to the log-odds. Slots are ha
 eight neighbouring cells, so that nearby values share a cache line. Per slot the table holds z and
 the root of the summed squared gradients; the weight they amount to is kept beside them in float32,
 and it is that rounded weight which scores and is learnt from, so learner and version agree.
+
+With a focus γ above 0 what is lost by an example predicted at p is (1 - p)^γ times its logarithmic
+loss (Lin et al., *Focal Loss*, 2017). What such a model sums up to are not log-odds, but the two
+are known by each other (Charoenphakdee et al., *On Focal Loss for Class-Posterior Probability
+Estimation*, 2021).
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels
-from models.calibration import POSITIVE_WEIGHT, log_odds, observe, sigmoid
+from models.calibration import importance, observe, probability, sigmoid
 from streams.ident import mix
 from streams.jit import borrow, kernel
 
@@ -29,7 +34,8 @@ _BLOCK_BITS = 3
 _BLOCK_MASK = 7
 _SALT = 0x9E3779B97F4A7C15
 _MEMORY = 10_000.0
-ALPHA, BETA, L1, L2, OFFSET = range(5)
+ALPHA, BETA, L1, L2, OFFSET, FOCUS = range(6)
+_BISECTIONS = 200
 
 
 def _width(count: int) -> int:
@@ -129,15 +135,57 @@ def _total(weights: Weights, terms: int, offset: float, room: Room) -> float:
     return total
 
 
+@kernel("float64(float64, float64)")
+def unfocused(total: float, focus: float) -> float:
+    """The log-odds that a total means which was learnt with a focus."""
+    if focus == 0:
+        return float(total)
+    p, q = sigmoid(total), sigmoid(-total)
+    return float(
+        focus * np.log(p / q)
+        + np.log(p - focus * q * np.log(q))
+        - np.log(q - focus * p * np.log(p))
+    )
+
+
+def focused(log_odds: float, focus: float) -> float:
+    """The total that means these log-odds.
+
+    >>> round(unfocused(focused(-4.5, 2.0), 2.0), 9)
+    -4.5
+    """
+    low, high = -abs(log_odds) - 1.0, abs(log_odds) + 1.0
+    for _ in range(_BISECTIONS if focus else 0):
+        middle = (low + high) / 2
+        if unfocused(middle, focus) < log_odds:
+            low = middle
+        else:
+            high = middle
+    return high if focus else log_odds
+
+
+@kernel("float64(float64, float64, float64)")
+def _slope(total: float, y: float, focus: float) -> float:
+    """What is lost more for a total that is a little higher."""
+    p = sigmoid(total)
+    if focus == 0:
+        return float(p - y)
+    q = sigmoid(-total)
+    if y > 0:
+        return float(q**focus * (focus * p * np.log(p) - q))
+    return float(p**focus * (p - focus * q * np.log(q)))
+
+
 @kernel(
-    "void(float64[:, ::1], float64[::1], int64[::1], float64, float32[::1], float64[::1],"
-    " int64[::1], float64[::1])"
+    "void(float64[:, ::1], float64[::1], int64[::1], float64, float64, float32[::1],"
+    " float64[::1], int64[::1], float64[::1])"
 )
 def predict(
     x: Floats,
     edges: Floats,
     plan: Ints,
     offset: float,
+    focus: float,
     weights: Weights,
     published: Floats,
     room: Room,
@@ -146,7 +194,8 @@ def predict(
     """The calibrated probability of each row of x into out (n,)."""
     for row in range(len(x)):
         _find_slots(x, row, edges, plan, room)
-        out[row] = sigmoid(log_odds(published, _total(weights, plan[_TERMS], offset, room)))
+        raw = unfocused(_total(weights, plan[_TERMS], offset, room), focus)
+        out[row] = probability(published, raw)
 
 
 @kernel()
@@ -200,13 +249,13 @@ def learn(
     bias = len(weights) - 1
     for row in range(len(x)):
         _find_slots(x, row, edges, plan, room)
-        raw = _total(weights, terms, rates[OFFSET], room)
+        total = _total(weights, terms, rates[OFFSET], room)
         label = float(y[row])
-        observe(state, raw, label, weight[row])
+        heavy = importance(state, label, weight[row])
+        observe(state, unfocused(total, rates[FOCUS]), label, weight[row])
         seen[0] += 1
         pace = 1.0 / min(float(seen[0]), _MEMORY)
-        importance = weight[row] * (state[POSITIVE_WEIGHT] if label > 0 else 1.0)
-        g = (sigmoid(raw) - label) * importance
+        g = _slope(total, label, rates[FOCUS]) * heavy
         for t in range(terms):
             slot = room[t]
             averages[t] += pace * (np.float64(weights[slot]) - averages[t])

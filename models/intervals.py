@@ -20,6 +20,7 @@ from streams.jit import kernel
 BINS = 128
 """As many as there are quarters from -16 to 16."""
 _RANGE, _PER_UNIT = 16, 4
+MIDDLES = (np.arange(BINS) + 0.5) / _PER_UNIT - _RANGE
 _LEVELS, _LONGER = 4, 4
 _LIMIT = 2.4977054744**2 / 2
 """Of the normal quantile that leaves out 2.5 % by the number of levels."""

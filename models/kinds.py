@@ -5,15 +5,19 @@ from __future__ import annotations
 from models.anomaly import HalfSpaceVersion
 from models.base import Version
 from models.baselines import PriorVersion, RuleVersion
+from models.boosted import BoostedVersion
 from models.forest import ForestVersion
+from models.isolation import IsolationVersion
 from models.linear import LinearVersion
 from models.river import RiverVersion
 
 SIMPLE: dict[str, type[Version]] = {
     kind.kind: kind
     for kind in (
+        BoostedVersion,
         ForestVersion,
         HalfSpaceVersion,
+        IsolationVersion,
         LinearVersion,
         PriorVersion,
         RuleVersion,

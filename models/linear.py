@@ -13,8 +13,8 @@ import numpy.typing as npt
 from models import ftrl
 from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.bins import Edges, automatic_edges
-from models.calibration import THRESHOLD, Calibrated, Calibration, calibrate, publish
-from models.contributions import largest
+from models.calibration import Calibrated, Calibration, blank, calibrate, publish
+from models.contributions import largest, through
 from models.state import restore
 from streams.errors import ConfigError
 
@@ -29,7 +29,8 @@ class Linear:
     pipeline when empty. Each is a term of its own but for those that are `Edges.for_crosses`.
     `crosses`: tuples of inputs whose bins are weighed jointly. `bits`: the table
     has 2**bits slots of 20 bytes, a version 4 of them. `alpha`, `beta`, `l1`, `l2`: as in McMahan
-    et al. `prior`: the share of positives assumed before any example.
+    et al. `prior`: the share of positives assumed before any example. `focus`: above 0 for a focal
+    loss, by which what is predicted well counts less (`models.ftrl`); probabilities are put right.
 
     >>> model = Linear(inputs=["amount", "night"], crosses=[("amount", "night")], bits=12)
     >>> learner = model.bind(("amount", "night"))
@@ -47,15 +48,17 @@ class Linear:
     l1: float = 0.0
     l2: float = 1e-3
     prior: float = 0.01
+    focus: float = 0.0
     calibration: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
         if not _FEWEST_BITS <= self.bits <= _MOST_BITS:
             wanted = f"between {_FEWEST_BITS} and {_MOST_BITS} bits"
             raise ConfigError(f"Linear wants {wanted}; got {self.bits}")
-        sound = min(self.alpha, self.beta) > 0 and min(self.l1, self.l2) >= 0 and 0 < self.prior < 1
+        least = min(self.l1, self.l2, self.focus)
+        sound = min(self.alpha, self.beta) > 0 and least >= 0 and 0 < self.prior < 1
         if not sound:
-            wanted = "alpha and beta above 0, l1 and l2 of at least 0 and a prior inside (0, 1)"
+            wanted = "alpha and beta above 0, l1, l2 and focus not below, and a prior inside (0, 1)"
             raise ConfigError(f"Linear wants {wanted}; got {self}")
 
     def bind(self, names: tuple[str, ...]) -> LinearLearner:
@@ -82,13 +85,15 @@ class _Frame:
         crosses: Sequence[Sequence[str]],
         bits: int,
         prior: float,
+        focus: float,
     ) -> None:
         """`inputs` are name, column's name, number of edges and whether only crossed."""
         known = [name for name, *_ in inputs]
         unknown = sorted({name for cross in crosses for name in cross} - set(known))
         if unknown:
             raise ConfigError(f"Linear crosses {unknown}; its inputs are {known}")
-        self.names, self.inputs, self.bits, self.prior = names, inputs, bits, float(prior)
+        self.names, self.inputs, self.bits = names, inputs, bits
+        self.prior, self.focus = float(prior), float(focus)
         self.crosses = [list(cross) for cross in crosses]
         columns = [column(names, feature, "Linear") for _, feature, _, _ in inputs]
         terms = [[place] for place, (*_, crossed_only) in enumerate(inputs) if not crossed_only]
@@ -102,7 +107,7 @@ class _Frame:
         self.plan = ftrl.layout(columns, counts, terms, bits)
         self.places = ftrl.edge_places(counts)
         self.terms = len(terms)
-        self.offset = math.log(prior / (1 - prior))
+        self.offset = ftrl.focused(math.log(prior / (1 - prior)), self.focus)
 
     def config(self) -> dict[str, Any]:
         return {
@@ -111,6 +116,7 @@ class _Frame:
             "crosses": self.crosses,
             "bits": self.bits,
             "prior": self.prior,
+            "focus": self.focus,
         }
 
 
@@ -124,8 +130,9 @@ class LinearLearner:
             for name, edges in given.items()
         ]
         self.names = names
-        self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior)
-        self._rates = np.array([model.alpha, model.beta, model.l1, model.l2, self._frame.offset])
+        self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior, model.focus)
+        rates = [model.alpha, model.beta, model.l1, model.l2, self._frame.offset, model.focus]
+        self._rates = np.array(rates)
         self._room = ftrl.room_for(self._frame.plan)
         self._edges = np.full(self._frame.places[-1], math.inf)
         self._learnt = []
@@ -236,7 +243,15 @@ class LinearVersion(Calibrated):
         plan = self._frame.plan
         room = ftrl.room_for(plan)
         ftrl.predict(
-            x, self._edges, plan, self._frame.offset, self._weights, self._calibration, room, out
+            x,
+            self._edges,
+            plan,
+            self._frame.offset,
+            self._frame.focus,
+            self._weights,
+            self._calibration,
+            room,
+            out,
         )
         return out
 
@@ -255,7 +270,12 @@ class LinearVersion(Calibrated):
         plan, offset = self._frame.plan, self._frame.offset
         room = ftrl.room_for(plan)
         ftrl.contributions(x, self._edges, plan, offset, self._weights, self._averages, room, out)
+        if self._frame.focus:
+            through(out, self._unfocused)
         return out
+
+    def _unfocused(self, totals: Floats) -> Floats:
+        return np.array([ftrl.unfocused(each, self._frame.focus) for each in totals.tolist()])
 
     def tensors(self) -> Tensors:
         return {
@@ -271,13 +291,14 @@ class LinearVersion(Calibrated):
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
         names, inputs = tuple(config["names"]), [tuple(entry) for entry in config["inputs"]]
-        frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"])
+        focus = config.get("focus", 0.0)  # what was published before there was one has none
+        frame = _Frame(names, inputs, config["crosses"], config["bits"], config["prior"], focus)
         version = cls(
             frame,
             edges=np.empty(frame.places[-1]),
             weights=np.empty((1 << frame.bits) + 1, np.float32),
             averages=np.empty(frame.terms),
-            calibration=np.empty(THRESHOLD + 1),
+            calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Linear")
         return version

@@ -2,10 +2,12 @@
 
 River (Montiel et al., 2021) learns from dicts one event at a time; this adapter turns rows into
 dicts and back. It is as fast as River is, and gives the very numbers that River's own loop gives.
+The other way round, `for_river(Forest())` is a River classifier.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import math
 from collections.abc import Mapping
@@ -16,15 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models import fenced
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Model, Reasons, Tensors, examine
 from models.calibration import (
-    INTERCEPT,
-    POSITIVE_WEIGHT,
-    SHIFT,
-    SLOPE,
+    CURVE,
     THRESHOLD,
     Calibrated,
     Calibration,
+    blank,
+    importance,
     observe,
     publish,
     score_many,
@@ -71,6 +72,22 @@ class River:
         return RiverLearner(self, names)
 
 
+def for_river(model: Model, features: tuple[str, ...] | None = None, every: int = 1) -> Any:
+    """One of our models as a River classifier; the arguments are `RiverClassifier`'s.
+
+    >>> from models.linear import Linear
+    >>> round(for_river(Linear()).predict_proba_one({"amount": 5.0})[True], 9)
+    0.01
+    """
+    try:
+        wrapped = importlib.import_module("models.for_river").RiverClassifier
+    except ImportError as error:
+        raise ConfigError(
+            f"for_river wants River ({error}); install it by: uv sync --extra river"
+        ) from error
+    return wrapped(model, features, every)
+
+
 def _dicts(names: tuple[str, ...], x: Floats, missing: Missing) -> list[dict[str, Any]]:
     """Each row as River takes it."""
     examine(names, x)
@@ -111,10 +128,9 @@ class RiverLearner:
         rows = _dicts(self.names, x, self._missing)
         for row, label, count in zip(rows, y.tolist(), weight.tolist(), strict=True):
             raw = _log_odds(_probability(self._estimator, row))
+            heavy = importance(self._calibration, label, count)
             observe(self._calibration, raw, label, count)
-            self._learn(
-                row, bool(label), count * (self._calibration[POSITIVE_WEIGHT] if label else 1)
-            )
+            self._learn(row, bool(label), heavy)
 
     def _learn(self, row: dict[str, Any], label: bool, weight: float) -> None:
         if weight == 1:
@@ -165,7 +181,9 @@ class RiverVersion(Calibrated):
         self.names, self._missing, self._calibration = names, missing, calibration
         self._raw = estimator
         self._estimator = fenced.loads(estimator)
-        self._plain = calibration[[SHIFT, SLOPE, INTERCEPT]].tolist() == [0.0, 1.0, 0.0]
+        self._plain = (
+            calibration[:THRESHOLD].tolist() == [0.0, 1.0, 0.0] and len(calibration) == CURVE
+        )
 
     def predict_many(self, x: Floats) -> Floats:
         rows = _dicts(self.names, x, self._missing)
@@ -192,7 +210,7 @@ class RiverVersion(Calibrated):
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        calibration = np.empty(THRESHOLD + 1)
+        calibration = blank(tensors)
         rest = {name: part for name, part in tensors.items() if name != "estimator"}
         restore({"calibration": calibration}, {}, rest, "River")
         return cls(tuple(config["names"]), config["missing"], _pickled(tensors), calibration)

@@ -44,3 +44,17 @@ def restore(
             )
     for name, part in parts.items():
         part[...] = state[name]
+
+
+def prefixed(prefix: str, parts: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    """The parts under names that begin so."""
+    return {f"{prefix}{name}": part for name, part in parts.items()}
+
+
+def under(prefix: str, parts: Mapping[str, npt.NDArray[Any]]) -> Tensors:
+    """The parts whose names begin so, under the rest of their names.
+
+    >>> under("a/", {"a/b": np.zeros(1), "c": np.ones(1)})
+    {'b': array([0.])}
+    """
+    return {name.removeprefix(prefix): v for name, v in parts.items() if name.startswith(prefix)}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Learner, Model, Version
+from models.state import prefixed, under
 from operators.index import FOREVER
 from streams.errors import StateError
 from streams.ident import mix
@@ -115,13 +116,10 @@ class Lineup:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Everything learnt and everything that scores: the versions in force may be older."""
-        parts = {
-            f"{name}/learner/{part}": values
-            for name, learner in zip(self.names, self.learners, strict=True)
-            for part, values in learner.state().items()
-        }
-        for name, version in zip(self.names, self.versions, strict=True):
-            parts |= {f"{name}/version/{part}": v for part, v in version.tensors().items()}
+        parts: dict[str, npt.NDArray[Any]] = {}
+        for name, learner, version in zip(self.names, self.learners, self.versions, strict=True):
+            parts |= prefixed(f"{name}/learner/", learner.state())
+            parts |= prefixed(f"{name}/version/", version.tensors())
         counts = [self.sequence, self.learnt, self.due_us, self._published]
         return parts | {"counts": np.array(counts, np.int64)}
 
@@ -130,9 +128,9 @@ class Lineup:
         counts = state["counts"].tolist()
         self.sequence, self.learnt, self.due_us, self._published = counts
         for place, (name, learner) in enumerate(zip(self.names, self.learners, strict=True)):
-            learner.load(_under(state, f"{name}/learner/"))
+            learner.load(under(f"{name}/learner/", state))
             fresh = self.versions[place]
-            tensors = _under(state, f"{name}/version/")
+            tensors = under(f"{name}/version/", state)
             self.versions[place] = type(fresh).from_parts(fresh.config(), tensors)
 
     def carry_on(
@@ -149,13 +147,9 @@ class Lineup:
         for name, learner in zip(self.names, self.learners, strict=True):
             if name in names:
                 try:
-                    learner.load(_under(state, f"{name}/learner/"))
+                    learner.load(under(f"{name}/learner/", state))
                 except StateError:
                     anew.append(name)
         self.sequence = max(sequence, published)
         self._publish()
         return anew
-
-
-def _under(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> dict[str, npt.NDArray[Any]]:
-    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}

@@ -8,9 +8,14 @@ import pytest
 from models.base import Floats, Labels
 from models.calibration import (
     INTERCEPT,
+    POSITIVE_WEIGHT,
+    SHIFT,
     SLOPE,
     THRESHOLD,
     Calibration,
+    importance,
+    importances,
+    observe,
     observe_many,
     publish,
     score_many,
@@ -47,6 +52,21 @@ def test_platt_follows_a_shift_of_the_prior() -> None:
         Calibration(platt=True, half_life=5000), np.append(raw, later), np.append(y, y_later)
     )
     assert state[INTERCEPT] == pytest.approx(1.5, abs=0.3)
+
+
+def test_balance_makes_positives_weigh_what_negatives_do() -> None:
+    _, y = drawn(20_000)
+    calibration, weight = Calibration(positive_weight="balanced", half_life=4000), np.empty(20_000)
+    importances(calibration.start(), y, np.ones(20_000), weight)
+    late = slice(10_000, None)
+    positives = weight[late][y[late] > 0].sum()
+    assert positives == pytest.approx((y[late] == 0).sum(), rel=0.05)
+    state, one_by_one = calibration.start(), []
+    for label in y[:500]:
+        one_by_one.append(importance(state, float(label), 1.0))
+        observe(state, 0.0, float(label), 1.0)
+    assert np.array_equal(one_by_one, weight[:500])
+    assert state[SHIFT] == -np.log(state[POSITIVE_WEIGHT])
 
 
 def test_without_platt_the_log_odds_pass_through() -> None:
@@ -109,7 +129,14 @@ def test_a_probability_is_strictly_inside(z: float) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"positive_weight": 0}, {"negative_rate": 2}, {"half_life": 0}, {"alert_budget": 0}],
+    [
+        {"isotonic": -1},
+        {"isotonic": 5, "platt": True},
+        {"positive_weight": 0},
+        {"negative_rate": 2},
+        {"half_life": 0},
+        {"alert_budget": 0},
+    ],
 )
 def test_rates_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import ftrl
-from models.base import Model
+from models.base import Floats, Model
 from models.bins import Edges, edges_at, log_edges, quantile_edges, ratio_edges, symmetric_edges
 from models.calibration import Calibration
 from models.checks import NAMES, examples
@@ -166,6 +166,44 @@ def test_weighting_and_sampling_leave_the_level_of_the_scores() -> None:
     learner = Linear(inputs={"night": edges_at(0.5)}, calibration=calibration).bind(NAMES)
     learner.learn_many(x[kept], y[kept], weight[kept])
     assert learner.version().predict_many(x).mean() == pytest.approx(y.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("focus", [0.5, 2.0, 5.0])
+def test_what_a_focal_loss_learns_means_the_true_probability(focus: float) -> None:
+    def lost(total: Floats, y: int) -> Floats:
+        right = total if y else -total
+        lost: Floats = np.exp(-focus * np.logaddexp(0, right)) * np.logaddexp(0, -right)
+        return lost
+
+    total = np.linspace(-9, 9, 10_001)
+    for p in (0.003, 0.2, 0.5, 0.9):
+        least = total[np.argmin(p * lost(total, 1) + (1 - p) * lost(total, 0))]
+        assert ftrl.unfocused(least, focus) == pytest.approx(math.log(p / (1 - p)), abs=0.01)
+    for z in (-25.0, -4.0, 0.0, 2.0, 25.0):
+        for y in (0, 1):
+            slope = np.diff(lost(np.array([z - 1e-5, z + 1e-5]), y))[0] / 2e-5
+            assert ftrl._slope(z, y, focus) == pytest.approx(slope, rel=1e-3, abs=1e-8)
+
+
+@pytest.mark.parametrize("calibration", [Calibration(), Calibration(positive_weight="balanced")])
+@pytest.mark.parametrize("focus", [0.0, 2.0])
+def test_a_focus_and_balance_leave_the_level_of_the_scores(
+    focus: float, calibration: Calibration
+) -> None:
+    x, _, weight = examples(n=40_000)
+    night = np.nan_to_num(x[:, 1]) > 0
+    y = (np.random.default_rng(1).random(len(x)) < np.where(night, 0.1, 0.02)).astype(np.int8)
+    inputs = {"night": edges_at(0.5)}
+    learner = Linear(inputs=inputs, focus=focus, calibration=calibration).bind(NAMES)
+    learner.learn_many(x, y, weight)
+    scores = learner.version().predict_many(x)
+    for rows in (night, ~night):
+        assert scores[rows].mean() == pytest.approx(y[rows].mean(), rel=0.15)
+
+
+def test_before_any_example_a_focal_model_says_the_prior() -> None:
+    version = Linear(focus=3.0, prior=0.02).bind(NAMES).version()
+    assert version.predict_many(np.zeros((1, 4)))[0] == pytest.approx(0.02)
 
 
 def test_an_example_of_weight_two_pulls_as_a_gradient_twice_as_large() -> None:

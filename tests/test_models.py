@@ -10,12 +10,15 @@ from models.anomaly import HalfSpaceTrees
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.bins import edges_at, log_edges, quantile_edges, symmetric_edges
+from models.boosted import Boosted
 from models.calibration import Calibration
 from models.checks import CHECKS, NAMES, check_memory_is_bounded, examples
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.linear import Linear
 from models.mondrian import DEEPEST
+from models.replay import Replay
 from models.river import River
 from streams.errors import ConfigError, StateError
 
@@ -35,6 +38,11 @@ MODELS: dict[str, Model] = {
         bits=10,
         l1=0.1,
         calibration=Calibration(platt=True, positive_weight=3, half_life=100),
+    ),
+    "linear-focal": Linear(
+        bits=10,
+        focus=2.0,
+        calibration=Calibration(positive_weight="balanced", isotonic=70, half_life=200),
     ),
     "linear-quantiles": Linear(
         inputs={"amount": quantile_edges(8, after=101), "gap": log_edges(0.1, 100)}, bits=8
@@ -59,6 +67,35 @@ MODELS: dict[str, Model] = {
         step=0.5,
         calibration=Calibration(platt=True, positive_weight=3),
     ),
+    "boosted": Boosted(rounds=4, leaves=5, after=40, every=70, latest=90, past=20),
+    "boosted-latest": Boosted(
+        inputs=("amount", "gap"),
+        rounds=2,
+        leaves=3,
+        after=101,
+        latest=30,
+        past=0,
+        least=2,
+        calibration=Calibration(isotonic=50, positive_weight="balanced"),
+    ),
+    "isolation": IsolationForest(trees=5, sample=16, after=40, every=70, latest=90),
+    "isolation-latest": IsolationForest(inputs=("gap", "night"), trees=3, after=20, latest=15),
+    "forest-balanced": Forest(
+        trees=2,
+        nodes=63,
+        learnt_after=20,
+        calibration=Calibration(positive_weight="balanced", isotonic=500),
+    ),
+    "replay": Replay(model=Linear(bits=10), size=50, every=60),
+    "replay-policies": Replay(
+        model=Ensemble(members={"forest": Forest(trees=2, nodes=63, learnt_after=20)}, every=30),
+        size=30,
+        draws=0.5,
+        positives=0.5,
+        negatives=0.4,
+        every=40,
+        calibration=Calibration(platt=True),
+    ),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
     "amount-rule": AmountRule(),
@@ -66,6 +103,9 @@ MODELS: dict[str, Model] = {
     "river-logistic": River(preprocessing.StandardScaler() | linear_model.LogisticRegression()),
     "river-calibrated": River(
         linear_model.LogisticRegression(), calibration=Calibration(platt=True)
+    ),
+    "river-isotonic": River(
+        linear_model.LogisticRegression(), calibration=Calibration(isotonic=60)
     ),
     "river-tree": River(tree.HoeffdingTreeClassifier(grace_period=50)),
     "river-forest": River(forest.ARFClassifier(n_models=3, seed=1)),

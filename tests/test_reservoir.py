@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.reservoir import Reservoir
+from models.reservoir import Reservoir
 from streams.errors import StateError
 
 SEEDS = 4000

@@ -230,6 +230,15 @@ def test_a_new_tactic_is_not_there_before_its_date() -> None:
     assert (after == VOUCHERS).sum() / (after > 0).sum() == pytest.approx(0.5, abs=0.06)
 
 
+def test_a_tactic_that_is_given_twice_returns() -> None:
+    drifts = (NewTactic("2024-01-06", until="2024-01-16"), NewTactic("2024-02-01"))
+    got = columns(Traffic(days=40, fraud_rate=0.1, drifts=drifts))
+    days = np.bincount((got["time"][got["tactic"] == VOUCHERS] - Traffic().begin) // DAY)
+    # A case takes two days; the last of the first time are over by then.
+    assert not days[:5].any() and not days[20:31].any()
+    assert days[7:15].min() > 0 and days[33:].min() > 0
+
+
 def test_a_prior_shift_multiplies_fraud_and_touches_no_genuine_payment() -> None:
     shift = PriorShift("2024-01-11", size=4.0, until="2024-02-01")
     still = columns(Traffic(days=40, fraud_rate=0.05))

@@ -75,7 +75,7 @@ def flink() -> None:
 )  # fmt: skip
 @click.option(
     "--checkpoint", "checkpoint_ms", type=click.IntRange(10), metavar="MS",
-    help="Between checkpoints: 10000, or with exactly-once the setting commit_ms.",
+    help="Between checkpoints: 30000, or with exactly-once the setting commit_ms.",
 )  # fmt: skip
 @click.option(
     "--changelog", is_flag=True,
@@ -141,7 +141,7 @@ def submit(
             f"with `headrace flink stop {name}`, or choose another --name"
         )
     exactly_once = settings.delivery == "exactly-once"
-    every = checkpoint_ms or (settings.commit_ms if exactly_once else 10_000)
+    every = checkpoint_ms or (settings.commit_ms if exactly_once else FlinkOrder().checkpoint_ms)
     brought, patience = "", RESTORED_S if savepoint else STARTED_S
     if source:
         from jobs.flink_host.moving import OPENED_S, share_out

@@ -13,13 +13,14 @@ from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, OutputTag
 
 from jobs.definition import Pipeline
-from jobs.flink_host.parcel import parcels
+from jobs.flink_host.parcel import Address, parcels
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD
 from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import Lanes
 from jobs.flink_host.thread_state import adopt
 from jobs.flink_host.travel import travel
+from jobs.flink_host.underway import hop
 from jobs.lanes.lanes import Int64s, first_lane
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
@@ -40,6 +41,8 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
     """What all have in common."""
 
     name = ""
+    place = 0
+    """Its place among the operators, in the order in which rows come to them."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -60,6 +63,10 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
             with suppress(HeadraceError):
                 left.release()
         _OPEN[place] = self
+        self.arriving = hop(self.job, self.task, self.place)
+        self.arriving.taken = 0
+        self.onward = hop(self.job, self.task, self.place + 1)
+        self.onward.sent = 0
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
@@ -115,7 +122,10 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
         self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
     ) -> Iterator[bytes]:
         """Rows on their way to the tasks that own these lanes."""
-        yield from parcels(rows, lanes, self.plan.lanes, self.plan.tasks, reader, time_us)
+        head = Address(0, reader, self.task, time_us)
+        for task, each in parcels(rows, lanes, self.plan.lanes, self.plan.tasks, head):
+            self.onward.sent += task == self.task
+            yield each
 
 
 class Turning(Function):

@@ -22,12 +22,13 @@ from pyflink.common import Row
 from pyflink.datastream import OutputTag
 
 from jobs.flink_host.function import Function, Turning
-from jobs.flink_host.parcel import BODY, address_of, parcel
+from jobs.flink_host.parcel import BODY, address_of, nothing_but
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD, headers_field
 from jobs.flink_host.states import FlinkStore, FlinkValue
 from jobs.flink_host.thread_state import adopted
 from jobs.flink_host.travel import OneValue
+from jobs.flink_host.underway import Queue
 from jobs.lanes.described import settle_index, settle_windows
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
@@ -62,7 +63,9 @@ class Reading(Turning):
     def open(self, runtime_context: Any) -> None:
         self.readers: dict[int, Reader] = {}
         self.told = NEVER
+        self.small = True
         super().open(runtime_context)
+        self.queue = Queue(self.job, self.task)
         self.kept = FlinkValue(runtime_context, "reader")
         self.travel(reader=OneValue(self.kept))
         self.broker = self.plan.settings.broker()
@@ -77,7 +80,7 @@ class Reading(Turning):
         yield from super().process_element(value, ctx)
         if self.plan.brought and self.plan.strict:
             lane = address_of(value).lane
-            yield parcel(lane, lane, NEVER)
+            yield nothing_but(lane, lane, NEVER)
 
     @adopted
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
@@ -90,22 +93,23 @@ class Reading(Turning):
             return
         deadline = time.monotonic() + TURN_S
         taken = 0
-        while True:
+        while self.queue.empty_by(deadline, small=self.small):
             before = self.time()
             if self.plan.strict and before > self.told:
                 # What was read before is all out: time may move on.
                 self.told = before
-                yield parcel(number, number, before)
+                yield nothing_but(number, number, before)
             began = time.monotonic()
             rows, letters, count = reader.take(WAIT_S / len(self.readers))
             taken += count
+            self.small = count < SMALL
             if letters:
                 yield from self.letters(letters)
             if rows is not None:
                 lanes = lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
                 yield from self.parcels(rows, lanes, number, before)
             left = began + self.plan.pace_s - time.monotonic()
-            if 0 < count < SMALL and left > 0:
+            if count > 0 and self.small and left > 0:
                 time.sleep(left)
             if not count or time.monotonic() > deadline:
                 break
@@ -165,7 +169,8 @@ class _Ordered(Function):
 
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
-        lane, reader, time_us = address_of(value)
+        lane, reader, sender, time_us = address_of(value)
+        self.arriving.taken += sender == self.task
         if len(value) == BODY:
             if time_us == NEVER:
                 self.wake(lane, ctx)
@@ -244,7 +249,7 @@ class _Ordered(Function):
 class Indexing(_Ordered):
     """The index: rows as they were read in, admitted events and known labels out."""
 
-    kind, name = Arrivals, "index"
+    kind, name, place = Arrivals, "index", 1
 
     def open(self, runtime_context: Any) -> None:
         super().open(runtime_context)
@@ -301,7 +306,7 @@ class Windows(_Ordered):
     def __init__(self, plan: Plan, entity: int, *, last: bool) -> None:
         super().__init__(plan)
         self.entity, self.last = entity, last
-        self.name = f"windows-{entity}"
+        self.name, self.place = f"windows-{entity}", 2 + entity
 
     def open(self, runtime_context: Any) -> None:
         self.ending = ExitStack()

@@ -22,7 +22,7 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     """Into how many shares keys are divided: the most parallel tasks the job can ever have."""
     memory_mb: int = 1024
     """Of key records at hand in a task; the others are read from its state."""
-    checkpoint_ms: int = 10_000
+    checkpoint_ms: int = 30_000
     pace_ms: float = 4.0
     """The least time between two batches of a reader, while they are small: what a batch costs on
     its way through the operators is then shared by more events."""

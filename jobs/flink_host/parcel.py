@@ -14,21 +14,24 @@ from typing import NamedTuple
 from jobs.lanes.lanes import Int64s, first_lane, runs, tasks_of
 from jobs.lanes.rows import Admitted, Arrivals
 
-_HEAD = struct.Struct("<iiq")
+_HEAD = struct.Struct("<iiiq")
 BODY = _HEAD.size
+NOBODY = -1
 
 
 class Address(NamedTuple):
-    """The lane by which a parcel finds its task, who read the rows, and the time in the head."""
+    """The lane by which a parcel finds its task, who read and sent the rows, and a time."""
 
     lane: int
     reader: int
+    sender: int
+    """The task that sent it; NOBODY where there is nothing but a head."""
     time_us: int
 
 
-def parcel(lane: int, reader: int, time_us: int, body: bytes = b"") -> bytes:
-    """A parcel for the task that owns a lane."""
-    return _HEAD.pack(lane, reader, time_us) + body
+def nothing_but(lane: int, reader: int, time_us: int) -> bytes:
+    """A head, to the task that owns a lane."""
+    return _HEAD.pack(lane, reader, NOBODY, time_us)
 
 
 def address_of(raw: bytes) -> Address:
@@ -37,16 +40,16 @@ def address_of(raw: bytes) -> Address:
 
 
 def parcels(
-    rows: Arrivals | Admitted, lanes: Int64s, count: int, tasks: int, reader: int, time_us: int
-) -> Iterator[bytes]:
-    """A parcel for each task that owns one of the rows' lanes, of `count` lanes."""
+    rows: Arrivals | Admitted, lanes: Int64s, count: int, tasks: int, head: Address
+) -> Iterator[tuple[int, bytes]]:
+    """For each task that owns one of the rows' lanes, of `count` lanes, its number and a parcel."""
     if not len(rows):
         return
     if tasks == 1:
-        yield parcel(0, reader, time_us, rows.pack())
+        yield 0, _HEAD.pack(*head._replace(lane=0)) + rows.pack()
         return
     order, found = runs(tasks_of(lanes, count, tasks))
     sorted_ = rows.take(order)
     for task, start, stop in found:
         lane = first_lane(task, count, tasks)
-        yield parcel(lane, reader, time_us, sorted_[start:stop].pack())
+        yield task, _HEAD.pack(*head._replace(lane=lane)) + sorted_[start:stop].pack()

@@ -205,7 +205,8 @@ class Reservoir:
             if count == size:
                 self._reals[s, _LEFT] = -math.log(uniform(self._words[s], RANDOM))
 
-    def _parts(self) -> dict[str, npt.NDArray[Any]]:
+    def parts(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that hold everything, by name."""
         return {
             "rows": self._rows,
             "keys": self._keys,
@@ -216,13 +217,13 @@ class Reservoir:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """A copy of everything, by name."""
-        return {name: part.copy() for name, part in self._parts().items()}
+        return {name: part.copy() for name, part in self.parts().items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a `state()`, to the bit. Raises StateError where that is of another shape."""
-        for name, part in self._parts().items():
+        for name, part in self.parts().items():
             if name not in state or state[name].shape != part.shape:
                 found = state[name].shape if name in state else "nothing"
                 raise StateError(f"reservoir: wanted {name} of shape {part.shape}, got {found}")
-        for name, part in self._parts().items():
+        for name, part in self.parts().items():
             part[...] = state[name]
