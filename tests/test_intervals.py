@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from models.base import Floats, Labels
 from models.bins import edges_at, log_edges
-from models.calibration import Calibrated, Calibration, observe_many, publish
+from models.calibration import Calibrated, Calibration, observe_many, publish, score_many
 from models.checks import NAMES
 from models.intervals import BINS, bounds, least, outward
 from models.linear import Linear
@@ -110,6 +110,26 @@ def test_sampled_negatives_leave_the_level_of_the_intervals() -> None:
     sampled = Scale(z[kept], y[kept], Calibration(negative_rate=0.1, half_life=1e6))
     low, high = sampled.of(np.array([-6.3]))[0]
     assert 0.02 < low < 0.03 < high < 0.04
+
+
+def test_intervals_are_of_scores_as_a_rising_curve_makes_them() -> None:
+    random = np.random.default_rng(3)
+    z = random.normal(-4, 1.5, 40_000)
+    y = (random.random(len(z)) < overconfident(z)).astype(np.int8)
+    state = Calibration(isotonic=20_000, half_life=20_000).start()
+    observe_many(state, z, y, np.ones(len(z)))
+    published, scores = publish(state), np.empty(len(z))
+    score_many(published, z, scores)
+    scale = Scale(z[:0], y[:0], Calibration())
+    scale._calibration = published
+    low, high = scale.intervals_many(scores).T
+    own = bins(np.log(scores / (1 - scores)))
+    for each in np.unique(own):
+        mine = own == each
+        if mine.sum() > 1000:
+            share = overconfident(z[mine]).mean()
+            assert low[mine][0] <= share <= high[mine][0]
+            assert high[mine][0] - low[mine][0] < 3 * share
 
 
 def test_a_models_scores_have_the_share_that_their_interval_says() -> None:
