@@ -79,13 +79,15 @@ def _encode() -> dict[str, float]:
     texts, names = pa.array(ids, pa.large_string()), ["amount"]
     numpy = orjson.OPT_SERIALIZE_NUMPY
     scores = random.random(count)
+    # Two or three digits, as intervals have.
+    between = np.column_stack([scores.round(3) / 2, scores.round(3)])
     return {
         "encode, bare orjson.dumps": _rate(
             lambda: [orjson.dumps(record, option=numpy) for record in records], count
         ),
         "encode predictions, 45 features": _rate(
             lambda: encode_predictions(
-                texts, times, scores, review, reasons, names, versions, features, times
+                texts, times, scores, between, review, reasons, names, versions, features, times
             ),
             count,
         ),

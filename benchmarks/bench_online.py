@@ -241,6 +241,7 @@ def _scored(random: np.random.Generator, start: int) -> tuple[Batch, Scored]:
         rows=np.arange(BATCH),
         number=ids,
         scores=random.random((BATCH, 1)),
+        intervals=random.random((BATCH, 2)),
         version=none + 7,
         review=none.astype(np.bool_),
         late=none.astype(np.bool_),

@@ -30,7 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.definition import Pipeline
-from jobs.pipeline import Flow, Scored
+from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.state import FlowState
 from models.manifest import content_hash
 from operators.admission import COUNTS
@@ -131,7 +131,8 @@ class LocalRun:
         fields = [("id", pa.string()), ("time", pa.timestamp("us", "UTC"))]
         fields += [(key, pa.string()) for key in event.keys]
         fields += [(number.name, pa.float64()) for number in event.numbers]
-        fields += [("score", pa.float64()), ("decision", pa.string())]
+        fields += [(name, pa.float64()) for name in ("score", *INTERVAL)]
+        fields += [("decision", pa.string())]
         fields += [("model_version", pa.int64()), ("late", pa.bool_())]
         fields += [(f"score_{name}", pa.float64()) for name in self.pipeline.challengers]
         known = {name for name, _ in fields}
@@ -251,7 +252,9 @@ class LocalRun:
             columns.append(_without(value, missing) if missing.any() else value)
         scores = np.ascontiguousarray(scored.scores.T)
         decision = _DECISIONS.take(_column(scored.review.view(np.int8), pa.int8()))
-        columns += [_column(scores[0]), decision, _column(scored.version, pa.int64())]
+        low, high = np.ascontiguousarray(scored.intervals.T)
+        columns += [_column(scores[0]), _column(low), _column(high)]
+        columns += [decision, _column(scored.version, pa.int64())]
         columns.append(pa.array(scored.late))
         columns += [_column(scores[1 + k]) for k in range(len(self.pipeline.challengers))]
         known = set(self._rows.names[: len(columns)])

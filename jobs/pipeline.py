@@ -27,6 +27,8 @@ from streams.rows import MappedRows
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+INTERVAL = ("interval_low", "interval_high")
+"""What the two numbers of a score's interval are called as columns."""
 _EXAMPLES = 64
 """Examples taken at a time, beside two a row: when time leaps, more than that become known."""
 
@@ -41,6 +43,8 @@ class Scored:
     """(n,) each one's place among all predictions, from 0."""
     scores: Floats
     """(n, models) the champion first."""
+    intervals: Floats
+    """(n, 2) the shares of positives between which the champion's score is sure to be."""
     version: Int64s
     """(n,) the version that scored."""
     review: Bools
@@ -113,7 +117,7 @@ class Flow(Intake):
         log[:, : len(self.names)] = features
         learnt = admission.examples.row
         ids, logged = self.ids.take(learnt), self.log.take(learnt)
-        scores, version, review, champions = self._score_and_learn(
+        scores, intervals, version, review, champions = self._score_and_learn(
             admission, here, features, np.ascontiguousarray(logged[:, : len(self.names)]), ids[:, 1]
         )
         log[:, len(self.names) :] = scores
@@ -124,6 +128,7 @@ class Flow(Intake):
             rows=here + start,
             number=admission.row[here],
             scores=scores,
+            intervals=intervals,
             version=version,
             review=review,
             late=admission.late[here],
@@ -142,13 +147,13 @@ class Flow(Intake):
 
     def _score_and_learn(
         self, admission: Admission, here: Int64s, features: Floats, x: Floats, idents: Int64s
-    ) -> tuple[Floats, Int64s, Bools, dict[int, Version]]:
-        """Scores, versions and decisions; between two versions, what has become known is learnt.
+    ) -> tuple[Floats, Floats, Int64s, Bools, dict[int, Version]]:
+        """Scores, intervals, versions, decisions; between two versions learn what became known.
 
         `x` and `idents` are the features and ids of the examples.
         """
         lineup, examples = self.lineup, admission.examples
-        scores = np.empty((len(here), len(lineup.names)))
+        scores, intervals = np.empty((len(here), len(lineup.names))), np.empty((len(here), 2))
         version, review = np.empty(len(here), np.int64), np.empty(len(here), np.bool_)
         full = range(lineup.room, len(examples) + 1, lineup.every)
         before = np.searchsorted(here, examples.after[np.array(full, np.int64) - 1]).tolist()
@@ -158,12 +163,14 @@ class Flow(Intake):
             if stop > n:
                 champions[lineup.sequence] = lineup.champion
                 lineup.score(features[n:stop], scores[n:stop])
+                own = np.ascontiguousarray(scores[n:stop, 0])
+                intervals[n:stop] = lineup.champion.intervals_many(own)
             version[n:stop] = lineup.sequence
             review[n:stop] = scores[n:stop, 0] >= lineup.champion.threshold
             lineup.learn(x[e:known], examples.y[e:known], idents[e:known])
             lineup.advance()
             n, e = stop, known
-        return scores, version, review, champions
+        return scores, intervals, version, review, champions
 
     def _judge(self, examples: Examples, ids: Int64s, logged: Floats) -> list[WindowMetrics]:
         """Judge the scores whose labels have become known, each by the first that did.
@@ -185,9 +192,9 @@ class Flow(Intake):
         wide, deep = len(self.names), len(self.lineup.names)
         none = np.empty(0, np.int64)
         no = np.empty(0, np.bool_)
-        scores, features = np.empty((0, deep)), np.empty((0, wide))
-        empty = Scored(none, none, scores, none, no, no, features, [], [], {})
-        arrays = ("rows", "number", "scores", "version", "review", "late", "features")
+        scores, intervals, features = (np.empty((0, each)) for each in (deep, 2, wide))
+        empty = Scored(none, none, scores, intervals, none, no, no, features, [], [], {})
+        arrays = ("rows", "number", "scores", "intervals", "version", "review", "late", "features")
         return Scored(
             **{
                 name: np.concatenate([getattr(part, name) for part in (empty, *parts)])

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.definition import Pipeline
+from jobs.pipeline import INTERVAL
 from jobs.settings import Inputs
 from streams.batch import Batch
 from streams.errors import InputError
@@ -32,7 +33,7 @@ def rerun(inputs: Inputs, pipeline: Pipeline) -> Iterator[tuple[Batch, float]]:
 def own_columns(pipeline: Pipeline) -> tuple[str, ...]:
     """The columns of predictions.parquet that are no feature's; one of such a name has none."""
     event = pipeline.event
-    scores = ("score", "decision", "model_version", "late")
+    scores = ("score", *INTERVAL, "decision", "model_version", "late")
     challengers = (f"score_{name}" for name in pipeline.challengers)
     numbers = (number.name for number in event.numbers)
     return ("id", "time", *event.keys, *numbers, *scores, *challengers)

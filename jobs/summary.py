@@ -10,12 +10,13 @@ write_summary(run, meter, title="Card fraud, replayed")
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
+from jobs.importance import moved
 from jobs.lately import lately
 from jobs.ledger import as_json, balances
 from jobs.local import LocalRun
@@ -35,7 +36,7 @@ def write_summary(run: LocalRun, meter: Meter, *, title: str, subtitle: str = ""
     ledger = balance(run)
     metrics = measured(run, meter, title)
     counted = as_json(ledger, run.counts, run.dead)
-    text = page(_report(run, meter, ledger, title, subtitle))
+    text = page(_report(run, meter, ledger, metrics, subtitle))
     write_whole(run.out / "metrics.json", [_json(metrics)])
     write_whole(run.out / "ledger.json", [_json(counted)])
     write_whole(run.out / "report.html", [text.encode()])
@@ -90,6 +91,7 @@ def measured(run: LocalRun, meter: Meter, title: str) -> dict[str, Any]:
             for name in lineup.names
         },
         "importance": dict(importance(run)),
+        "contributions": {name: dict(sizes) for name, sizes in moved(run).items()},
     }
 
 
@@ -111,19 +113,24 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def _report(
-    run: LocalRun, meter: Meter, ledger: Sequence[Balance], title: str, subtitle: str
+    run: LocalRun,
+    meter: Meter,
+    ledger: Sequence[Balance],
+    metrics: Mapping[str, Any],
+    subtitle: str,
 ) -> Report:
     judge = run.flow.evaluation
     models = ("champion", *run.pipeline.challengers)
     return Report(
-        title=title,
+        title=metrics["title"],
         subtitle=subtitle,
         summary=_figures(run, meter),
         windows=judge.rows(),
         overall=judge.overall(),
         calibration={name: judge.calibration_curve(name) for name in models},
         scores={"champion": judge.score_histogram("champion")},
-        importance=importance(run),
+        importance=list(metrics["importance"].items()),
+        contributions={name: list(of.items()) for name, of in metrics["contributions"].items()},
         throughput=meter.rates,
         ledger=ledger,
         versions=list(_versions(run, meter)),

@@ -127,6 +127,7 @@ def prediction_records(
         ids,
         batch.time[scored.rows],
         scored.scores[:, 0],
+        scored.intervals,
         scored.review,
         scored.reasons(np.arange(len(scored)), REASONS),
         names,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.definition import Pipeline
-from jobs.pipeline import Flow, Scored
+from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.progress import Progress
 from jobs.rerun import own_columns, predictions, rerun
 from jobs.settings import Inputs
@@ -58,7 +58,10 @@ class Why:
     """By column of predictions.parquet, made anew; `time` in microseconds UTC."""
     threshold: float
     late: bool
-    reasons: list[str]
+    base: float
+    """The log-odds of the score before anything is known of the event."""
+    contributions: dict[str, float]
+    """By feature: what it adds to the log-odds. With the base they sum to those of the score."""
     features: dict[str, float]
     windows: dict[str, list[Window]]
     """By feature; none for one that needs the event alone."""
@@ -68,6 +71,12 @@ class Why:
     """By time and low word: the ids of the keys' events as they were written."""
     differences: list[Difference]
     """None: what was logged is reproduced to the bit."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """The features that raise the score most, the largest first."""
+        raising = [name for name, added in self.contributions.items() if added > 0]
+        return sorted(raising, key=lambda name: -self.contributions[name])[:REASONS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,7 @@ def _explain(replayed: _Replayed, id: str, logged: dict[str, Any], only: str | N
     flow, scored = replayed.flow, replayed.scored
     features = dict(zip(flow.names, scored.features[-1].tolist(), strict=True))
     rebuilt = _prediction(replayed, id, features)
-    tops = replayed.version.reasons_many(scored.features[-1:], REASONS)[0]
+    *added, base = replayed.version.contributions_many(scored.features[-1:])[0].tolist()
     kept = _kept(replayed)
     now = rebuilt["time"]
     return Why(
@@ -158,7 +167,8 @@ def _explain(replayed: _Replayed, id: str, logged: dict[str, Any], only: str | N
         prediction=rebuilt,
         threshold=replayed.version.threshold,
         late=bool(scored.late[-1]),
-        reasons=[flow.names[place] for place in tops.tolist() if place >= 0],
+        base=base,
+        contributions=dict(zip(flow.names, added, strict=True)),
         features=features,
         windows={
             name: [
@@ -194,6 +204,7 @@ def _prediction(replayed: _Replayed, id: str, features: dict[str, float]) -> dic
         **dict(zip(event.keys, texts[1:], strict=True)),
         **numbers,
         "score": scores[0],
+        **dict(zip(INTERVAL, scored.intervals[-1].tolist(), strict=True)),
         "decision": "review" if scored.review[-1] else "approve",
         "model_version": int(scored.version[-1]),
         "late": bool(scored.late[-1]),

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from jobs.pipeline import INTERVAL
 from jobs.why import Why
 from operators.explain import Held
 from operators.features import Feature
@@ -74,13 +75,23 @@ def _heading(found: Why) -> Text:
     said = ", ".join(f"{name} {_cell(row[name])}" for name in fields)
     text = Text(f"{event.name} {row['id']} of {moment(row['time'])} UTC: {said}\n")
     text.append(f"score {row['score']:.6f}", style="bold")
+    low, high = (row[name] for name in INTERVAL)
+    text.append(f" ({low:.3g} to {high:.3g})")
     text.append(f", {row['decision']}", style="bold")
     text.append(f" (review from {found.threshold:.6f}), version {row['model_version']}")
     text.append(", late" if found.late else "")
     for name in found.pipeline.challengers:
         text.append(f"\n{name} {row[f'score_{name}']:.6f}")
-    text.append(f"\nmost raised by {', '.join(found.reasons)}" if found.reasons else "")
+    text.append(f"\n{_reasons(found)}" if found.reasons else "")
     return text.append("\n\n").append(_verdict(found)).append("\n")
+
+
+def _reasons(found: Why) -> str:
+    """What the largest contributions are, in log-odds, and where they begin."""
+    added = found.contributions
+    most = ", ".join(f"{name} {added[name]:+.2f}" for name in found.reasons)
+    rest = sum(each for name, each in added.items() if name not in found.reasons)
+    return f"log-odds {found.base:+.2f} to begin with, raised by {most}; others {rest:+.2f}"
 
 
 def _verdict(found: Why) -> Text:
@@ -121,11 +132,14 @@ def _values(found: Why, title: str, names: Sequence[str]) -> Iterator[Renderable
     table = Table(box=None, show_header=False)
     table.add_column(width=max(map(len, found.features)) + 2)
     table.add_column(width=9, justify="right")
+    table.add_column(width=6, justify="right")
     table.add_column(overflow="fold")
     for name in names:
         definition = str(found.pipeline.features[name])
         style = "bold" if name in found.reasons else None
-        table.add_row(f"  {name}", _cell(found.features[name]), definition, style=style)
+        added = found.contributions[name]
+        said = f"{added:+.2f}" if added else ""
+        table.add_row(f"  {name}", _cell(found.features[name]), said, definition, style=style)
     yield table
 
 
@@ -205,6 +219,7 @@ def as_json(found: Why) -> bytes:
         "prediction": found.prediction,
         "threshold": found.threshold,
         "late": found.late,
+        "base": found.base,
         "reasons": found.reasons,
         "reproduced": not found.differences,
         "differences": [
@@ -214,6 +229,7 @@ def as_json(found: Why) -> bytes:
         "features": {
             name: {
                 "value": value,
+                "contribution": found.contributions[name],
                 "definition": str(found.pipeline.features[name]),
                 "reads": [
                     {

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels, Reasons, Tensors, examine
-from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
+from models.calibration import (
+    Calibrated,
+    Calibration,
+    blank,
+    calibrate,
+    observe_many,
+    publish,
+    score_many,
+)
+from models.contributions import largest, spread
 from models.ranks import KNOTS, Ranks, Singles, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -26,6 +35,7 @@ Ints = npt.NDArray[np.int64]
 _PLATT = Calibration(platt=True)
 _DEEPEST = 20
 _RARE = np.log(0.01 / 0.99)
+_EQUAL = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +126,43 @@ def score(
 
 
 @kernel(
+    "void(float32[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64,"
+    " float64[:, ::1])"
+)
+def explain(
+    ranks: Singles, features: Ints, cuts: Floats, masses: Floats, least: float, out: Floats
+) -> None:
+    """What each input adds to what `score` gives, and last the base, into out (n, inputs + 1).
+
+    The base is what the whole window is scored. Each halving changes the mass, doubled, of where a
+    row lies: by the input that it halves, and the logarithm of the sum in proportion.
+    """
+    nodes, base = features.shape[1], out.shape[1] - 1
+    for row in range(len(ranks)):
+        out[row, :] = 0.0
+        whole = total = 0.0
+        for tree in range(len(features)):
+            node, scale = 0, 1.0
+            whole += masses[tree, 0]
+            while node < nodes and masses[tree, node] >= least:
+                right = np.float64(ranks[row, features[tree, node]]) > cuts[tree, node]
+                below = 2 * node + 1 + right
+                changed = (2.0 * masses[tree, below] - masses[tree, node]) * scale
+                out[row, features[tree, node]] += changed
+                total += changed
+                node = below
+                scale *= 2.0
+        least_whole = whole / len(features) + least
+        fall = total / len(features)
+        factor = -1.0 / (least_whole * len(features))
+        if abs(fall) > _EQUAL * least_whole:
+            factor *= np.log1p(fall / least_whole) * least_whole / fall
+        for i in range(base):
+            out[row, i] *= factor
+        out[row, base] = _RARE - np.log(least_whole / (1.0 + least))
+
+
+@kernel(
     "void(float32[:, ::1], int64, int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[::1])"
 )
 def count(
@@ -200,7 +247,7 @@ class HalfSpaceLearner:
         restore(self._parts(), self._fixed(), state, "HalfSpaceTrees")
 
 
-class HalfSpaceVersion:
+class HalfSpaceVersion(Calibrated):
     """`HalfSpaceTrees` as they score. See `models.base.Version`."""
 
     kind: ClassVar[str] = "half-space trees"
@@ -221,10 +268,6 @@ class HalfSpaceVersion:
         self._features, self._cuts, self._masses = features, cuts, masses
         self._calibration = calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)
         out = np.empty(len(x))
@@ -234,9 +277,15 @@ class HalfSpaceVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """None: a half-space is not of one input more than of another."""
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
         examine(self.names, x)
-        return np.full((len(x), k), -1, np.int16)
+        parts = np.empty((len(x), len(self._columns) + 1))
+        ranks = ranks_of(np.ascontiguousarray(x[:, self._columns]), self._knots)
+        explain(ranks, self._features, self._cuts, self._masses, self._least, parts)
+        calibrate(self._calibration, parts)
+        return spread(parts, self._columns, len(self.names))
 
     def tensors(self) -> Tensors:
         return {

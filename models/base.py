@@ -55,6 +55,20 @@ class Version(Protocol):
         Indices into `names`, the largest contribution first, -1 where fewer raise it.
         """
 
+    def contributions_many(self, x: Floats) -> Floats:
+        """What each input adds to each score's log-odds, last the base: float64 (n, inputs + 1).
+
+        A row sums to the log-odds of its score. The base is what an event of which nothing is known
+        scores, or the average event, where the model keeps that.
+        """
+
+    def intervals_many(self, scores: Floats) -> Floats:
+        """Between what shares of positives events of such scores have had of late, float64 (n, 2).
+
+        The least and the most, at 95 % (`models.intervals`); 0 and 1 where nothing is known. A
+        score outside its interval is not to be taken at its word.
+        """
+
     def tensors(self) -> Tensors:
         """The arrays of the version."""
 

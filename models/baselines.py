@@ -14,13 +14,16 @@ from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.calibration import (
     INTERCEPT,
     SLOPE,
-    THRESHOLD,
+    Calibrated,
     Calibration,
     blank,
+    calibrate,
     observe_many,
     publish,
     score_many,
 )
+from models.contributions import largest
+from models.intervals import bounds
 from models.state import restore
 from streams.errors import ConfigError
 from streams.ident import mix
@@ -30,6 +33,9 @@ _RARE = math.log(0.01 / 0.99)
 _GENTLE = 0.1
 _PLATT = Calibration(platt=True)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
+_MAGNITUDE = np.uint64(0x7FFFFFFFFFFFFFFF)
+_INFINITE = np.uint64(0x7FF0000000000000)
+"""Of the bits of a float: all but the sign, and those of infinity; above that it is no number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class PriorLearner:
     def __init__(self, model: Prior, names: tuple[str, ...]) -> None:
         self.names = names
         self._negative_count = 1.0 / model.negative_rate
+        self._first = model.share
         self._counts = np.array([model.share, 1.0])
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
@@ -68,7 +75,16 @@ class PriorLearner:
         _count(y, weight, self._negative_count, self._counts)
 
     def version(self) -> PriorVersion:
-        return PriorVersion(self.names, np.array([self._counts[0] / self._counts[1]]))
+        return PriorVersion(self.names, self._share())
+
+    def _share(self) -> Floats:
+        """The share, and the interval of `models.intervals` of what was counted of it."""
+        share = self._counts[0] / self._counts[1]
+        positive = self._counts[0] - self._first
+        negative = (self._counts[1] - 1.0 - positive) / self._negative_count
+        seen, table = np.array([positive + negative]), np.empty((1, 2))
+        bounds(seen, np.array([positive]), 1.0 / self._negative_count, table)
+        return np.array([share, *table[0]])
 
     def state(self) -> Tensors:
         return {"counts": self._counts.copy(), "negative_count": np.array([self._negative_count])}
@@ -98,6 +114,16 @@ class PriorVersion:
         examine(self.names, x)
         return np.full((len(x), k), -1, np.int16)
 
+    def contributions_many(self, x: Floats) -> Floats:
+        examine(self.names, x)
+        out = np.zeros((len(x), len(self.names) + 1))
+        out[:, -1] = math.log(self._share[0]) - math.log1p(-self._share[0])
+        return out
+
+    def intervals_many(self, scores: Floats) -> Floats:
+        """Of the share itself, whatever is scored."""
+        return np.tile(self._share[1:], (len(scores), 1))
+
     def tensors(self) -> Tensors:
         return {"share": self._share}
 
@@ -106,7 +132,7 @@ class PriorVersion:
 
     @classmethod
     def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        version = cls(tuple(config["names"]), np.empty(1))
+        version = cls(tuple(config["names"]), np.empty(3))
         restore(version.tensors(), {}, tensors, "Prior")
         return version
 
@@ -153,13 +179,14 @@ def _magnitude(x: Floats, where: int, out: Floats) -> None:
 
 @kernel("void(uint64[:, ::1], int64, float64[::1])")
 def _chance(x: npt.NDArray[np.uint64], seed: int, out: Floats) -> None:
-    """The log-odds of a uniform draw by a hash of the row's bits."""
+    """The log-odds of a uniform draw by a hash of the bits of what a row has."""
     start = mix(np.uint64(seed) + _ODD)
     for row in range(len(x)):
         drawn = start
         for i in range(x.shape[1]):
-            drawn = (drawn ^ x[row, i]) * _ODD
-            drawn ^= drawn >> np.uint64(32)
+            if (x[row, i] & _MAGNITUDE) <= _INFINITE:
+                drawn = (drawn ^ x[row, i]) * _ODD
+                drawn ^= drawn >> np.uint64(32)
         drawn = mix(drawn)
         uniform = (np.float64(drawn >> np.uint64(11)) + 0.5) / 2.0**53
         out[row] = np.log(uniform / (1.0 - uniform))
@@ -207,7 +234,7 @@ class RuleLearner:
         restore({"calibration": self._calibration}, fixed, state, self._rule)
 
 
-class RuleVersion:
+class RuleVersion(Calibrated):
     """A fixed rule at a learnt level. See `models.base.Version`."""
 
     kind: ClassVar[str] = "rule"
@@ -218,20 +245,20 @@ class RuleVersion:
         self.names, self._rule, self._setting = names, rule, setting
         self._calibration = calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         out = _raw(self._rule, self.names, self._setting, x)
         score_many(self._calibration, out, out)
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """The rule's own input is the reason for whatever it sends to review; chance has none."""
-        out = np.full((len(x), k), -1, np.int16)
-        if self._rule == "amount-rule" and k:
-            out[self.predict_many(x) >= self.threshold, 0] = self._setting
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """Of the rule, its own input's; of chance the base is all there is."""
+        out = np.zeros((len(x), len(self.names) + 1))
+        raw = _raw(self._rule, self.names, self._setting, x)
+        out[:, self._setting if self._rule == "amount-rule" else -1] = raw
+        calibrate(self._calibration, out)
         return out
 
     def tensors(self) -> Tensors:

@@ -14,13 +14,15 @@ import numpy.typing as npt
 from models import trees
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    THRESHOLD,
+    Calibrated,
     Calibration,
     blank,
+    calibrate,
     observe_many,
     publish,
     score_many,
 )
+from models.contributions import largest, spread
 from models.recent import Recent
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -232,7 +234,7 @@ def read(x: Floats) -> Floats:
     return np.where(np.abs(own) <= _NOTHING, 0.0, own)
 
 
-class BoostedVersion:
+class BoostedVersion(Calibrated):
     """`Boosted` trees as they score. See `models.base.Version`.
 
     The sum of the trees is LightGBM's own, to the bit.
@@ -254,10 +256,6 @@ class BoostedVersion:
         self._links, self._numbers, self._base = links, numbers, base
         self._calibration = calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)
         out = _raw(x, self._columns, self._links, self._numbers, self._base)
@@ -265,10 +263,15 @@ class BoostedVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
         examine(self.names, x)
-        own, out = read(x[:, self._columns]), np.empty((len(x), k), np.int16)
-        trees.reasons(own, self._links, self._numbers, 1.0, np.empty(len(self._columns)), out)
-        return np.array([*self._columns, -1], np.int16)[out]
+        parts = np.empty((len(x), len(self._columns) + 1))
+        trees.contributions(read(x[:, self._columns]), self._links, self._numbers, parts)
+        parts[:, -1] += self._base
+        calibrate(self._calibration, parts)
+        return spread(parts, self._columns, len(self.names))
 
     def tensors(self) -> Tensors:
         return {

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ import numpy.typing as npt
 
 from models import isotonic
 from models.base import Floats, Labels
+from models.intervals import BINS, MIDDLES, bounds, look_up
 from streams.errors import ConfigError
 from streams.jit import kernel
 
@@ -32,19 +34,25 @@ _HISTOGRAM = 13
 _CELLS_PER_UNIT = 64
 _RANGE = 16
 _CELLS = 2 * _RANGE * _CELLS_PER_UNIT
-_LAST = _HISTOGRAM + _CELLS + 4
-THRESHOLD = 3
-"""Where the threshold is in what `publish` gives; shift, slope and intercept come before it, and a
-curve after it where there is one."""
-CURVE = THRESHOLD + 1
-_BALANCED, _NEGATIVES, _POSITIVES, _SEEN = range(_HISTOGRAM + _CELLS, _LAST)
+_BINS = _HISTOGRAM + _CELLS
+"""Bins of `models.intervals`: how many recent examples, then how many positive ones, by score."""
+_MORE = _BINS + 2 * BINS
+_LAST = _MORE + 4
+_BALANCED, _NEGATIVES, _POSITIVES, _SEEN = range(_MORE, _LAST)
 """Only of a state that balances or has a curve, whose latest examples come after."""
+THRESHOLD = 3
+"""Where the threshold is in what `publish` gives; shift, slope and intercept come before it, then
+the rate of negatives, the bins, and a curve where there is one."""
+_RATE, _COUNTS = THRESHOLD + 1, THRESHOLD + 2
+_HITS = _COUNTS + BINS
+CURVE = _HITS + BINS
 
 _STEEPEST = 1e3
 _FLATTEST = 1e-3
 _RIDGE = 1.0
 _LARGE = 1e100
 _LIMIT = 35.0
+_STEP = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +93,13 @@ class Calibration:
         return 1.0 if self.positive_weight == "balanced" else self.positive_weight
 
     def start(self) -> Floats:
-        """The state before any example: parameters, Platt's evidence, histogram; 16 kB.
+        """The state before any example: parameters, Platt's evidence, histogram, bins; 19 kB.
 
         After them, where that is wanted, what balances and the latest examples.
         """
         balanced = self.positive_weight == "balanced"
         more = _LAST - _BALANCED + 3 * self.isotonic if balanced or self.isotonic else 0
-        state = np.zeros(_HISTOGRAM + _CELLS + more)
+        state = np.zeros(_MORE + more)
         if more:
             state[[_BALANCED, _NEGATIVES, _POSITIVES]] = balanced, 1.0, 1.0
         state[SHIFT] = math.log(self.negative_rate) - math.log(self.heavier)
@@ -192,10 +200,14 @@ def observe(state: Floats, raw: float, y: float, weight: float) -> None:
     cell = np.int64(min(max((z + _RANGE) * _CELLS_PER_UNIT, 0.0), _CELLS - 1.0))
     state[_HISTOGRAM + cell] += state[_UNIT] * count
     state[_TOTAL] += state[_UNIT] * count
+    own = cell // (_CELLS // BINS)
+    state[_BINS + own] += state[_UNIT] * weight
+    if y > 0:
+        state[_BINS + BINS + own] += state[_UNIT] * weight
     state[_UNIT] *= state[_GROWTH]
     if state[_UNIT] > _LARGE:
         state[_TOTAL] /= state[_UNIT]
-        for i in range(_HISTOGRAM, _HISTOGRAM + _CELLS):
+        for i in range(_HISTOGRAM, _BINS + 2 * BINS):
             state[i] /= state[_UNIT]
         state[_UNIT] = 1.0
     if state[_PLATT] > 0:
@@ -218,6 +230,27 @@ def score_many(published: Floats, raw: Floats, out: Floats) -> None:
         out[i] = probability(published, raw[i])
 
 
+@kernel("void(float64[::1], float64[:, ::1])")
+def calibrate(published: Floats, parts: Floats) -> None:
+    """Contributions to raw log-odds (`models.contributions`) become those to calibrated ones.
+
+    A curve changes all of a row by one factor, so that they go on to add up.
+    """
+    base = parts.shape[1] - 1
+    for row in range(len(parts)):
+        factor, bottom, rise = published[SLOPE], log_odds(published, parts[row, base]), 0.0
+        for i in range(base):
+            rise += factor * parts[row, i]
+        if len(published) > CURVE:
+            low = isotonic.rise(published, CURVE, bottom)
+            step = rise if abs(rise) > _STEP else _STEP
+            factor *= (isotonic.rise(published, CURVE, bottom + step) - low) / step
+            bottom = low
+        for i in range(base):
+            parts[row, i] *= factor
+        parts[row, base] = bottom
+
+
 @kernel("int64(float64[::1])")
 def _within_budget(state: Floats) -> int:
     """How many of the highest cells together stay within the budget."""
@@ -230,17 +263,31 @@ def _within_budget(state: Floats) -> int:
     return _CELLS
 
 
+def _carry(published: Floats) -> None:
+    """Put what was counted into the bins that the curve takes it to."""
+    from_ = np.array([isotonic.rise(published, CURVE, middle) for middle in MIDDLES])
+    where = np.clip((from_ - MIDDLES[0]) / (MIDDLES[1] - MIDDLES[0]) + 0.5, 0, BINS - 1)
+    for start in (_COUNTS, _HITS):
+        counts = published[start : start + BINS]
+        counts[:] = np.bincount(where.astype(np.int64), counts, BINS)
+
+
 def publish(state: Floats) -> Floats:
-    """What a version needs: shift, slope, intercept and the threshold, float64 (4,), then a curve.
+    """What a version needs: shift, slope, intercept, threshold, rate, bins; then a curve.
 
     The threshold is a cell edge of a histogram of log-odds (1/64 wide, from -16 to 16): the lowest
     at or above which the fading share of recent scores is within the budget.
     """
-    published = state[: THRESHOLD + 1].copy()
+    published = np.empty(CURVE)
+    published[:THRESHOLD] = state[:THRESHOLD]
+    published[_RATE] = 1.0 / state[_NEGATIVE_COUNT]
+    # The newest example as 1. Faded ones tell more than they count: intervals are rather too wide.
+    published[_COUNTS:] = state[_BINS:_MORE] / state[_UNIT]
     if len(state) > _LAST:
         seen = min(int(state[_SEEN]), (len(state) - _LAST) // 3)
         latest = state[_LAST : _LAST + 3 * seen].reshape(-1, 3).T
         published = np.append(published, isotonic.fit(*np.ascontiguousarray(latest)))
+        _carry(published)
     cell = _CELLS - _within_budget(state)
     seen_any = state[_TOTAL] > 0 and cell < _CELLS
     edge = cell / _CELLS_PER_UNIT - _RANGE
@@ -254,3 +301,26 @@ def blank(tensors: Mapping[str, npt.NDArray[Any]]) -> Floats:
     """Room for what `publish` gave a version of these tensors: with a curve or without."""
     given = tensors.get("calibration", np.empty(0))
     return np.empty(CURVE + isotonic.SIZE if len(given) > CURVE else CURVE)
+
+
+class Calibrated:
+    """What a version has by its calibration: a threshold, and intervals for its scores."""
+
+    _calibration: Floats
+    """As of `publish`."""
+
+    @property
+    def threshold(self) -> float:
+        return float(self._calibration[THRESHOLD])
+
+    def intervals_many(self, scores: Floats) -> Floats:
+        out = np.empty((len(scores), 2))
+        look_up(self._intervals, scores, out)
+        return out
+
+    @cached_property
+    def _intervals(self) -> Floats:
+        """Made when first asked for: most versions are never asked."""
+        own, table = self._calibration, np.empty((BINS, 2))
+        bounds(own[_COUNTS:_HITS], own[_HITS:CURVE], own[_RATE], table)
+        return table

@@ -12,8 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load as tensors_from
+from safetensors.numpy import save as tensors_to
 
 from models.base import Floats, Labels, Learner, Model
+from models.manifest import Manifest, Seal
+from streams.errors import ConfigError, StateError
 
 NAMES = ("amount", "night", "ratio", "gap")
 _N = 240
@@ -60,7 +64,7 @@ def check_any_cut_learns_the_same_bits(model: Model) -> None:
 
 
 def check_a_batch_scores_as_its_rows(model: Model) -> None:
-    """predict_many and reasons_many of a batch are those of its rows one by one, bit for bit."""
+    """A batch scores and is explained as its rows are one by one, bit for bit."""
     version = _learnt(model).version()
     x, _, _ = examples(seed=1)
     alone = np.concatenate([version.predict_many(x[row : row + 1]) for row in range(len(x))])
@@ -68,6 +72,8 @@ def check_a_batch_scores_as_its_rows(model: Model) -> None:
     some = x[:20]
     reasons = [version.reasons_many(some[row : row + 1], 3) for row in range(len(some))]
     assert np.array_equal(version.reasons_many(some, 3), np.concatenate(reasons))
+    parts = [version.contributions_many(some[row : row + 1]) for row in range(len(some))]
+    assert np.array_equal(version.contributions_many(some), np.concatenate(parts))
 
 
 def check_a_snapshot_in_the_middle_changes_nothing(model: Model) -> None:
@@ -147,6 +153,7 @@ def check_no_rows_are_no_error(model: Model) -> None:
     assert _same(learner.state(), before)
     assert learner.version().predict_many(none).shape == (0,)
     assert learner.version().reasons_many(none, 3).shape == (0, 3)
+    assert learner.version().contributions_many(none).shape == (0, len(NAMES) + 1)
 
 
 def check_parts_make_the_same_version(model: Model) -> None:
@@ -182,6 +189,123 @@ def check_reasons_are_inputs_or_minus_1(model: Model) -> None:
         assert all(reason < len(NAMES) for reason in given)
 
 
+def check_contributions_sum_to_the_score(model: Model) -> None:
+    """A row's contributions and its base sum to the log-odds of its score."""
+    for learner in (model.bind(NAMES), _learnt(model)):
+        version = learner.version()
+        x, _, _ = examples(seed=4)
+        x[:3] = np.nan
+        parts = version.contributions_many(x[:60])
+        assert parts.dtype == np.float64
+        assert parts.shape == (60, len(NAMES) + 1)
+        # Not to the bit: they are added up in another order than the score was.
+        odds = np.exp(parts.sum(axis=1))
+        np.testing.assert_allclose(odds / (1 + odds), version.predict_many(x[:60]), rtol=1e-9)
+
+
+def check_reasons_are_the_largest_contributions(model: Model) -> None:
+    """Reasons are the inputs that contribute more than nothing, by how much they do."""
+    version = _learnt(model).version()
+    x, _, _ = examples(seed=4)
+    parts = version.contributions_many(x[:60])[:, :-1]
+    for row, reasons in zip(parts, version.reasons_many(x[:60], 3).tolist(), strict=True):
+        order = [i for i in np.argsort(-row, kind="stable").tolist() if row[i] > 0]
+        assert [reason for reason in reasons if reason >= 0] == order[:3]
+
+
+def check_intervals_are_of_scores_alone(model: Model) -> None:
+    """Equal scores have equal intervals inside [0, 1], of a batch as of one, and of read parts."""
+    version = _learnt(model).version()
+    scores = np.array([1e-9, 0.01, 0.2, 0.2, 0.9999999])
+    found = version.intervals_many(scores)
+    assert found.dtype == np.float64
+    assert found.shape == (5, 2)
+    assert np.all((found[:, 0] >= 0) & (found[:, 0] <= found[:, 1]) & (found[:, 1] <= 1))
+    alone = [version.intervals_many(scores[at : at + 1]) for at in range(5)]
+    assert np.array_equal(found, np.concatenate(alone))
+    assert np.array_equal(found[2], found[3])
+    again = type(version).from_parts(version.config(), version.tensors())
+    assert np.array_equal(again.intervals_many(scores), found)
+
+
+def check_a_missing_row_is_an_example(model: Model) -> None:
+    """Examples of which nothing is known are learnt from, and events like them are scored."""
+    learner = _learnt(model)
+    nothing = np.full((50, len(NAMES)), np.nan)
+    learner.learn_many(nothing, (np.arange(50) % 5 == 0).astype(np.int8), np.ones(50))
+    scores = learner.version().predict_many(nothing)
+    assert np.all((scores > 0) & (scores < 1))
+    assert np.ptp(scores) == 0
+
+
+def check_an_input_more_is_refused_or_missing(model: Model) -> None:
+    """A state goes to a learner with a new input only if it means the same there.
+
+    It is refused, or what is scored is what was scored, where the new input is missing, and what
+    has it is learnt.
+    """
+    learner, more = _learnt(model), model.bind((*NAMES, "new"))
+    try:
+        more.load(learner.state())
+    except StateError:
+        return
+    x, y, weight = examples(seed=5)
+    beside = np.column_stack([x, np.full(len(x), np.nan)])
+    before = learner.version().predict_many(x)
+    assert np.array_equal(more.version().predict_many(beside), before)
+    beside[:, -1] = x[:, 0]
+    more.learn_many(beside, y, weight)
+    scores = more.version().predict_many(beside)
+    assert np.all((scores > 0) & (scores < 1))
+
+
+def check_an_input_less_is_refused_or_missing(model: Model) -> None:
+    """A state goes to a learner that lacks an input only if it means the same there.
+
+    It is refused, or what is scored is what was scored of events in which that input was missing.
+    """
+    learner = _learnt(model)
+    try:
+        less = model.bind(NAMES[:-1])
+        less.load(learner.state())
+    except (ConfigError, StateError):
+        return
+    x, _, _ = examples(seed=5)
+    x[:, -1] = np.nan
+    before = learner.version().predict_many(x)
+    rest = np.ascontiguousarray(x[:, :-1])
+    assert np.array_equal(less.version().predict_many(rest), before)
+
+
+def check_memory_is_bounded(model: Model) -> None:
+    """After some hundreds of examples the state grows no more, however many come."""
+    learner = model.bind(NAMES)
+    sizes = []
+    for seed in range(3):
+        learner.learn_many(*examples(seed, 700))
+        sizes.append(sum(part.nbytes for part in learner.state().values()))
+    # A count within a pickled estimator may take a few bytes more.
+    assert sizes[2] - sizes[1] <= 100, sizes
+
+
+def check_what_is_kept_is_plain_numbers(model: Model) -> None:
+    """State and version are arrays of numbers and JSON, and go on to the bit once read again.
+
+    They are written as a version at rest is, so nothing has to be unpickled to read them.
+    """
+    x, y, weight = examples(seed=6)
+    learner, resumed = _learnt(model), model.bind(NAMES)
+    resumed.load(tensors_from(tensors_to(learner.state())))
+    for each in (learner, resumed):
+        each.learn_many(x, y, weight)
+    version, seal = resumed.version(), Seal()
+    about = Manifest(sequence=1, name="check", pipeline="", examples=len(x))
+    again = seal.version(*seal.close(about, version), "the check")
+    scores = learner.version().predict_many(x)
+    assert np.array_equal(again.predict_many(x), scores)
+    assert np.array_equal(again.contributions_many(x[:9]), version.contributions_many(x[:9]))
+
+
 def check_a_wrong_shape_is_refused(model: Model) -> None:
     """Rows with a column too many are a ValueError, for learning and for scoring."""
     learner = _learnt(model)
@@ -210,5 +334,13 @@ CHECKS: tuple[Callable[[Model], None], ...] = (
     check_parts_make_the_same_version,
     check_the_same_calls_give_the_same_bits,
     check_reasons_are_inputs_or_minus_1,
+    check_contributions_sum_to_the_score,
+    check_reasons_are_the_largest_contributions,
+    check_intervals_are_of_scores_alone,
+    check_a_missing_row_is_an_example,
+    check_an_input_more_is_refused_or_missing,
+    check_an_input_less_is_refused_or_missing,
+    check_memory_is_bounded,
+    check_what_is_kept_is_plain_numbers,
     check_a_wrong_shape_is_refused,
 )

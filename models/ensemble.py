@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
-from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
+from models.calibration import (
+    Calibrated,
+    Calibration,
+    blank,
+    calibrate,
+    observe_many,
+    publish,
+    score_many,
+)
+from models.contributions import largest, to_log_odds, to_probabilities
 from models.kinds import SIMPLE
 from models.state import prefixed, restore, under
 from streams.errors import ConfigError
@@ -146,7 +155,7 @@ class EnsembleLearner:
             self._judged[name] = type(judged).from_parts(judged.config(), tensors)
 
 
-class EnsembleVersion:
+class EnsembleVersion(Calibrated):
     """An `Ensemble` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "ensemble"
@@ -161,10 +170,6 @@ class EnsembleVersion:
         self.names, self._members = names, dict(members)
         self._weights, self._calibration = weights, calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)
         out = np.empty(len(x))
@@ -173,9 +178,19 @@ class EnsembleVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """Those of the member with the greatest weight."""
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        """Those of the members to their probabilities, by weight; then to log-odds."""
         examine(self.names, x)
-        return list(self._members.values())[int(np.argmax(self._weights))].reasons_many(x, k)
+        parts = np.zeros((len(x), len(self.names) + 1))
+        for version, weight in zip(self._members.values(), self._weights.tolist(), strict=True):
+            own = version.contributions_many(x)
+            to_probabilities(own)
+            parts += weight * own
+        to_log_odds(parts)
+        calibrate(self._calibration, parts)
+        return parts
 
     def tensors(self) -> Tensors:
         own = {"weights": self._weights, "calibration": self._calibration}

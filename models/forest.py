@@ -12,14 +12,16 @@ import numpy.typing as npt
 from models import mondrian
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
-    THRESHOLD,
+    Calibrated,
     Calibration,
     blank,
+    calibrate,
     importances,
     observe_many,
     publish,
     score_many,
 )
+from models.contributions import largest, spread, to_log_odds
 from models.mondrian import PRIOR, SMOOTHING, STEP, USED
 from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
@@ -80,7 +82,8 @@ class ForestLearner:
             model.trees, model.nodes, len(self._ranks.columns), model.seed
         )
         self._calibration = model.calibration.start()
-        self._path = np.empty(mondrian.DEEPEST, np.int64)
+        # A split puts what lies below it deeper: a path may pass half the nodes of its tree.
+        self._path = np.empty(model.nodes, np.int64)
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         for ranks, labels, weights in self._ranks.learnable(x, y, weight):
@@ -127,7 +130,7 @@ class ForestLearner:
         restore(self._parts(), self._fixed(), state, "Forest")
 
 
-class ForestVersion:
+class ForestVersion(Calibrated):
     """A `Forest` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "forest"
@@ -147,10 +150,6 @@ class ForestVersion:
         self._links, self._nodes, self._roots = links, nodes, roots
         self._calibration = calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def _ranked(self, x: Floats) -> mondrian.Boxes:
         examine(self.names, x)
         return ranks_of(np.ascontiguousarray(x[:, self._columns]), self._knots)
@@ -163,10 +162,14 @@ class ForestVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        ranks, out = self._ranked(x), np.empty((len(x), k), np.int16)
-        shares = np.empty(len(self._columns))
-        mondrian.reasons(ranks, self._links, self._nodes, self._roots, shares, out)
-        return np.array([*self._columns, -1], np.int16)[out]
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        ranks, parts = self._ranked(x), np.empty((len(x), len(self._columns) + 1))
+        mondrian.contributions(ranks, self._links, self._nodes, self._roots, parts)
+        to_log_odds(parts)
+        calibrate(self._calibration, parts)
+        return spread(parts, self._columns, len(self.names))
 
     def tensors(self) -> Tensors:
         return {

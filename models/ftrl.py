@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Labels, Reasons
+from models.base import Floats, Labels
 from models.calibration import importance, observe, probability, sigmoid
 from streams.ident import mix
 from streams.jit import borrow, kernel
@@ -240,8 +240,8 @@ def learn(
 ) -> None:
     """Score, calibrate and learn each row in order.
 
-    `averages` are the terms' mean weights over about the last 10,000 examples, which `reasons`
-    compares with; `seen` counts the examples.
+    `averages` are the terms' mean weights over about the last 10,000 examples, which
+    `contributions` compares with; `seen` counts the examples.
     """
     terms = plan[_TERMS]
     alpha_inverse = 1.0 / rates[ALPHA]
@@ -264,40 +264,38 @@ def learn(
 
 
 @kernel(
-    "void(float64[:, ::1], float64[::1], int64[::1], float32[::1], float64[::1], int64[::1],"
-    " float64[::1], int16[:, ::1])"
+    "void(float64[:, ::1], float64[::1], int64[::1], float64, float32[::1], float64[::1],"
+    " int64[::1], float64[:, ::1])"
 )
-def reasons(
+def contributions(
     x: Floats,
     edges: Floats,
     plan: Ints,
+    offset: float,
     weights: Weights,
     averages: Floats,
     room: Room,
-    shares: Floats,
-    out: Reasons,
+    out: Floats,
 ) -> None:
-    """The columns that raise each row's log-odds most, largest first, -1 for none, into out (n, k).
+    """What each column adds to each row's raw log-odds, and last the base, into out (n, F + 1).
 
-    A term's weight above its average is shared equally among its inputs; `shares` has room for one
-    number a column.
+    The base is what the terms weigh on average. A term's weight above that is shared equally among
+    its inputs: the Shapley values where a term has its average until all its inputs are known.
     """
     terms = plan[_TERMS]
     columns = plan[_LISTS : _LISTS + plan[_INPUTS]]
     members = plan[_LISTS + 3 * plan[_INPUTS] + 1 + terms :]
+    base = float(offset + np.float64(weights[len(weights) - 1]))
+    for t in range(terms):
+        base += averages[t]
     for row in range(len(x)):
         _find_slots(x, row, edges, plan, room)
-        shares[:] = 0.0
+        out[row, :] = 0.0
+        out[row, out.shape[1] - 1] = base
         for t in range(terms):
             size = 0
             for place in range(plan[_PLACES]):
                 size += 1 if members[place * terms + t] < plan[_INPUTS] else 0
             share = (np.float64(weights[room[t]]) - averages[t]) / np.float64(size)
             for place in range(size):
-                shares[columns[members[place * terms + t]]] += share
-        for place in range(out.shape[1]):
-            best = 0
-            for i in range(len(shares)):
-                best = i if shares[i] > shares[best] else best
-            out[row, place] = best if shares[best] > 0 else -1
-            shares[best] = 0.0
+                out[row, columns[members[place * terms + t]]] += share

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from models import trees
 from models.base import Floats, Labels, Reasons, Tensors, examine
-from models.calibration import THRESHOLD, Calibration, blank, observe_many, publish, score_many
+from models.calibration import (
+    Calibrated,
+    Calibration,
+    blank,
+    calibrate,
+    observe_many,
+    publish,
+    score_many,
+)
+from models.contributions import largest, spread, through
 from models.recent import Recent
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -193,7 +202,7 @@ def _raw(
     return out
 
 
-class IsolationVersion:
+class IsolationVersion(Calibrated):
     """An `IsolationForest` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "isolation forest"
@@ -212,10 +221,6 @@ class IsolationVersion:
         self._links, self._numbers, self._usual = links, numbers, usual
         self._calibration = calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)
         out = _raw(x, self._columns, self._links, self._numbers, self._usual)
@@ -223,11 +228,20 @@ class IsolationVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """The inputs by whose cuts it was set apart sooner than others."""
+        return largest(self.contributions_many(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
         examine(self.names, x)
-        own, out = read(x[:, self._columns]), np.empty((len(x), k), np.int16)
-        trees.reasons(own, self._links, self._numbers, -1.0, np.empty(len(self._columns)), out)
-        return np.array([*self._columns, -1], np.int16)[out]
+        parts = np.empty((len(x), len(self._columns) + 1))
+        trees.contributions(read(x[:, self._columns]), self._links, self._numbers, parts)
+        through(parts, self._rarities)
+        calibrate(self._calibration, parts)
+        return spread(parts, self._columns, len(self.names))
+
+    def _rarities(self, depths: Floats) -> Floats:
+        out = depths.copy()
+        _rarity(out, len(self._links) * self._usual[0])
+        return out
 
     def tensors(self) -> Tensors:
         return {

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from models import ftrl
 from models.base import Floats, Labels, Reasons, Tensors, column, examine
 from models.bins import Edges, automatic_edges
-from models.calibration import THRESHOLD, Calibration, blank, publish
+from models.calibration import Calibrated, Calibration, blank, calibrate, publish
+from models.contributions import largest, through
 from models.state import restore
 from streams.errors import ConfigError
 
@@ -218,7 +219,7 @@ class LinearLearner:
         restore(self._parts(), fixed, state, "Linear")
 
 
-class LinearVersion:
+class LinearVersion(Calibrated):
     """A `Linear` as it scores; 4 bytes a slot. See `models.base.Version`."""
 
     kind: ClassVar[str] = "linear"
@@ -235,10 +236,6 @@ class LinearVersion:
         self.names = frame.names
         self._frame, self._edges, self._weights = frame, edges, weights
         self._averages, self._calibration = averages, calibration
-
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
 
     def predict_many(self, x: Floats) -> Floats:
         examine(self.names, x)
@@ -259,12 +256,26 @@ class LinearVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        examine(self.names, x)
-        out = np.empty((len(x), k), np.int16)
-        plan = self._frame.plan
-        room, shares = ftrl.room_for(plan), np.empty(len(self.names))
-        ftrl.reasons(x, self._edges, plan, self._weights, self._averages, room, shares, out)
+        return largest(self._contributions(x), k)
+
+    def contributions_many(self, x: Floats) -> Floats:
+        out = self._contributions(x)
+        calibrate(self._calibration, out)
         return out
+
+    def _contributions(self, x: Floats) -> Floats:
+        """Those to the raw log-odds."""
+        examine(self.names, x)
+        out = np.empty((len(x), len(self.names) + 1))
+        plan, offset = self._frame.plan, self._frame.offset
+        room = ftrl.room_for(plan)
+        ftrl.contributions(x, self._edges, plan, offset, self._weights, self._averages, room, out)
+        if self._frame.focus:
+            through(out, self._unfocused)
+        return out
+
+    def _unfocused(self, totals: Floats) -> Floats:
+        return np.array([ftrl.unfocused(each, self._frame.focus) for each in totals.tolist()])
 
     def tensors(self) -> Tensors:
         return {

@@ -38,6 +38,7 @@ STEP, SMOOTHING, PRIOR = range(3)
 _CUT, _OWN, _SHARE = range(3)
 """Words of a node that scores."""
 DEEPEST = 256
+"""Nothing is split below; splits above may put what is there deeper still."""
 _LOG_2 = math.log(2.0)
 _ALONE = 40.0
 """A weight that is e to this many times another is not changed by adding it."""
@@ -350,32 +351,30 @@ def predict(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> 
         out[row] = total / trees
 
 
-@kernel(
-    "void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[::1], int16[:, ::1])"
-)
-def reasons(
-    z: Boxes, links: Links, nodes: Floats, roots: Ints, shares: Floats, out: npt.NDArray[np.int16]
-) -> None:
-    """The inputs that raise each row's score most, largest first, -1 for none, into out (n, k).
+@kernel("void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[:, ::1])")
+def contributions(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
+    """What each input adds to the mean of the trees, and last the base, into out (n, F + 1).
 
-    A tree's prediction is its root's and, for each step down, what the child predicts more, times
-    the part that the mixture gives to what lies below: that is the share of the input cut by.
-    `shares` has room for one number an input.
+    The base is what the roots predict. A tree's prediction is that and, for each step down, what
+    the child predicts more, times the part that the mixture gives to what lies below: the path
+    attribution to the input cut by (Saabas, 2014), here of every pruning at once. The rest is as of
+    `predict`.
     """
+    trees, base = len(roots) - 1, out.shape[1] - 1
     for row in range(len(z)):
-        shares[:] = 0.0
-        for tree in range(len(roots) - 1):
+        out[row, :] = 0.0
+        for tree in range(trees):
             node, rest = roots[tree], 1.0
-            while node < roots[tree + 1] and links[node, CHILD] != 0:
+            if node == roots[tree + 1]:
+                out[row, base] += 0.5
+                continue
+            out[row, base] += nodes[node, _SHARE]
+            while links[node, CHILD] != 0:
                 feature = links[node, FEATURE]
                 right = np.float64(z[row, feature]) > nodes[node, _CUT]
                 below = roots[tree] + links[node, CHILD] + right
                 rest -= rest * nodes[node, _OWN]
-                shares[feature] += rest * (nodes[below, _SHARE] - nodes[node, _SHARE])
+                out[row, feature] += rest * (nodes[below, _SHARE] - nodes[node, _SHARE])
                 node = below
-        for place in range(out.shape[1]):
-            best = 0
-            for i in range(len(shares)):
-                best = i if shares[i] > shares[best] else best
-            out[row, place] = best if shares[best] > 0 else -1
-            shares[best] = 0.0
+        for i in range(base + 1):
+            out[row, i] /= trees

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from models import network
 from models.base import Floats, Reasons, Tensors, examine
-from models.calibration import INTERCEPT, SHIFT, SLOPE, THRESHOLD, blank, score_many
+from models.calibration import Calibrated, blank, calibrate, score_many
+from models.contributions import largest, spread
 from models.knots import no_knots
 from models.network import Ints, Shape, Singles
 from models.state import restore
@@ -39,7 +40,7 @@ class Frame:
         return out
 
 
-class NeuralVersion:
+class NeuralVersion(Calibrated):
     """A `Neural` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "neural"
@@ -58,10 +59,6 @@ class NeuralVersion:
         self.frame, self.knots, self.weights = frame, knots, weights
         self._means, self._offset, self._calibration = means, offset, calibration
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def log_odds(self, x: Floats) -> Floats:
         """What the network says, before calibration (n,)."""
         rows, shares = self.frame.locate(x, self.knots)
@@ -73,29 +70,17 @@ class NeuralVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        parts = self.contributions_many(x)[:, :-1]
-        order = np.argsort(-parts, axis=1, kind="stable")[:, :k]
-        raising = np.take_along_axis(parts, order, axis=1) > 0
-        out = np.full((len(x), k), -1, np.int16)
-        out[:, : order.shape[1]] = np.where(raising, order, -1)
-        return out
+        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
-        """What each input adds to each score's log-odds, last the base: float64 (n, names + 1).
-
-        A row sums to the log-odds of its score, a curve of the calibration left aside; the base is
-        the average event's.
-        """
-        columns, published = self.frame.columns, self._calibration
+        columns = self.frame.columns
         rows, shares = self.frame.locate(x, self.knots)
         parts = np.empty((len(x), len(columns) + 1))
         room = network.room_for(self.frame.shape)
         network.contributions(rows, shares, self.frame.plan, self.weights, self._means, room, parts)
-        out = np.zeros((len(x), len(self.names) + 1))
-        out[:, columns] = parts[:, :-1] * published[SLOPE]
-        base = parts[:, -1] + (self._offset[0] + published[SHIFT])
-        out[:, -1] = base * published[SLOPE] + published[INTERCEPT]
-        return out
+        parts[:, -1] += self._offset[0]
+        calibrate(self._calibration, parts)
+        return spread(parts, columns, len(self.names))
 
     def tensors(self) -> Tensors:
         return {

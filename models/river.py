@@ -22,6 +22,7 @@ from models.base import Floats, Labels, Model, Reasons, Tensors, examine
 from models.calibration import (
     CURVE,
     THRESHOLD,
+    Calibrated,
     Calibration,
     blank,
     importance,
@@ -29,6 +30,7 @@ from models.calibration import (
     publish,
     score_many,
 )
+from models.contributions import by_leaving_out, largest
 from models.state import restore
 from streams.errors import ConfigError, StateError
 
@@ -42,7 +44,8 @@ class River:
     """A River estimator with `learn_one` and `predict_proba_one`; the one given is never changed.
 
     `missing`: "drop" leaves a missing input out of the dict, "none" gives it as None. Learning an
-    example of a weight other than 1 needs an estimator whose `learn_one` takes `w`.
+    example of a weight other than 1 needs an estimator whose `learn_one` takes `w`. How large it
+    may grow is the estimator's own affair: trees of River, and forests of them, grow as they learn.
 
     >>> from river import linear_model, preprocessing
     >>> model = River(preprocessing.StandardScaler() | linear_model.LogisticRegression())
@@ -167,7 +170,7 @@ def _pickled(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return tensors["estimator"].tobytes()
 
 
-class RiverVersion:
+class RiverVersion(Calibrated):
     """A River estimator as it was at one moment. See `models.base.Version`."""
 
     kind: ClassVar[str] = "river"
@@ -182,10 +185,6 @@ class RiverVersion:
             calibration[:THRESHOLD].tolist() == [0.0, 1.0, 0.0] and len(calibration) == CURVE
         )
 
-    @property
-    def threshold(self) -> float:
-        return float(self._calibration[THRESHOLD])
-
     def predict_many(self, x: Floats) -> Floats:
         rows = _dicts(self.names, x, self._missing)
         given = np.array([_probability(self._estimator, row) for row in rows], np.float64)
@@ -197,20 +196,10 @@ class RiverVersion:
         return out
 
     def reasons_many(self, x: Floats, k: int) -> Reasons:
-        """By leaving each input out in turn: an input without which the score falls is a reason."""
-        out = np.full((len(x), k), -1, np.int16)
-        for place, row in enumerate(_dicts(self.names, x, self._missing)):
-            score = _log_odds(_probability(self._estimator, row))
-            falls = [score - self._without(row, name) for name in self.names]
-            order = sorted(range(len(falls)), key=lambda i: (-falls[i], i))[:k]
-            out[place, : len(order)] = [i if falls[i] > 0 else -1 for i in order]
-        return out
+        return largest(self.contributions_many(x), k)
 
-    def _without(self, row: Mapping[str, Any], name: str) -> float:
-        rest = {other: value for other, value in row.items() if other != name}
-        if self._missing == "none":
-            rest[name] = None
-        return _log_odds(_probability(self._estimator, rest))
+    def contributions_many(self, x: Floats) -> Floats:
+        return by_leaving_out(self.predict_many, x)
 
     def tensors(self) -> Tensors:
         estimator = np.frombuffer(self._raw, np.uint8)

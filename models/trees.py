@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Reasons
+from models.base import Floats
 from streams.jit import kernel
 
 Links = npt.NDArray[np.int32]
@@ -79,32 +79,22 @@ def total(x: Floats, links: Links, numbers: Floats, out: Floats) -> None:
             out[row] += numbers[tree, node, VALUE]
 
 
-@kernel(
-    "void(float64[:, ::1], int32[:, :, ::1], float64[:, :, ::1], float64, float64[::1],"
-    " int16[:, ::1])"
-)
-def reasons(
-    x: Floats, links: Links, numbers: Floats, sign: float, shares: Floats, out: Reasons
-) -> None:
-    """The inputs that raise each row's total most, largest first, -1 for none, into out (n, k).
+@kernel("void(float64[:, ::1], int32[:, :, ::1], float64[:, :, ::1], float64[:, ::1])")
+def contributions(x: Floats, links: Links, numbers: Floats, out: Floats) -> None:
+    """What each input adds to each row's total, and last the base, into out (n, inputs + 1).
 
-    What a step down adds to the value is the share of the input cut by (Saabas, 2014), times
-    `sign`: -1 where less is what is looked for. `shares` has room for one number an input.
+    What a step down adds to the value is the share of the input cut by (Saabas, 2014).
     """
+    base = out.shape[1] - 1
     for row in range(len(x)):
-        shares[:] = 0.0
+        out[row, :] = 0.0
         for tree in range(len(links)):
             own, values, node = links[tree], numbers[tree], 0
+            out[row, base] += values[0, VALUE]
             while own[node, CHILD] != 0:
                 below = _below(x, row, own, values, node)
-                shares[own[node, FEATURE]] += sign * (values[below, VALUE] - values[node, VALUE])
+                out[row, own[node, FEATURE]] += values[below, VALUE] - values[node, VALUE]
                 node = below
-        for place in range(out.shape[1]):
-            best = 0
-            for i in range(len(shares)):
-                best = i if shares[i] > shares[best] else best
-            out[row, place] = best if shares[best] > 0 else -1
-            shares[best] = 0.0
 
 
 def sound(links: Links, inputs: int) -> bool:

@@ -40,6 +40,7 @@ def encode_predictions(
     ids: pa.Array,
     time: Int64s,
     score: Floats,
+    interval: Floats,
     review: npt.NDArray[np.bool_],
     reasons: npt.NDArray[np.int16],
     names: Sequence[str],
@@ -50,29 +51,31 @@ def encode_predictions(
 ) -> Payloads:
     """One JSON line per prediction, in the field order of `streams.records.Prediction`.
 
-    `ids` are n texts. `reasons` is (n, k), places in `names` and -1 for none. `features` is (n, F),
-    F names published once per pipeline, `inputs` says of which; NaN and infinities become null.
+    `ids` are n texts, `interval` is (n, 2). `reasons` is (n, k), places in `names` and -1 for none.
+    `features` is (n, F), F names published once per pipeline, `inputs` says of which; NaN and
+    infinities become null.
     Equal predictions give equal bytes: shortest round-trip floats, no spaces.
 
     >>> one = np.ones(1)
-    >>> encode_predictions(pa.array(["a"], pa.large_string()), np.array([7]), one, one > 0,
-    ...                    np.array([[0, -1]], np.int16), ["amount"], np.array([0]),
-    ...                    np.array([[0.1, np.nan]]), np.array([5]), "f00d")[0].decode()
-    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5,"inputs":"f00d"}'
+    >>> encode_predictions(pa.array(["a"], pa.large_string()), np.array([7]), one,
+    ...                    np.array([[0.9, 1.0]]), one > 0, np.array([[0, -1]], np.int16),
+    ...                    ["amount"], np.array([0]), np.array([[0.1, np.nan]]),
+    ...                    np.array([5]), "f00d")[0].decode()
+    '{"id":"a","time":7,"score":1.0,"decision":"review","reasons":["amount"],"model_version":0,"features":[0.1,null],"number":5,"inputs":"f00d","interval":[0.9,1.0]}'
     """
     letters, ends, longest = _words((*names, inputs))
     bounds, text = bytes_of(ids)
     n = len(time)
     # What the two arrays of numbers take is known when they are written; to each its share at most.
     each_row = _FIXED + LONGEST_INTEGER * 3 + longest * (2 + reasons.shape[1])
-    each_row += LONGEST_FLOAT * (1 + features.shape[1])
+    each_row += LONGEST_FLOAT * (3 + features.shape[1])
     out = np.empty(n * each_row + LONGEST_BYTE * int(bounds[n] - bounds[0]), np.uint8)
     lines, end = np.empty(n + 1, np.int64), 0
     for start in range(0, n, _AT_ONCE):
         stop = min(start + _AT_ONCE, n)
-        scores, rows = (
+        scores, rows, bounds_of = (
             orjson.dumps(np.ascontiguousarray(each[start:stop], np.float64), option=_NUMPY)
-            for each in (score, features)
+            for each in (score, features, interval)
         )
         end = _write(
             bounds[start : stop + 1],
@@ -85,6 +88,7 @@ def encode_predictions(
             ends,
             model_version[start:stop],
             np.frombuffer(rows, np.uint8),
+            np.frombuffer(bounds_of, np.uint8),
             number[start:stop],
             out,
             end,
@@ -114,7 +118,11 @@ _VERSION = _literal(b'],"model_version":')
 _FEATURES = _literal(b',"features":')
 _NUMBER = _literal(b',"number":')
 _INPUTS = _literal(b',"inputs":')
-_LITERALS = (_ID, _TIME, _SCORE, _DECISION, _REASONS, _VERSION, _FEATURES, _NUMBER, _INPUTS)
+_INTERVAL = _literal(b',"interval":')
+_LITERALS = (
+    *(_ID, _TIME, _SCORE, _DECISION, _REASONS, _VERSION, _FEATURES, _NUMBER, _INPUTS),
+    _INTERVAL,
+)
 _FIXED = sum(map(len, _LITERALS)) + len(b'""}\n')
 _COMMA, _CLOSE, _END, _NEWLINE = b",]}\n"
 
@@ -137,23 +145,24 @@ _LONGS = "Array(int64, 1, 'C', readonly=True)"
 
 @kernel(
     f"int64({_LONGS}, {BYTES}, {_LONGS}, {BYTES}, Array(bool, 1, 'C', readonly=True),"
-    f" Array(int16, 2, 'C', readonly=True), {BYTES}, {_LONGS}, {_LONGS}, {BYTES}, {_LONGS},"
-    " uint8[::1], int64, int64[::1])"
+    f" Array(int16, 2, 'C', readonly=True), {BYTES}, {_LONGS}, {_LONGS}, {BYTES}, {BYTES},"
+    f" {_LONGS}, uint8[::1], int64, int64[::1])"
 )
 def _write(  # type: ignore[no-untyped-def]
-    bounds, text, time, scores, review, reasons, words, ends, version, features, number, out, at,
-    lines,
+    bounds, text, time, scores, review, reasons, words, ends, version, features, intervals, number,
+    out, at, lines,
 ):  # fmt: skip
     """Write a line for each row from `at` on, a line break after it; returns where the last ends.
 
     `lines` says where each begins, and where another would.
 
-    `scores` and `features` are JSON arrays, of numbers and of arrays of numbers; `words` are JSON
-    strings, the two decisions, the names and what says which they are; `ends` is where each begins.
+    `scores`, `features` and `intervals` are JSON arrays, of numbers and of arrays of numbers;
+    `words` are JSON strings, the two decisions, the names and what says which they are; `ends` is
+    where each begins.
     """
     out, text, words = borrow(out), borrow(text), borrow(words)
-    scores, features = borrow(scores), borrow(features)
-    score, row = 1, 1
+    scores, features, intervals = borrow(scores), borrow(features), borrow(intervals)
+    score, row, interval = 1, 1, 1
     for i in range(len(time)):
         lines[i] = at
         at = write_bytes(out, at, _ID, 0, len(_ID))
@@ -187,6 +196,10 @@ def _write(  # type: ignore[no-untyped-def]
         at = write_integer(out, at, number[i])
         at = write_bytes(out, at, _INPUTS, 0, len(_INPUTS))
         at = write_bytes(out, at, words, ends[len(ends) - 2], ends[len(ends) - 1])
+        at = write_bytes(out, at, _INTERVAL, 0, len(_INTERVAL))
+        stop = _past(intervals, interval, _CLOSE, _CLOSE) + 1
+        at = write_bytes(out, at, intervals, interval, stop)
+        interval = stop + 1
         out[at], out[at + 1] = _END, _NEWLINE
         at += 2
     lines[len(time)] = at

@@ -38,6 +38,8 @@ class Prediction(msgspec.Struct, frozen=True):
     """Its place among the predictions of its job, from 0: one that is sent again has the same."""
     inputs: str = ""
     """The same for all whose features have the same names and definitions."""
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Between what shares of positives events of such scores have had lately, at 95 %."""
 
 
 class Outcomes(msgspec.Struct, frozen=True):

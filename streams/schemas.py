@@ -92,6 +92,13 @@ def prediction_schema() -> Schema:
             "type": "string",
             "description": "The same for all whose features have the same names and definitions.",
         },
+        "interval": {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 2,
+            "maxItems": 2,
+            "description": "Between what shares of positives such scores have had lately, at 95 %.",
+        },
     }
     return _object("prediction", properties, list(properties), closed=True)
 

@@ -1,6 +1,7 @@
 """Looking into a run: why a score is what it is, what is kept, whether what was logged holds."""
 
 import json
+import math
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_any_score_is_reproduced_bit_for_bit_with_the_version_that_gave_it(run: 
         assert (found.prediction["decision"] == "review") == (
             found.prediction["score"] >= found.threshold
         )
+
+
+def test_what_the_features_add_sums_to_the_score(run: Path) -> None:
+    for row in rows(run)["id"].to_pylist()[3000::1500]:
+        found = why(run, row)
+        score = found.prediction["score"]
+        odds = math.log(score / (1 - score))
+        assert found.base + sum(found.contributions.values()) == pytest.approx(odds, rel=1e-9)
+        told = json.loads(done("why", row, "--run", run, "--json"))
+        assert told["reasons"] == found.reasons
+        assert told["base"] == found.base
+        added = {name: each["contribution"] for name, each in told["features"].items()}
+        assert added == found.contributions
 
 
 def test_each_window_lists_the_events_that_its_feature_counts(run: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.base import Floats, Labels
-from models.calibration import THRESHOLD, Calibration, observe_many, publish, score_many
+from models.calibration import CURVE, THRESHOLD, Calibration, observe_many, publish, score_many
 from models.isotonic import MOST, fit, pool, rise
 
 isotonic = pytest.importorskip("sklearn.isotonic")
@@ -103,7 +103,7 @@ def test_only_the_latest_examples_make_the_curve() -> None:
         _, same, then = drawn(1000, 9)
         state = Calibration(isotonic=1000).start()
         observe_many(state, np.append(raw, same), np.append(y, then), np.ones(4000))
-        states.append(publish(state)[THRESHOLD + 1 :])
+        states.append(publish(state)[CURVE:])
     np.testing.assert_allclose(states[0], states[1], atol=1e-9)
 
 

@@ -12,7 +12,7 @@ import pytest
 from jobs.config import Settings
 from jobs.kafka_host.learn_job import LearnJob
 from models.base import Floats, Labels
-from models.calibration import CURVE, Calibration
+from models.calibration import CURVE, THRESHOLD, Calibration
 from models.checks import NAMES, examples
 from models.exchange import onnx_of
 from models.isotonic import SIZE
@@ -49,13 +49,15 @@ def a_version(shape: Shape, seed: int = 5) -> NeuralVersion:
     weights = np.zeros(shape.weights, np.float32)
     begin(shape, weights, knots, 0.01, seed)
     weights += rng.normal(0, 0.1, shape.weights).astype(np.float32)
+    calibration = np.zeros(CURVE)
+    calibration[: THRESHOLD + 1] = -0.2, 1.1, 0.4, 0.5
     return NeuralVersion(
         frame,
         knots=knots,
         weights=weights,
         means=rng.normal(0, 1, 4 * shape.width).astype(np.float32),
         offset=np.array([0.3]),
-        calibration=np.array([-0.2, 1.1, 0.4, 0.5]),
+        calibration=calibration,
     )
 
 

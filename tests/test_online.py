@@ -60,6 +60,7 @@ def scored_of(rows: list[Row], sequence: int = 0) -> tuple[Batch, Scored]:
         rows=np.arange(n),
         number=np.arange(n),
         scores=batch.idents[:, 0, 1:].astype(np.float64) / 1e6,
+        intervals=np.tile([0.0, 1.0], (n, 1)),
         version=np.full(n, sequence),
         review=np.zeros(n, np.bool_),
         late=np.zeros(n, np.bool_),

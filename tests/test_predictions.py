@@ -23,6 +23,7 @@ def test_predictions_are_encoded_as_their_record_says() -> None:
         texts(["a", "7"]),
         np.array([TIME, TIME]),
         np.array([0.5, 0.25]),
+        np.array([[0.4, 0.6], [0.0, 1.0]]),
         np.array([True, False]),
         np.array([[0, -1], [-1, -1]], np.int16),
         ["amount"],
@@ -30,7 +31,7 @@ def test_predictions_are_encoded_as_their_record_says() -> None:
         np.array([[1.5, np.nan], [0.1, np.inf]]),
         np.array([8, 9]),
     )
-    first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None), 8)
+    first = Prediction("a", TIME, 0.5, "review", ("amount",), 3, (1.5, None), 8, "", (0.4, 0.6))
     assert orjson.loads(lines[0] or b"") == orjson.loads(orjson.dumps(first, default=_plain))
     assert orjson.loads(lines[1] or b"")["features"] == [0.1, None]
 
@@ -55,6 +56,7 @@ def test_predictions_are_the_bytes_that_orjson_makes_of_each(
         texts([id_ for id_, _, _ in rows]),
         np.arange(n) - 1,
         np.array([score for _, score, _ in rows]),
+        np.array([features[1:] for _, _, features in rows]).reshape(n, 2),
         review,
         np.array([[0, 2, -1] if place % 2 else [1, 0, 2] for place in range(n)], np.int16).reshape(
             n, 3
@@ -77,6 +79,7 @@ def test_predictions_are_the_bytes_that_orjson_makes_of_each(
                 "features": features,
                 "number": place + 10**18,
                 "inputs": "f00d",
+                "interval": features[1:],
             }
         )
         for place, (id_, score, features) in enumerate(rows)
@@ -95,6 +98,7 @@ def test_many_predictions_are_encoded_as_one_by_one() -> None:
             ids[rows],
             number[rows] * 7,
             features[rows, 0],
+            features[rows],
             features[rows, 0] > 1,
             reasons[rows],
             ["a", "b"],

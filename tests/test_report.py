@@ -44,6 +44,7 @@ def report() -> Report:
         calibration={"champion": judge.calibration_curve("champion", 32)},
         scores={"champion": judge.score_histogram("champion")},
         importance=[("terminal risk", 0.5), ("amount", 0.25)],
+        contributions={"champion": [("since fraud", 0.7)], "plain": [("amount", 0.31)]},
         throughput=[(0.0, 90_000.0), (1.0, 110_000.0)],
         ledger=[Balance("transactions", 1800, {"predictions": 1799, "dead letters": 1})],
         versions=[Version(3, "linear", "9f3c1a77be20d4", START, 1200, "champion")],
@@ -103,6 +104,9 @@ def test_every_part_is_on_the_page() -> None:
         "Calibration",
         "Scores of champion",
         "terminal risk",
+        "What moves the scores",
+        "since fraud",
+        "0.31",
         "median 110k",
         "1,799 predictions + 1 dead letters",
         "balanced",
@@ -130,6 +134,7 @@ def test_no_name_breaks_out_of_its_element(name: str) -> None:
         report(),
         title=hostile,
         importance=[(hostile, 1.0)],
+        contributions={hostile: [(hostile, 1.0)], "other": [(hostile, 0.0)]},
         marks=[(START + DAY_US, hostile)],
         ledger=[Balance(hostile, 1, {hostile: 1})],
     )
@@ -149,6 +154,7 @@ def test_one_window_and_metrics_that_are_undefined_can_be_drawn() -> None:
         scores={"champion": judge.score_histogram("champion")},
         throughput=[(0.0, 0.0)],
         importance=[("nothing", 0.0)],
+        contributions={"champion": [("nothing", 0.0)], "silent": []},
     )
     text = Elements(page(shown)).text
     assert "–" in text and "nan" not in text

@@ -77,6 +77,7 @@ def test_predictions_are_valid() -> None:
         pa.array(["a"], pa.large_string()),
         np.ones(1, int),
         np.ones(1),
+        np.ones((1, 2)),
         np.ones(1, bool),
         np.zeros((1, 1), np.int16),
         ["x"],

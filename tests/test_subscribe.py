@@ -23,6 +23,7 @@ from streams.topics import TOPICS
 PREDICTION = {
     "id": "7", "time": 1_704_067_203_000_000, "score": 0.91234, "decision": "review",
     "reasons": ["amount", "weekend"], "model_version": 12, "features": [1.0, None], "number": 3,
+    "interval": [0.0412, 1.0],
 }  # fmt: skip
 
 
@@ -156,10 +157,11 @@ def test_a_prediction_is_a_line_with_all_that_matters() -> None:
     table.show([record(PREDICTION, 1_988_000)])
     head, line = out.getvalue().splitlines()
     assert head.split() == [
-        "time", "id", "key", "score", "decision", "version", "age", "reasons"
+        "time", "id", "key", "score", "interval", "decision", "version", "age", "reasons"
     ]  # fmt: skip
     assert line == (
-        "01-01 00:00:03  7          42      0.9123  review         12   12 ms  amount, weekend"
+        "01-01 00:00:03  7          42      0.9123  0.041 to 1      review         12   12 ms  "
+        "amount, weekend"
     )
 
 

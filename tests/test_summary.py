@@ -61,6 +61,25 @@ def test_metrics_are_plain_json_with_null_for_the_undefined(
     assert sum(metrics["importance"].values()) == pytest.approx(1.0)
 
 
+def test_what_moves_the_scores_is_the_mean_size_of_what_features_added(
+    ended: tuple[LocalRun, Meter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, meter = ended
+    # More than there are, so that none is left out.
+    monkeypatch.setattr("jobs.importance.EVENTS", 10_000)
+    metrics = write_summary(run, meter, title="Few")
+    flow = run.flow
+    assert list(metrics["contributions"]) == ["champion", "published inputs"]
+    first, stop = flow.index.first_row, flow.index.next_row
+    assert 100 < stop - first < 10_000
+    x = np.ascontiguousarray(flow.log.view[first:stop, : len(flow.names)])
+    for version, told in zip(flow.lineup.versions, metrics["contributions"].values(), strict=False):
+        mean = np.abs(version.contributions_many(x)[:, :-1]).mean(axis=0)
+        wanted = {name: size for name, size in zip(flow.names, mean.tolist(), strict=True) if size}
+        assert told == wanted
+        assert list(told.values()) == sorted(told.values(), reverse=True)
+
+
 def test_the_same_run_and_times_give_the_same_numbers(tmp_path: Path) -> None:
     def quality(out: Path) -> bytes:
         meter = Meter(Clock(0.5))

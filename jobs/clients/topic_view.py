@@ -80,6 +80,11 @@ def _score(name: str = "score") -> Cell:
     return said
 
 
+def _interval(record: Record, _: int) -> str:
+    bounds = _list(record, "interval")
+    return " to ".join(f"{each:.2g}" for each in bounds if isinstance(each, (int, float)))
+
+
 def _key(record: Record, _: int) -> str:
     return "" if record.key is None else record.key.decode(errors="replace")
 
@@ -121,6 +126,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         ID,
         KEY,
         SCORE,
+        Column("interval", 14, _interval),
         Column("decision", 8, _plain("decision")),
         VERSION,
         AGE,

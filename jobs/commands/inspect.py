@@ -123,6 +123,7 @@ def check() -> None:
     \b
     Example
       headrace check skew run
+      headrace check leakage run
     """
 
 
@@ -151,4 +152,54 @@ def skew(folder: Path, keys: int) -> None:
     for line in skew_lines(found):
         click.echo(line)
     if found.differences:
+        raise SystemExit(1)
+
+
+@check.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--rows", type=click.IntRange(1), default=200_000, show_default=True,
+    help="The last so many labelled events.",
+)  # fmt: skip
+@click.option(
+    "--allow", multiple=True, metavar="FEATURE",
+    help="A feature that was looked at and found honest; may be given several times.",
+)  # fmt: skip
+@click.option(
+    "--pipeline", default="fraud", show_default=True,
+    help="Whose features a file of examples holds; a run knows its own.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, for other programs.")
+def leakage(path: Path, rows: int, allow: tuple[str, ...], pipeline: str, *, as_json: bool) -> None:
+    """Find features that know the label.
+
+    PATH is what `replay` wrote, or a file of what `subscribe examples --json` printed. Each feature
+    is tested alone, and all the others without it: one that predicts too well was made of the
+    label or of what followed from it. The status is 1 if any does, but for those allowed.
+
+    \b
+    Example
+      headrace check leakage run
+      headrace check leakage examples.ndjson --pipeline shop.py --allow refund_rate --json
+    """
+    from rich.console import Console
+
+    from jobs.labelled import labelled
+    from jobs.leakage import check_leakage
+    from jobs.leakage_view import leakage_json, leakage_lines, leakage_table
+    from jobs.progress import Progress
+
+    events = labelled(path, pipeline, rows)
+    if unknown := [name for name in allow if name not in events.names]:
+        names = ", ".join(events.names)
+        raise click.UsageError(f"--allow: there is no feature {unknown[0]!r}; there are {names}")
+    with Progress("testing") as progress:
+        found = check_leakage(events, progress.show)
+    if as_json:
+        click.echo(leakage_json(found, allow))
+    else:
+        Console(markup=False, highlight=False).print(leakage_table(found))
+        for line in leakage_lines(found, allow):
+            click.echo(line)
+    if any(each.name not in allow for each in found.leaks):
         raise SystemExit(1)

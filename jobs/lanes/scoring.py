@@ -47,6 +47,7 @@ class Scorer:
             ids,
             events.when,
             scores,
+            self.version.intervals_many(scores),
             scores >= self.version.threshold,
             self.version.reasons_many(x, REASONS),
             self.names,

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from html import escape
 
 from jobs.report.axes import Axis, log_axis, log_odds, number_axis, odds_axis, time_axis
-from jobs.report.plot import COLOURS, HALF, LETTER, WIDE, Plot, Points, Series, svg, words
+from jobs.report.plot import (
+    COLOURS,
+    HALF,
+    LETTER,
+    LINE,
+    WIDE,
+    Plot,
+    Points,
+    Series,
+    key,
+    svg,
+    words,
+)
 from operators.scorebins import CalibrationCurve, ScoreHistogram
 
 ENOUGH = 20
@@ -137,18 +149,35 @@ def rate_chart(points: Points, description: str) -> str:
 
 def bar_chart(bars: Sequence[tuple[str, float]], description: str) -> str:
     """Horizontal bars in the order given, each with its name and its value."""
-    row = 22.0
-    left = min(max(len(name) for name, _ in bars) * LETTER + 12, HALF * 0.55)
+    return grouped_bars([""], [(name, (value,)) for name, value in bars], description)
+
+
+def grouped_bars(
+    series: Sequence[str], groups: Sequence[tuple[str, Sequence[float]]], description: str
+) -> str:
+    """Horizontal bars by name, in each group one of every series, with a legend if there are more.
+
+    Groups are in the order given; each bar has its value, and of several one of 0 is left out.
+    """
+    thick, above = (14.0, 0.0) if len(series) == 1 else (11.0, LINE + 4)
+    row = thick * len(series) + 8
+    left = min(max(len(name) for name, _ in groups) * LETTER + 12, HALF * 0.55)
     fit = int((left - 12) / LETTER)
-    longest = max(abs(value) for _, value in bars) or 1.0
-    marks = []
-    for place, (name, value) in enumerate(bars):
-        y, length = row * place + 4, abs(value) / longest * (HALF - left - 60)
+    longest = max(abs(value) for _, values in groups for value in values) or 1.0
+    marks = key(series, left) if above else []
+    for place, (name, values) in enumerate(groups):
+        top = above + row * place + 4
         shown = name if len(name) <= fit else name[: fit - 1] + "…"
-        marks.append(words(left - 8, y + 13, shown, "tick end"))
-        marks.append(
-            f'<rect class="bar s0" x="{left:.1f}" y="{y + 2:.1f}" width="{max(length, 1):.1f}" '
-            f'height="14" rx="2"><title>{escape(name)}: {value:.4g}</title></rect>'
-        )
-        marks.append(words(left + length + 6, y + 13, f"{value:.3g}", "tick"))
-    return svg(HALF, row * len(bars) + 8, description, marks)
+        marks.append(words(left - 8, top + (row - 8) / 2 + 6, shown, "tick end"))
+        for at, (whose, value) in enumerate(zip(series, values, strict=True)):
+            if above and not value:
+                continue
+            y, length = top + thick * at, abs(value) / longest * (HALF - left - 60)
+            told = escape(f"{name}: {value:.4g}" + (f", {whose}" if whose else ""))
+            marks.append(
+                f'<rect class="bar s{at % COLOURS}" x="{left:.1f}" y="{y + 2:.1f}" '
+                f'width="{max(length, 1):.1f}" height="{thick - (2 if above else 0):g}" rx="2">'
+                f"<title>{told}</title></rect>"
+            )
+            marks.append(words(left + length + 6, y + thick - 1, f"{value:.3g}", "tick"))
+    return svg(HALF, above + row * len(groups) + 8, description, marks)

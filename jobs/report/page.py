@@ -70,7 +70,8 @@ class Report:
     """What a run has to tell. A part that is empty is left out of the page.
 
     `windows` and `overall` are those of `Prequential`, the serving model's rows first;
-    `calibration` and `scores` are by scorer; `importance` is (feature, value), largest first;
+    `calibration` and `scores` are by scorer; `importance` is (feature, value), largest first, and
+    `contributions` the like by model;
     `throughput` is (seconds since the start, events a second); `marks` are moments worth a line
     in the charts over time, such as a drift or a promotion, as (time_us, name).
     """
@@ -83,6 +84,7 @@ class Report:
     calibration: Mapping[str, CalibrationCurve] = field(default_factory=dict)
     scores: Mapping[str, ScoreHistogram] = field(default_factory=dict)
     importance: Sequence[tuple[str, float]] = ()
+    contributions: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
     throughput: Sequence[tuple[float, float]] = ()
     ledger: Sequence[Balance] = ()
     versions: Sequence[Version] = ()
@@ -103,7 +105,7 @@ def page(report: Report) -> str:
         _quality(report),
         _overall(report),
         _pair(_calibration(report), _scores(report)),
-        _pair(_importance(report), _throughput(report)),
+        _pair(_stacked(_importance(report), _throughput(report)), _contributions(report)),
         _ledger(report),
         _versions(report),
     ]
@@ -139,6 +141,10 @@ def _figure(title: str, note: str, drawing: str, more: str = "") -> str:
 
 def _pair(left: str, right: str) -> str:
     return f'<div class="pair">{left}{right}</div>' if left or right else ""
+
+
+def _stacked(*figures: str) -> str:
+    return f'<div class="stack">{"".join(figures)}</div>' if any(figures) else ""
 
 
 def _quality(report: Report) -> str:
@@ -313,6 +319,18 @@ def _importance(report: Report) -> str:
     )
     chart = charts.bar_chart(shown, "Bars of the importance of features")
     return _figure("Feature importance", note, chart)
+
+
+def _contributions(report: Report) -> str:
+    """Features by their mean contribution to the first model's scores, then to the others'."""
+    models = {name: dict(sizes) for name, sizes in report.contributions.items() if sizes}
+    if not models:
+        return ""
+    names = list(dict.fromkeys(name for sizes in models.values() for name in sizes))[:BARS]
+    groups = [(name, [sizes.get(name, 0.0) for sizes in models.values()]) for name in names]
+    note = "Mean size of what each feature added to the log-odds of recent scores, by model."
+    chart = charts.grouped_bars(list(models), groups, "Bars of what features add, by model")
+    return _figure("What moves the scores", note, chart)
 
 
 def _throughput(report: Report) -> str:

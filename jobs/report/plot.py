@@ -105,14 +105,7 @@ class Plot:
 
     def legend(self, names: Sequence[str]) -> None:
         """The series' names in their colours, in a row over the drawing."""
-        px = self.left
-        for place, name in enumerate(names):
-            css = f"s{place % COLOURS}"
-            self._marks.append(
-                f'<rect class="bar {css}" x="{px:.1f}" y="2" width="10" height="10" rx="2"/>'
-                + words(px + 16, 11, name, f"name {css}")
-            )
-            px += 36 + len(name) * LETTER
+        self._marks += key(names, self.left)
 
     def moments(self, moments: Sequence[tuple[float, str]]) -> None:
         """Named vertical lines; names that would touch take turns on two lines."""
@@ -153,6 +146,19 @@ def svg(width: int, height: float, description: str, marks: Iterable[str]) -> st
         f'<svg viewBox="0 0 {width} {height:g}" role="img" aria-label="{escape(description)}" '
         f'style="{least}">{"".join(marks)}</svg>'
     )
+
+
+def key(names: Sequence[str], left: float) -> list[str]:
+    """The series' names in their colours, in a row at the top."""
+    marks = []
+    for place, name in enumerate(names):
+        css = f"s{place % COLOURS}"
+        marks.append(
+            f'<rect class="bar {css}" x="{left:.1f}" y="2" width="10" height="10" rx="2"/>'
+            + words(left + 16, 11, name, f"name {css}")
+        )
+        left += 36 + len(name) * LETTER
+    return marks
 
 
 def words(x: float, y: float, text: str, css: str) -> str:

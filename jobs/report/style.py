@@ -19,6 +19,7 @@ figure,section { margin:0; padding:20px; background:var(--card); min-width:0;
 svg { display:block; width:100%; height:auto; font:12px system-ui,-apple-system,"Segoe UI",Roboto,
   "Helvetica Neue",Arial,sans-serif; overflow:visible }
 .pair { display:grid; grid-template-columns:repeat(auto-fit,minmax(min(100%,484px),1fr)); gap:24px }
+.stack { display:grid; align-content:start; gap:24px }
 .summary { display:grid; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)); gap:1px;
   margin:0; background:var(--line); border:1px solid var(--line); border-radius:10px;
   overflow:hidden }
