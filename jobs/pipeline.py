@@ -40,7 +40,7 @@ class Scored:
     number: Int64s
     """(n,) each one's place among all predictions, from 0."""
     scores: Floats
-    """(n, models) the champion first."""
+    """(n, models) the one that decided first, then each challenger's and each baseline's."""
     version: Int64s
     """(n,) the version that scored."""
     review: Bools
@@ -119,6 +119,8 @@ class Flow(Intake):
         log[:, len(self.names) :] = scores
         fresh = learnt >= self.index.next_row - len(here)
         logged[fresh, len(self.names) :] = scores[learnt[fresh] - self.index.next_row]
+        if self.lineup.place:
+            scores[:, 0] = scores[:, self.lineup.place]
         self.counts += admission.counts
         return Scored(
             rows=here + start,
@@ -156,10 +158,10 @@ class Flow(Intake):
         n = e = 0
         for stop, known in zip([*before, len(here)], [*full, len(examples)], strict=True):
             if stop > n:
-                champions[lineup.sequence] = lineup.champion
+                champions[lineup.number] = lineup.champion
                 lineup.score(features[n:stop], scores[n:stop])
-            version[n:stop] = lineup.sequence
-            review[n:stop] = scores[n:stop, 0] >= lineup.champion.threshold
+            version[n:stop] = lineup.number
+            review[n:stop] = scores[n:stop, lineup.place] >= lineup.champion.threshold
             lineup.learn(x[e:known], examples.y[e:known], idents[e:known])
             lineup.advance()
             n, e = stop, known

@@ -13,7 +13,10 @@ import numpy as np
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.publishing import Publishing
+from jobs.lineup import Basis
 from models.base import Learner
+from models.decisions import CHAMPION
+from operators.lineup import Made
 from operators.plan import compile_plan
 from streams.broker import Producer
 from streams.schema import duration_us
@@ -36,7 +39,8 @@ class Swapper:
         self._drawn = np.random.default_rng(0)
         broker = settings.broker()
         self._producer: Producer = broker.producer()
-        self._publishing = Publishing(broker, settings, pipeline.definition, time.monotonic)
+        self._publishing = Publishing(broker, settings, pipeline, time.monotonic)
+        self._turns, self._minor = len(pipeline.contenders), 0
 
     @contextmanager
     def every(self, seconds: float) -> Iterator[None]:
@@ -59,8 +63,10 @@ class Swapper:
         x = np.ascontiguousarray(self._drawn.lognormal(size=(LEARNT, self._columns)))
         y = (self._drawn.random(LEARNT) < 0.1).astype(np.int8)
         self._learner.learn_many(x, y, np.ones(LEARNT))
-        version = (self._publishing.last + 1, self._learner.version(), LEARNT)
-        self._publishing.offer([version], until_us=0)
+        self._minor += 1
+        number, version = self._publishing.last + self._turns, self._learner.version()
+        made = Made(number, CHAMPION, 1, self._minor, version, LEARNT * self._minor)
+        self._publishing.offer([made], Basis(made.examples))
         for topic, key, value in self._publishing.due(at_once=True):
             self._producer.send(topic, [value], [key])
         self._producer.flush(FLUSH_S)
