@@ -13,7 +13,7 @@ import pytest
 from jobs import lessons
 from jobs.config import Settings
 from jobs.definition import Pipeline
-from jobs.kafka_host import learn_job, publishing, score_job, versions
+from jobs.kafka_host import learn_job, model_feed, publishing, score_job
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.model_feed import MANIFEST
 from jobs.kafka_host.score_job import ScoreJob
@@ -179,6 +179,7 @@ def test_of_versions_long_superseded_few_stay(
     monkeypatch.setattr(publishing, "KEPT", 2)
     monkeypatch.setattr(publishing, "REMEMBERED", 3)
     monkeypatch.setattr(model_feed, "KEPT", 2)
+    monkeypatch.setattr(publishing, "EVERY_SECONDS", 0.0)
     scoring, learning = score(cluster, settings), learn(cluster, settings)
     for n in range(20):
         pay(cluster, 200 * n, 200)
@@ -193,7 +194,7 @@ def test_of_versions_long_superseded_few_stay(
     assert 2 < len(weights) < 10
     assert len(there) <= 2 * len(weights) + 3
     files = list((settings.state / "score" / "models").glob("*.json"))
-    assert 2 < len(files) < 10
+    assert 2 < len(files) < 10 < learning.learning.lineup.sequence
     scoring.close()
     learn(cluster, settings).close()
     score(cluster, settings).close()

@@ -104,7 +104,7 @@ class Publishing:
         """
         if self._first is None:
             return self.highest and self.highest + 1
-        return 0 if self._first == len(self._last) else self._first
+        return 0 if self._first <= len(self._last) else self._first
 
     def lacks(self, manifest: Manifest) -> bool:
         """Whether the topic has neither this version nor a newer one of its model."""
