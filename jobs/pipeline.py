@@ -85,6 +85,8 @@ class Flow(Intake):
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
+        self.since_us: int | None = None
+        """Time of the first event that was learnt from."""
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         # Without keys each event is its own card.
         self._card = KEY_WORDS + 1 if pipeline.event.keys else 1
@@ -113,6 +115,8 @@ class Flow(Intake):
         log[:, : len(self.names)] = features
         learnt = admission.examples.row
         ids, logged = self.ids.take(learnt), self.log.take(learnt)
+        if self.since_us is None and len(learnt):
+            self.since_us = int(ids[0, 2])
         scores, version, review, champions = self._score_and_learn(
             admission, here, features, np.ascontiguousarray(logged[:, : len(self.names)]), ids[:, 1]
         )

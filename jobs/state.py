@@ -146,7 +146,7 @@ class FlowState(KeptState):
         arrays, of_intake = _take_intake(flow)
         arrays |= take_models(flow.lineup, flow.evaluation)
         self._publish(meta)
-        of_intake |= {"decisions": len(self.heeding.decisions.log)}
+        of_intake |= {"decisions": len(self.heeding.decisions.log), "since": flow.since_us}
         self._begin(arrays, meta | of_intake, blobs, flow)
         self.write(wait=wait)
 
@@ -154,7 +154,7 @@ class FlowState(KeptState):
         """Keep the versions in force at rest, and some of those before them."""
         flow, lineup = self._flow, self._flow.lineup
         clock_us = flow.index.clock_us if lineup.learnt else None
-        basis = Basis(lineup.learnt, clock_us, None, meta.get("taken", {}))
+        basis = Basis(lineup.learnt, clock_us, flow.since_us, meta.get("taken", {}))
         judged = {each.scorer: each for each in flow.evaluation.latest()}
         named = self.heeding.decisions.named
         for made in lineup.made():
@@ -178,6 +178,7 @@ class FlowState(KeptState):
         flow.log.reserve(int(state.meta["index"]["next_row"]))
         put_models(state.arrays, flow.lineup, flow.evaluation)
         _put_intake(state, flow)
+        flow.since_us = state.meta.get("since")
         self.heeding.heed_at_once(state.meta.get("decisions", 0))
         return state.meta, _blobs(state)
 

@@ -81,13 +81,14 @@ def _check_inputs(portable: Portable, settings: Settings, folder: Path) -> None:
 
 def _publish(manifest: Manifest, weights: bytes, settings: Settings, pipeline: Pipeline) -> None:
     """Publish a version, unless the topic has it or a newer one."""
-    key = settings.signing_key.reveal().encode() if settings.signing_key else None
     broker = settings.broker()
     publishing = Publishing(broker, settings, pipeline, time.monotonic)
     producer = broker.producer()
     try:
         if publishing.lacks(manifest):
-            for topic, record, value in publishing.records(Seal(key).sealed(manifest), weights):
+            for topic, record, value in publishing.records(
+                Seal(settings.key).sealed(manifest), weights
+            ):
                 producer.send(topic, [value], [record])
         if not producer.flush(SENT_S):
             raise OutputError(
@@ -134,9 +135,8 @@ def bring_out(
 
 def _with_version(portable: Portable, settings: Settings, pipeline: Pipeline) -> Portable:
     """The state with the newest version that is published."""
-    key = settings.signing_key.reveal().encode() if settings.signing_key else None
     with TemporaryDirectory(prefix="headrace-models-") as folder:
-        scorer, registry = Scorer(pipeline), Registry(Path(folder), key)
+        scorer, registry = Scorer(pipeline), Registry(Path(folder), settings.key)
         newest = VersionInForce(pipeline, settings.broker(), settings, scorer, Path(folder))
         try:
             newest.swap()

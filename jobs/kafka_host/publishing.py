@@ -62,8 +62,7 @@ class Publishing:
         clock: Callable[[], float],
         judged: Judged = tuple,
     ) -> None:
-        key = settings.signing_key.reveal().encode() if settings.signing_key else None
-        self._seal, self._pipeline, self._clock = Seal(key), pipeline, clock
+        self._seal, self._pipeline, self._clock = Seal(settings.key), pipeline, clock
         self._judged = judged
         self._topic = settings.topic(MODELS)
         self._decisions = Decisions(pipeline.definition)
