@@ -186,7 +186,7 @@ def place_of(settings: Settings, folder: Path | None) -> Place:
     from jobs.settings import Inputs
 
     if folder is None:
-        return TopicPlace(settings, load_pipeline(settings.pipeline))
+        return TopicPlace(settings.broker(), settings, load_pipeline(settings.pipeline))
     inputs = Inputs.load(folder)
     return FolderPlace(Path(inputs.state) / "models", inputs.load_pipeline())
 

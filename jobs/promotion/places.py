@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from models.base import Version
 from models.decisions import Decision, Decisions
 from models.manifest import Manifest, Seal
 from models.registry import Registry
+from streams.broker import Broker
 from streams.errors import OutputError, StateError
 from streams.topics import MODELS
 
@@ -68,9 +70,9 @@ class FolderPlace:
 class TopicPlace:
     """The topic `models`. What is damaged there or not signed by our key is passed over."""
 
-    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+    def __init__(self, broker: Broker, settings: Settings, pipeline: Pipeline) -> None:
         self._pipeline, self._seal = pipeline, Seal(settings.key)
-        self._topic, self._broker = settings.topic(MODELS), settings.broker()
+        self._topic, self._broker = settings.topic(MODELS), broker
 
     def read(self) -> Catalogue:
         versions: dict[int, Manifest] = {}
@@ -110,20 +112,28 @@ class TopicPlace:
         return self._seal.version(manifest, weights, self._topic)
 
     def decide(self, decision: Decision) -> Decision:
-        sealed = self._seal.sealed(decision)
+        # No other record has this key, so compaction never removes it.
+        name = uuid4().hex
         producer = self._broker.producer()
         try:
-            # No other record has this key, so compaction never removes it.
-            key = f"{DECISION}/{uuid4().hex}".encode()
-            producer.send(self._topic, [msgspec.json.encode(sealed)], [key])
-            if not producer.flush(SENT_S):
-                raise OutputError(
-                    f"{self._topic}: wanted the decision taken within {SENT_S:.0f} s, the broker "
-                    "has not answered; whether it counts headrace models list says"
-                )
+            value = msgspec.json.encode(self._seal.sealed(decision))
+            producer.send(self._topic, [value], [f"{DECISION}/{name}".encode()])
+            sent = producer.flush(SENT_S)
         finally:
             producer.close()
-        return self.read().decisions.log[decision.number - 1]
+        deadline = time.monotonic() + SENT_S
+        while sent:
+            if name in self._names():
+                return self.read().decisions.log[decision.number - 1]
+            # It lies behind a transaction of the learner's that has not ended.
+            sent = time.monotonic() < deadline
+        raise OutputError(
+            f"{self._topic}: wanted the decision to be there within {SENT_S:.0f} s, the broker has "
+            "not said so; whether it counts headrace models list will tell"
+        )
+
+    def _names(self) -> set[str]:
+        return {part for head, part, _ in self._records() if head == DECISION}
 
     def _records(self) -> Iterator[tuple[str, str, bytes | None]]:
         """The two parts of the key and the value of each record that versions are made of."""
