@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import msgspec
-import numpy as np
 
-from jobs.definition import Pipeline
 from jobs.kafka_host.model_feed import DECISION, MANIFEST
 from models.base import Version
 from models.decisions import Decision
@@ -46,15 +41,3 @@ def decided(deployment: Deployment) -> list[Decision]:
         for key, value in zip(run.keys, run.values, strict=True)
         if (key or b"").startswith(DECISION.encode())
     ]
-
-
-def every_score_is_its_versions(
-    said: Sequence[Mapping[str, Any]], versions: Published, pipeline: Pipeline
-) -> None:
-    """Assert that each score is what its stated version says of its logged features, to the bit."""
-    prior = pipeline.champion.bind(pipeline.plan().names).version()
-    for sequence in {each["model_version"] for each in said}:
-        mine = [each for each in said if each["model_version"] == sequence]
-        version = versions[sequence][1] if sequence else prior
-        x = np.array([each["features"] for each in mine], np.float64)
-        assert version.predict_many(x).tolist() == [each["score"] for each in mine]

@@ -19,7 +19,8 @@ from jobs.clients.topic_reader import TopicReader
 from jobs.commands import headrace
 from jobs.stack.kafka import Kafka
 from tests.deployment import Deployment, transaction, until
-from tests.published import decided, every_score_is_its_versions, published
+from tests.host_parity import every_score_is_its_versions
+from tests.published import decided, published
 
 FILE = """
 from dataclasses import replace
@@ -139,8 +140,8 @@ def test_promote_and_rollback_under_load(kafka_broker: Kafka, tmp_path: Path) ->
         wait(lambda: len(predictions) == load.count, "all predictions")
         assert job.stop() == 0
     predictions.close()
-    said, versions = predictions.said, published(here)
-    every_score_is_its_versions(said, versions, PIPELINE)
+    said = predictions.said
+    every_score_is_its_versions(here, PIPELINE)
     log = decided(here)
     assert [(each.number, each.action, each.model) for each in log] == [
         (1, "promote", OTHER), (2, "rollback", "champion"), (3, "promote", "champion"),
