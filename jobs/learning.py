@@ -143,7 +143,7 @@ class Learning:
 
     def basis(self, outcomes: Outcomes, positions: dict[str, int]) -> Basis:
         """What it has learnt from once it has learnt of these, which end at these positions."""
-        return Basis(self.lineup.learnt, outcomes.clock, self.since_us, positions)
+        return Basis(outcomes.clock, self.since_us, positions)
 
     def hold(self, predictions: Held) -> Held:
         """Keep predictions until their labels are known; those that are news, as most will be."""

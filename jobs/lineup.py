@@ -18,7 +18,6 @@ from streams.schema import duration_us
 class Basis(msgspec.Struct, frozen=True):
     """What versions were learnt from, beside how many examples; times in microseconds UTC."""
 
-    examples: int = 0
     until_us: int | None = None
     """The largest time of any event or label until then."""
     since_us: int | None = None
@@ -29,7 +28,7 @@ class Basis(msgspec.Struct, frozen=True):
 
 def basis_of(kept: Any) -> Basis:
     """What a state says of it; an earlier release kept a list of examples and time."""
-    return Basis(*kept) if isinstance(kept, list) else msgspec.convert(kept or {}, Basis)
+    return Basis(kept[1]) if isinstance(kept, list) else msgspec.convert(kept or {}, Basis)
 
 
 def lineup_of(pipeline: Pipeline, names: tuple[str, ...]) -> Lineup:

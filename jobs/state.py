@@ -154,7 +154,7 @@ class FlowState(KeptState):
         """Keep the versions in force at rest, and some of those before them."""
         flow, lineup = self._flow, self._flow.lineup
         clock_us = flow.index.clock_us if lineup.learnt else None
-        basis = Basis(lineup.learnt, clock_us, flow.since_us, meta.get("taken", {}))
+        basis = Basis(clock_us, flow.since_us, meta.get("taken", {}))
         judged = {each.scorer: each for each in flow.evaluation.latest()}
         named = self.heeding.decisions.named
         for made in lineup.made():

@@ -12,6 +12,7 @@ import pytest
 from models.base import Model, Version
 from models.baselines import AmountRule, Prior
 from models.checks import NAMES, examples
+from models.decisions import Decision
 from models.linear import Linear
 from models.manifest import Manifest, content_hash
 from models.registry import Registry, spare
@@ -167,6 +168,31 @@ def test_a_manifest_is_json_to_read(registry: Registry, version: Version, tmp_pa
     registry.publish(version, about(1))
     manifest = json.loads((tmp_path / "versions" / "000000000001.json").read_text())
     assert manifest["name"] == "champion"
+
+
+def test_a_manifest_from_before_it_told_as_much_is_still_read(
+    registry: Registry, version: Version, tmp_path: Path
+) -> None:
+    registry.publish(version, about(1))
+    path = tmp_path / "versions" / "000000000001.json"
+    said = json.loads(path.read_bytes())
+    for later in ("major", "minor", "positions", "parameters", "code"):
+        del said[later]
+    path.write_text(json.dumps(said))
+    assert registry.load(1).kind == "linear"
+    assert registry.manifest(1).title == "0.1.abc"
+
+
+def test_a_decision_is_the_first_that_has_its_number(registry: Registry) -> None:
+    said: dict[str, Any] = {"action": "promote", "model": "a", "sequence": 3, "before": 2}
+    said |= {"pipeline": "abc", "at_us": 0}
+    first, second = (Decision(number=1, by=by, **said) for by in ("ann", "ben"))
+    assert registry.decide(first)
+    assert not registry.decide(second)
+    assert registry.decide(first)
+    kept = registry.decision(1)
+    assert kept and kept.by == "ann"
+    assert registry.decision(2) is None
 
 
 def test_an_absent_version_says_what_there_is(registry: Registry, version: Version) -> None:

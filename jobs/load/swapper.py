@@ -83,7 +83,7 @@ class Swapper:
             count = LEARNT * self._minor
             version = learner.version()
             made = Made(self._number + place, name, place + 1, self._minor, version, count)
-            self._publishing.offer([made], Basis(count))
+            self._publishing.offer([made], Basis())
         for topic, key, value in self._publishing.due(at_once=True):
             self._producer.send(topic, [value], [key])
         self._producer.flush(FLUSH_S)
