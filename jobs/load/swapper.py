@@ -74,6 +74,7 @@ class Swapper:
 
     def publish(self) -> None:
         """Publish one version of each model."""
+        self._publishing.heed()
         x = np.ascontiguousarray(self._drawn.lognormal(size=(LEARNT, self._columns)))
         y = (self._drawn.random(LEARNT) < 0.1).astype(np.int8)
         self._number = max(self._number, self._publishing.highest) + self._turns
@@ -87,6 +88,11 @@ class Swapper:
         for topic, key, value in self._publishing.due(at_once=True):
             self._producer.send(topic, [value], [key])
         self._producer.flush(FLUSH_S)
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._producer.close()
+        self._publishing.close()
 
     def decide(self) -> None:
         """Decide what is next."""
