@@ -130,6 +130,23 @@ def test_what_cannot_be_decided_is_said_in_a_line(replayed: Path) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_versions_are_listed_shown_and_compared(replayed: Path) -> None:
+    listed = orjson.loads(call("models", "list", "--json", "--run", replayed).stdout)
+    one, two = listed["versions"][-2:]
+    assert listed["scores"] == one["sequence"] == two["sequence"] - 1
+    assert (one["name"], two["name"]) == (CHAMPION, OTHER)
+    table = call("models", "list", "--run", replayed).stdout
+    assert one["title"] in table and "nothing was decided" in table
+    shown = call("models", "show", OTHER, "--run", replayed).stdout
+    for said in (two["title"], two["content"], "parameters.bits", "positions.events", "kept"):
+        assert said in shown
+    compared = call("models", "diff", OTHER, "--run", replayed).stdout
+    for said in ("parameters.alpha", "metrics.auc", "tensor weights"):
+        assert said in compared
+    same = call("models", "diff", two["title"], str(two["sequence"]), "--run", replayed).stdout
+    assert "parameters" not in same and "tensor" not in same
+
+
 @pytest.fixture
 def cluster() -> Cluster:
     return Cluster(clock=Clock(NOON))

@@ -54,7 +54,8 @@ class Catalogue:
         """
         if text in self.contenders:
             return self._newest_of(text)
-        for each in reversed([*self.versions.values()]):
+        others = (each for each in self.versions.values() if each.pipeline != self.pipeline)
+        for each in [*reversed(self.own), *others]:
             if text in (str(each.sequence), each.title, each.title.rpartition(".")[0]):
                 return each
         raise ConfigError(
