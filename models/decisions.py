@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.json import Decoder
+
 from models.manifest import Sealed
 
 CHAMPION = "champion"
@@ -44,6 +46,9 @@ class Decision(Sealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def held(self) -> int | None:
         """The version that scores whatever is learnt; None if newer ones take over."""
         return self.sequence if self.action == "rollback" else None
+
+
+DECODER = Decoder(Decision)
 
 
 class Decisions:

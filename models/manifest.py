@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
+from msgspec.json import Decoder
 from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
@@ -86,6 +87,7 @@ class Manifest(Sealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.major}.{minor}.{self.pipeline[:8]}"
 
 
+_decoder = Decoder(Manifest)
 _LATER = {"major": 0, "minor": 0, "positions": {}, "parameters": {}, "code": ""}
 """Fields that manifests have not always had: where they are empty the checksum is without them."""
 
@@ -149,7 +151,7 @@ class Seal:
 
     def manifest(self, raw: bytes, where: str) -> Manifest:
         """The manifest of these bytes; StateError when damaged or not signed by our key."""
-        return self.opened(raw, Manifest, where)
+        return self.opened(raw, _decoder, where)
 
     def sealed(self, record: Record) -> Record:
         """The record with checksum and signature."""
@@ -157,13 +159,13 @@ class Seal:
         checksum = hashlib.blake2b(raw, digest_size=16).hexdigest()
         return msgspec.structs.replace(record, checksum=checksum, signature=self._sign(raw))
 
-    def opened(self, raw: bytes, kind: type[Record], where: str) -> Record:
+    def opened(self, raw: bytes, decoder: Decoder[Record], where: str) -> Record:
         """The record of these bytes; StateError when damaged or not signed by our key."""
         try:
-            record = msgspec.json.decode(raw, type=kind)
+            record = decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(
-                f"{where}: not a {kind.__name__.lower()} ({error}); restore it from a copy"
+                f"{where}: not as it was written ({error}); restore it from a copy"
             ) from error
         unsigned = _unsigned(record)
         if hashlib.blake2b(unsigned, digest_size=16).hexdigest() != record.checksum:

@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from models.base import Version
-from models.decisions import Decision
+from models.decisions import DECODER, Decision
 from models.manifest import Manifest, Seal
 from streams.errors import StateError
 
@@ -132,7 +132,7 @@ class Registry:
         """The decision of this number, if there is one; StateError when it is not right."""
         path = self._decision(number, "json")
         try:
-            return self._seal.opened(path.read_bytes(), Decision, str(path))
+            return self._seal.opened(path.read_bytes(), DECODER, str(path))
         except FileNotFoundError:
             return None
 

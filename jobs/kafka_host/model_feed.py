@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from models.base import Version
-from models.decisions import Decision, Decisions
+from models.decisions import DECODER, Decisions
 from models.manifest import Manifest, Seal
 from models.registry import Registry, spare
 from streams.broker import Consumer
@@ -143,7 +143,7 @@ class ModelFeed:
             self._chunks.setdefault(sequence, {})[int(part)] = value
 
     def _decided(self, raw: bytes, where: str) -> None:
-        decision = self._seal.opened(raw, Decision, where)
+        decision = self._seal.opened(raw, DECODER, where)
         if decision.number > len(self._decisions.log) + 1:
             raise StateError(
                 f"{where}: is decision {decision.number}, and those after "

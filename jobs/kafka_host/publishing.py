@@ -13,7 +13,7 @@ from jobs.definition import Pipeline
 from jobs.kafka_host.model_feed import DECISION, MANIFEST
 from jobs.kafka_host.positions import only
 from jobs.lineup import Basis, manifest_of
-from models.decisions import Decision, Decisions
+from models.decisions import DECODER, Decisions
 from models.manifest import Manifest, Seal
 from models.registry import spare
 from operators.evaluate import WindowMetrics
@@ -155,7 +155,7 @@ class Publishing:
     def _decided(self, part: str, value: bytes | None) -> None:
         with suppress(StateError):
             where = f"{self._topic}: {DECISION}/{part}"
-            self._decisions.take(self._seal.opened(value or b"", Decision, where))
+            self._decisions.take(self._seal.opened(value or b"", DECODER, where))
 
     def heed(self) -> None:
         """Take note of what was decided since."""

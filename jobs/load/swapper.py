@@ -51,7 +51,8 @@ class Swapper:
         self._producer: Producer = broker.producer()
         self._publishing = Publishing(broker, settings, pipeline, time.monotonic)
         self._place = TopicPlace(broker, settings, pipeline)
-        self._turns, self._number, self._minor = len(pipeline.contenders), 0, 0
+        self._turns, self._minor = len(pipeline.contenders), 0
+        self._number = -(-self._publishing.highest // self._turns) * self._turns
         self._decides = decides
 
     @contextmanager
@@ -77,7 +78,7 @@ class Swapper:
         self._publishing.heed()
         x = np.ascontiguousarray(self._drawn.lognormal(size=(LEARNT, self._columns)))
         y = (self._drawn.random(LEARNT) < 0.1).astype(np.int8)
-        self._number = max(self._number, self._publishing.highest) + self._turns
+        self._number += self._turns
         self._minor += 1
         for place, (name, learner) in enumerate(self._learners.items()):
             learner.learn_many(x, y, np.ones(LEARNT))

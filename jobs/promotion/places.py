@@ -17,7 +17,7 @@ from jobs.definition import Pipeline
 from jobs.kafka_host.model_feed import DECISION, MANIFEST
 from jobs.promotion.catalogue import Catalogue
 from models.base import Version
-from models.decisions import Decision, Decisions
+from models.decisions import DECODER, Decision, Decisions
 from models.manifest import Manifest, Seal
 from models.registry import Registry
 from streams.broker import Broker
@@ -81,7 +81,7 @@ class TopicPlace:
         for head, part, value in self._records():
             if head == DECISION:
                 with suppress(StateError):
-                    decisions.take(self._seal.opened(value or b"", Decision, self._topic))
+                    decisions.take(self._seal.opened(value or b"", DECODER, self._topic))
             elif part == MANIFEST:
                 versions.pop(int(head), None)
                 if value is not None:
