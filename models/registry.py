@@ -168,7 +168,7 @@ def spare(sequences: Sequence[int], newest: int) -> list[int]:
     `newest` and about 2 log2(n) more, and one to go back to is never much older than need be.
 
     >>> spare(range(1, 13), newest=3)
-    [8, 5, 4, 3, 2]
+    [9, 7, 6, 5, 3, 2]
     """
     ordered = sorted(sequences, reverse=True)
     stay, found = ordered[newest - 1 : newest], []
