@@ -148,6 +148,11 @@ class Settings:
         """
         return self.prefix + name
 
+    @property
+    def key(self) -> bytes | None:
+        """What signs versions and decisions, if anything does."""
+        return self.signing_key.reveal().encode() if self.signing_key else None
+
     def environment(self) -> dict[str, str]:
         """The environment of a process beside this one that is to have these settings, secrets too.
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
+from models.decisions import CHAMPION
 from operators.features import Feature
 from operators.plan import Plan, compile_plan
 from operators.ring import LAYOUT
@@ -50,16 +51,15 @@ class Pipeline:
     file: str = ""
 
     @property
+    def contenders(self) -> dict[str, Model]:
+        """Champion and challengers: those of its models that may score."""
+        return {CHAMPION: self.champion, **self.challengers}
+
+    @property
     def models(self) -> dict[str, Model]:
         """Champion, challengers, then the baselines that are always reported."""
         rule: dict[str, Model] = {"amount": AmountRule(self.amount)} if self.amount else {}
-        return {
-            "champion": self.champion,
-            **self.challengers,
-            "prior": Prior(),
-            **rule,
-            "random": Random(),
-        }
+        return {**self.contenders, "prior": Prior(), **rule, "random": Random()}
 
     @property
     def retention_us(self) -> int:

@@ -33,7 +33,7 @@ from jobs.faust_host.stages import Serving
 from jobs.faust_host.table import RocksCopy
 from jobs.faust_host.topics import lanes_of_topics
 from jobs.kafka_host.running import log
-from jobs.lanes.newest import NewestVersion
+from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.scoring import Scorer
 from jobs.load_pipeline import load_pipeline
 from jobs.topic_records import TopicDecoder
@@ -271,6 +271,6 @@ def run(settings: Settings, lanes: int | None, memory_bytes: int, every_s: float
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=settings.state)))
         plan = Plan(settings, pipeline, broker, count, memory_bytes, scratch)
         scorer = Scorer(pipeline)
-        versions = NewestVersion(pipeline, broker, settings, scorer, scratch / "models")
+        versions = VersionInForce(pipeline, broker, settings, scorer, scratch / "models")
         stack.callback(versions.close)
         asyncio.run(serve(plan, Serving(scorer, versions), every_s))

@@ -42,9 +42,9 @@ from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import HEADED, RECORD
-from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
+from jobs.release import RELEASE
 from streams.schema import duration_us
 from streams.topics import DEAD_LETTERS, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 

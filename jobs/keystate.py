@@ -105,6 +105,7 @@ def forget(folder: Path, key: Key) -> Forgotten:
         )  # fmt: skip
         # A new one has no base to add to: it commits everything whole, and drops what was before.
         anew = FlowState(flow, opened.state / "snapshots")
+        anew.heeding.heed_at_once(opened.meta.get("decisions", 0))
         anew.commit(opened.meta, opened.blobs, wait=True)
         anew.close()
         for rows_on_disk in (flow.ids, flow.log):

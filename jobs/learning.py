@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.definition import Pipeline
-from jobs.lineup import judge_of, lineup_of
-from models.base import Version
+from jobs.lineup import Basis, judge_of, lineup_of
 from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
+from operators.lineup import Made
 from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
@@ -42,7 +42,7 @@ class Held:
     words: Int64s
     """(n, 4) as IDENT to MODEL say."""
     scores: Floats
-    """(n,) the champion's."""
+    """(n,) by that version."""
     features: Floats
     """(n, features)."""
 
@@ -58,8 +58,8 @@ class Held:
 class Learnt:
     """What came of a batch of outcomes."""
 
-    versions: list[tuple[int, Version, int]]
-    """New versions of the champion: number, version, examples learnt until then."""
+    versions: list[Made]
+    """New versions of champion and challengers, in order."""
     windows: list[WindowMetrics]
     """Metric windows that closed."""
 
@@ -73,7 +73,7 @@ class Lane:
     beyond: set[int] = field(default_factory=set)
     """Places that are held although not all before them are."""
     scored: int = 0
-    """How many of them the challengers have scored."""
+    """How many of them the models have scored that did not when they came."""
     learnt: int = 0
     """Outcomes learnt from."""
     first: int = 0
@@ -110,11 +110,13 @@ class Learning:
         """What is held of each lane of predictions: one, until outcomes tell of more."""
         self.base = self.moved = 0
         """Where the numbers of these lanes begin, and how many predictions come before."""
+        self.since_us: int | None = None
+        """Time of the first event that was learnt from."""
         self._forgotten = 0
 
     @property
     def ahead(self) -> int:
-        """Predictions that are held and that the challengers have not scored."""
+        """Predictions that are held and that those who did not score have not scored since."""
         return sum(each.held + len(each.beyond) - each.scored for each in self.lanes)
 
     @property
@@ -138,6 +140,10 @@ class Learning:
         self.words.reserve(base + most)
         self.log.reserve(base + most)
         self.lanes, self.base, self.moved = list(lanes), base, moved
+
+    def basis(self, outcomes: Outcomes, positions: dict[str, int]) -> Basis:
+        """What it has learnt from once it has learnt of these, which end at these positions."""
+        return Basis(outcomes.clock, self.since_us, positions)
 
     def hold(self, predictions: Held) -> Held:
         """Keep predictions until their labels are known; those that are news, as most will be."""
@@ -167,7 +173,18 @@ class Learning:
         at, width = predictions.number, len(self.names)
         self.words.view[at] = predictions.words
         self.log.view[at, :width] = predictions.features
-        self.log.view[at, width] = predictions.scores
+        self.log.view[at, width + self._places(predictions.words)] = predictions.scores
+
+    def _places(self, words: Int64s) -> Int64s:
+        """Which model scored each prediction when it came."""
+        return self.lineup.places(words[:, MODEL])
+
+    def said(self, numbers: Int64s) -> tuple[Int64s, Floats, Floats]:
+        """Words, scores and features of predictions that are held, as they came."""
+        words, log = self.words.take(numbers), self.log.take(numbers)
+        width = len(self.names)
+        scores = log[np.arange(len(log)), width + self._places(words)]
+        return words, scores, log[:, :width]
 
     def has(self, outcomes: Outcomes) -> bool:
         """Whether every prediction is held that comes before these outcomes."""
@@ -258,7 +275,7 @@ class Learning:
             each.scored = max(each.scored, each.held)
 
     def learn(self, outcomes: Outcomes) -> Learnt:
-        """Learn what became known, after the challengers scored what had been scored before it.
+        """Learn what became known, after all models have scored what had been scored before it.
 
         Every prediction that comes before them must be held.
         """
@@ -266,7 +283,7 @@ class Learning:
             held = self.lanes[outcomes.lane].held
             raise ValueError(f"wanted {outcomes.next} predictions held, got {held}")
         lineup = self.lineup
-        versions: list[tuple[int, Version, int]] = []
+        versions: list[Made] = []
         if outcomes.clock > 0:
             lineup.begin(outcomes.clock)
         self._challenge(outcomes.lane, outcomes.next)
@@ -278,6 +295,8 @@ class Learning:
         y = np.array(outcomes.values, np.int8)
         x = self.log.take(row, slice(len(self.names)))
         idents = self.words.take(row, slice(IDENT, IDENT + 1)).ravel()
+        if self.since_us is None and len(row):
+            self.since_us = int(self.words.view[row[0], TIME])
         start = 0
         while start < len(row):
             stop = min(start + lineup.room, len(row))
@@ -286,21 +305,29 @@ class Learning:
             before = lineup.sequence
             lineup.advance()
             if lineup.sequence > before:
-                versions.append((lineup.sequence, lineup.champion, lineup.learnt))
+                versions += lineup.made()
         before = lineup.sequence
         lineup.tick(outcomes.clock)
         if lineup.sequence > before:
-            versions.append((lineup.sequence, lineup.champion, lineup.learnt))
+            versions += lineup.made()
         return Learnt(versions, self._judge(outcomes, row, y))
 
     def _challenge(self, lane: int, stop: int) -> None:
-        """The challengers score what the champion had scored, by their versions in force."""
+        """The models that did not score predictions when they came do, by their versions in force.
+
+        Whoever has learnt has not seen their labels.
+        """
         here, count = self.lanes[lane], len(self.lanes)
         first, end = (self.base + each * count for each in (here.scored, max(stop, 0)))
         rows = self.log.view[first + lane : end : count]
+        scored_by = self._places(self.words.view[first + lane : end : count])
         x = np.ascontiguousarray(rows[:, : len(self.names)])
-        for place, version in enumerate(self.lineup.versions[1:], len(self.names) + 1):
-            rows[:, place] = version.predict_many(x)
+        for place, version in enumerate(self.lineup.versions):
+            mine = scored_by != place
+            if mine.all():
+                rows[:, len(self.names) + place] = version.predict_many(x)
+            elif mine.any():
+                rows[mine, len(self.names) + place] = version.predict_many(x[mine])
         here.scored = max(stop, here.scored)
 
     def _judge(

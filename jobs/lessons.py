@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning, Learnt
+from jobs.lineup import Basis
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import Input, Run
 from streams.errors import InputError
@@ -62,6 +63,10 @@ class Lesson:
     def causes(self) -> list[str]:
         """How each became known."""
         return causes_of(self.outcomes)
+
+    def basis(self, learning: Learning, topic: str) -> Basis:
+        """What `learning` has learnt from with this lesson, of this topic of outcomes."""
+        return learning.basis(self.outcomes, {topic: self.offset + 1})
 
 
 def causes_of(outcomes: Outcomes) -> list[str]:
@@ -147,18 +152,18 @@ class Lessons:
 
     def examples(self, lesson: Lesson) -> tuple[list[bytes], list[bytes]]:
         """Values and keys of the examples of a lesson."""
-        outcomes, width = self._learning.own(lesson.outcomes), len(self._learning.names)
+        outcomes = self._learning.own(lesson.outcomes)
         rows = np.array(outcomes.numbers, np.int64)
-        words, log = self._learning.words.take(rows), self._learning.log.take(rows)
+        words, scores, features = self._learning.said(rows)
         values = encode_examples(
             rows,
             words[:, TIME],
             outcomes.known,
             outcomes.values,
             causes_of(outcomes),
-            log[:, width],
+            scores,
             words[:, MODEL],
-            log[:, :width],
+            features,
         )
         return values, [str(number).encode() for number in outcomes.numbers]
 

@@ -1,17 +1,46 @@
-"""What learns and what judges in a pipeline, as its declaration says."""
+"""What learns and what judges in a pipeline, as it declares them, and where versions are from."""
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import msgspec
+
 from jobs.definition import Pipeline
-from operators.evaluate import Prequential
-from operators.lineup import Lineup
+from jobs.release import RELEASE
+from models.manifest import Manifest
+from operators.evaluate import METRICS, Prequential, WindowMetrics
+from operators.lineup import Lineup, Made
 from streams.schema import duration_us
+
+
+class Basis(msgspec.Struct, frozen=True):
+    """What versions were learnt from, beside how many examples; times in microseconds UTC."""
+
+    until_us: int | None = None
+    """The largest time of any event or label until then."""
+    since_us: int | None = None
+    """Time of the first event that was learnt from."""
+    positions: dict[str, int] = {}
+    """Where it ends: the next offset by topic, or rows of the input."""
+
+
+def basis_of(kept: Any) -> Basis:
+    """What a state says of it; an earlier release kept a list of examples and time."""
+    return Basis(kept[1]) if isinstance(kept, list) else msgspec.convert(kept or {}, Basis)
 
 
 def lineup_of(pipeline: Pipeline, names: tuple[str, ...]) -> Lineup:
     """Its models over features of these names, nothing learnt."""
     every_us = duration_us(pipeline.every_time)
-    return Lineup(pipeline.models, names, every=pipeline.every, every_us=every_us)
+    return Lineup(
+        pipeline.models,
+        names,
+        every=pipeline.every,
+        every_us=every_us,
+        contenders=len(pipeline.contenders),
+    )
 
 
 def judge_of(pipeline: Pipeline) -> Prequential:
@@ -23,3 +52,35 @@ def judge_of(pipeline: Pipeline) -> Prequential:
         budget=pipeline.alert_budget,
         k=pipeline.top_k,
     )
+
+
+def manifest_of(
+    made: Made,
+    pipeline: Pipeline,
+    basis: Basis,
+    judged: WindowMetrics | None,
+    parent: int | None,
+) -> Manifest:
+    """What a version is and where it comes from; `judged` is how well its model did of late."""
+    counts = {name: float(getattr(judged, name)) for name in ("examples", "frauds") if judged}
+    return Manifest(
+        sequence=made.number,
+        name=made.model,
+        major=made.major,
+        minor=made.minor,
+        pipeline=pipeline.definition,
+        examples=made.examples,
+        since_us=basis.since_us,
+        until_us=basis.until_us,
+        positions=basis.positions,
+        parent=parent,
+        metrics=counts | {name: getattr(judged, name) for name in METRICS if judged},
+        parameters=_parameters(pipeline.contenders[made.model]),
+        code=RELEASE,
+    )
+
+
+def _parameters(model: Any) -> dict[str, str]:
+    names = [each.name for each in fields(model)] if is_dataclass(model) else []
+    declared = {name: repr(getattr(model, name)) for name in names} or {"declared": repr(model)}
+    return {"model": type(model).__name__} | declared

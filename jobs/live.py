@@ -90,7 +90,7 @@ class Watch:
         )
         return (
             f"{self._meter.seconds:5.0f} s  day {self._day}  {rate:,.0f} events/s  "
-            f"p99 {said(seen.percentile(99))}  version {self._run.flow.lineup.sequence:,}  "
+            f"p99 {said(seen.percentile(99))}  version {self._run.flow.lineup.number:,}  "
             f"AP {quality or 'not known before the first labels'}  ledger {self._ledger()}"
         )
 
@@ -128,7 +128,7 @@ class Watch:
             f"day {self._day}, {_date(self._now_us)}",
             f"{run.taken['events']:,}, {self._reviews:,} to review",
             f"{run.taken['labels']:,} chargebacks, days late",
-            f"{lineup.learnt:,} examples, version {lineup.sequence:,}",
+            f"{lineup.learnt:,} examples, version {lineup.number:,}",
             f"{', '.join(keys)}, {size / 1e6:,.0f} MB",
             Text(exact, "green" if exact.startswith("exact") else "bold red"),
         )

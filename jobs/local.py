@@ -192,6 +192,7 @@ class LocalRun:
         return self._sorter.push(batch)[0] if self._sorter else batch
 
     def _step(self, batch: Batch) -> Step:
+        self._state.heeding.heed(self.sequence + 1, again=self.sequence + 1 in self._promised)
         began = time.perf_counter()
         scored = self.flow.process(batch)
         seconds = time.perf_counter() - began
@@ -209,11 +210,12 @@ class LocalRun:
         """Journal the batch before its output leaves; one taken before must be the same again."""
         ranges = _ranges(batch)
         sequence, digest = self._digest
-        if sequence != self.flow.lineup.sequence:
-            text = content_hash(self.flow.lineup.champion)
+        lineup = self.flow.lineup
+        if sequence != lineup.number:
+            text = content_hash(lineup.champion)
             digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
-            self._digest = (self.flow.lineup.sequence, digest)
-        entry = Entry(self.sequence, ranges, self.flow.lineup.sequence, digest)
+            self._digest = (lineup.number, digest)
+        entry = Entry(self.sequence, ranges, lineup.number, digest)
         promised = self._promised.pop(self.sequence, None)
         if promised is None:
             self._journal.append(entry)

@@ -42,9 +42,9 @@ class Scored:
     number: Int64s
     """(n,) each one's place among all predictions, from 0."""
     scores: Floats
-    """(n, models) the champion first."""
+    """(n, models) the one that decided first, then each challenger's and each baseline's."""
     intervals: Floats
-    """(n, 2) the shares of positives between which the champion's score is sure to be."""
+    """(n, 2) the shares of positives between which the score that decided is sure to be."""
     version: Int64s
     """(n,) the version that scored."""
     review: Bools
@@ -89,6 +89,8 @@ class Flow(Intake):
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
+        self.since_us: int | None = None
+        """Time of the first event that was learnt from."""
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         # Without keys each event is its own card.
         self._card = KEY_WORDS + 1 if pipeline.event.keys else 1
@@ -117,12 +119,16 @@ class Flow(Intake):
         log[:, : len(self.names)] = features
         learnt = admission.examples.row
         ids, logged = self.ids.take(learnt), self.log.take(learnt)
+        if self.since_us is None and len(learnt):
+            self.since_us = int(ids[0, 2])
         scores, intervals, version, review, champions = self._score_and_learn(
             admission, here, features, np.ascontiguousarray(logged[:, : len(self.names)]), ids[:, 1]
         )
         log[:, len(self.names) :] = scores
         fresh = learnt >= self.index.next_row - len(here)
         logged[fresh, len(self.names) :] = scores[learnt[fresh] - self.index.next_row]
+        if self.lineup.place:
+            scores[:, 0] = scores[:, self.lineup.place]
         self.counts += admission.counts
         return Scored(
             rows=here + start,
@@ -161,12 +167,12 @@ class Flow(Intake):
         n = e = 0
         for stop, known in zip([*before, len(here)], [*full, len(examples)], strict=True):
             if stop > n:
-                champions[lineup.sequence] = lineup.champion
+                champions[lineup.number] = lineup.champion
                 lineup.score(features[n:stop], scores[n:stop])
-                own = np.ascontiguousarray(scores[n:stop, 0])
+                own = np.ascontiguousarray(scores[n:stop, lineup.place])
                 intervals[n:stop] = lineup.champion.intervals_many(own)
-            version[n:stop] = lineup.sequence
-            review[n:stop] = scores[n:stop, 0] >= lineup.champion.threshold
+            version[n:stop] = lineup.number
+            review[n:stop] = scores[n:stop, lineup.place] >= lineup.champion.threshold
             lineup.learn(x[e:known], examples.y[e:known], idents[e:known])
             lineup.advance()
             n, e = stop, known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -42,8 +42,11 @@ class Shell(Closing):
                 raise StateError(f"{state}: no state is here; name the state folder of a replay")
             self._stack.enter_context(own(state))
         self._flow = Flow(pipeline, folder)
+        self._heed: Callable[[], None] = lambda: None
         if state is not None:
-            FlowState(self._flow, state / "snapshots").restore()
+            kept = FlowState(self._flow, state / "snapshots")
+            kept.restore()
+            self._heed = kept.heeding.heed_at_once
         self._decoder = Decoder(pipeline.event, topic=TOPIC)
         self._taken = 0
 
@@ -54,6 +57,7 @@ class Shell(Closing):
         places = np.flatnonzero([bool(line.strip()) for line in lines])
         kept = [lines[place] for place in places]
         batch, letters = self._decoder.decode(kept, received_us, offsets=places + first)
+        self._heed()
         scored = self._flow.process(batch)
         letters += [replace(letter, topic=TOPIC) for letter in scored.letters]
         _, predictions = prediction_records(batch, scored, self._flow.names, self._flow.inputs)

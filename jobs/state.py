@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from jobs.change import Change, Description, describe
 from jobs.definition import Pipeline
+from jobs.heeding import Heeding
 from jobs.intake import Intake
 from jobs.learning import Lane, Learning
+from jobs.lineup import Basis, manifest_of
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
-from models.registry import Registry
+from models.registry import Registry, spare
 from operators.capture import Capture
 from operators.evaluate import Prequential
 from operators.featurize import EntityWindows
@@ -126,36 +128,46 @@ class KeptState:
 class FlowState(KeptState):
     """Snapshots of a flow in `folder`, with what the host adds.
 
-    Beside the folder, `models` keeps the last of the champion's versions, each with its manifest.
+    Beside the folder, `models` keeps versions of champion and challengers, each with its manifest,
+    and what operators have decided, which `heeding` does.
     `restore` raises StateError for a snapshot of another pipeline or format, or a damaged one.
     """
 
     def __init__(self, flow: Flow, folder: Path) -> None:
         super().__init__(folder, flow.pipeline, (), fsync=False)
         self._flow = flow
-        self._registry = Registry(folder.parent / "models")
+        self.registry = Registry(folder.parent / "models")
+        self.heeding = Heeding(flow, self.registry)
+        self._kept = self.registry.by_model(flow.pipeline.definition)
 
     def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
         """Take a snapshot; records that did not change since the last are not copied."""
         flow = self._flow
         arrays, of_intake = _take_intake(flow)
         arrays |= take_models(flow.lineup, flow.evaluation)
-        self._publish()
+        self._publish(meta)
+        of_intake |= {"decisions": len(self.heeding.decisions.log), "since": flow.since_us}
         self._begin(arrays, meta | of_intake, blobs, flow)
         self.write(wait=wait)
 
-    def _publish(self) -> None:
-        """Keep the champion's version at rest, and the few before it."""
-        lineup = self._flow.lineup
-        self._registry.publish(
-            lineup.champion,
-            sequence=lineup.sequence,
-            name="champion",
-            pipeline=self._flow.pipeline.definition,
-            examples=lineup.learnt // lineup.every * lineup.every,
-            until_us=self._flow.index.clock_us if lineup.learnt else None,
-        )
-        self._registry.retain(KEPT_VERSIONS)
+    def _publish(self, meta: Meta) -> None:
+        """Keep the versions in force at rest, and some of those before them."""
+        flow, lineup = self._flow, self._flow.lineup
+        clock_us = flow.index.clock_us if lineup.learnt else None
+        basis = Basis(clock_us, flow.since_us, meta.get("taken", {}))
+        judged = {each.scorer: each for each in flow.evaluation.latest()}
+        named = self.heeding.decisions.named
+        for made in lineup.made():
+            mine = self._kept.setdefault(made.model, [])
+            if mine and mine[-1] == made.number:
+                continue
+            parent = mine[-1] if mine else None
+            about = manifest_of(made, flow.pipeline, basis, judged.get(made.model), parent)
+            self.registry.publish(made.version, about)
+            mine.append(made.number)
+            for number in {*spare(mine, KEPT_VERSIONS)} - named:
+                self.registry.drop(number)
+                mine.remove(number)
 
     def restore(self) -> tuple[Meta, Blobs] | None:
         """Bring the flow to the newest snapshot; the host's values, or None if there is none."""
@@ -166,6 +178,8 @@ class FlowState(KeptState):
         flow.log.reserve(int(state.meta["index"]["next_row"]))
         put_models(state.arrays, flow.lineup, flow.evaluation)
         _put_intake(state, flow)
+        flow.since_us = state.meta.get("since")
+        self.heeding.heed_at_once(state.meta.get("decisions", 0))
         return state.meta, _blobs(state)
 
 
@@ -235,7 +249,8 @@ class LearningState(KeptState):
         arrays = take_models(learning.lineup, learning.evaluation)
         lanes = [msgspec.to_builtins(each) for each in learning.lanes]
         numbers = {"base": learning.base, "moved": learning.moved}
-        self._begin(arrays, meta | {"lanes": lanes, "numbers": numbers}, {})
+        of_learning = {"lanes": lanes, "numbers": numbers, "since": learning.since_us}
+        self._begin(arrays, meta | of_learning, {})
 
     def commit(self, meta: Meta) -> None:
         """Take a snapshot and wait until it is written."""
@@ -262,6 +277,7 @@ class LearningState(KeptState):
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
         learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))
+        learning.since_us = meta.get("since")
         if self.change and not self.change.same_columns:
             learning.disown()
         return state.meta

@@ -76,7 +76,7 @@ def measured(run: LocalRun, meter: Meter, title: str) -> dict[str, Any]:
             "in batches": meter.batched.microseconds(),
         },
         "version": {
-            "sequence": lineup.sequence,
+            "sequence": lineup.number,
             "examples": lineup.learnt,
             "content": content_hash(lineup.champion),
         },
@@ -154,7 +154,7 @@ def _figures(run: LocalRun, meter: Meter) -> list[Figure]:
             of = f"AUC {row.auc:.3f}"
             figures.append(Figure("average precision", f"{row.average_precision:.3f}", of))
     learnt = f"learnt from {run.flow.lineup.learnt:,}"
-    return [*figures, Figure("model version", f"{run.flow.lineup.sequence:,}", learnt)]
+    return [*figures, Figure("model version", f"{run.flow.lineup.number:,}", learnt)]
 
 
 def said(seconds: float) -> str:
@@ -171,10 +171,15 @@ def said(seconds: float) -> str:
 
 def _versions(run: LocalRun, meter: Meter) -> Iterable[Version]:
     """The version of each model that scored last."""
-    lineup = run.flow.lineup
-    roles = ["champion"] + ["challenger"] * len(run.pipeline.challengers)
-    roles += ["baseline"] * (len(lineup.names) - len(roles))
-    for name, role, version in zip(lineup.names, roles, lineup.versions, strict=True):
-        since = meter.version[1]
-        learnt = lineup.learnt // lineup.every * lineup.every
-        yield Version(lineup.sequence, name, content_hash(version), since, learnt, role)
+    lineup, since = run.flow.lineup, meter.version[1]
+    learnt = lineup.learnt // lineup.every * lineup.every
+    for place, (name, version) in enumerate(zip(lineup.names, lineup.versions, strict=True)):
+        scores, contends = place == lineup.place, place < lineup.contenders
+        yield Version(
+            lineup.number if scores else lineup.sequence + place * contends,
+            name,
+            content_hash(lineup.champion if scores else version),
+            since,
+            learnt,
+            "champion" if scores else "challenger" if contends else "baseline",
+        )

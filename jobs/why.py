@@ -13,11 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from jobs.definition import Pipeline
+from jobs.heeding import Heeding
 from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.progress import Progress
 from jobs.rerun import own_columns, predictions, rerun
 from jobs.settings import Inputs
 from models.base import Version
+from models.registry import Registry
 from operators.explain import Held, Span, record_of, span_of
 from operators.features import Feature
 from streams.batch import EVENT, Batch, as_text
@@ -129,7 +131,11 @@ def _replay(flow: Flow, inputs: Inputs, id: str, keys: Int64s, progress: Progres
     wanted = ident(id)
     ids: dict[tuple[int, int], str] = {}
     rows = 0
-    for batch, share in rerun(inputs, flow.pipeline):
+    decided = Path(inputs.state) / "models"
+    heeding = Heeding(flow, Registry(decided)) if decided.is_dir() else None
+    for number, (batch, share) in enumerate(rerun(inputs, flow.pipeline), 1):
+        if heeding:
+            heeding.heed(number, again=True)
         here = (batch.kind == EVENT) & (batch.idents[:, 0] == wanted).all(axis=1)
         if here.any():
             part = batch[: int(here.argmax()) + 1]

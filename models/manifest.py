@@ -1,8 +1,8 @@
 """A version sealed: its tensors as safetensors, and a manifest that says and proves what they are.
 
 A manifest carries a checksum of itself and the content hash of what it describes, and an
-HMAC-SHA256 signature when the deployment has a key. Folders (`models.registry`) and topics hold the
-same bytes.
+HMAC-SHA256 signature when the deployment has a key; a decision (`models.decisions`) likewise.
+Folders (`models.registry`) and topics hold the same bytes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import hmac
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
+from msgspec.json import Decoder
 from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
@@ -30,7 +31,17 @@ from streams.errors import StateError
 KINDS: dict[str, type[Version]] = {**SIMPLE, EnsembleVersion.kind: EnsembleVersion}
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A record that proves to be what was written, by whom has the key."""
+
+    checksum: str = ""
+    signature: str = ""
+
+
+Record = TypeVar("Record", bound=Sealed)
+
+
+class Manifest(Sealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a version is and where it comes from. From `kind` on it is filled in by sealing it."""
 
     sequence: int
@@ -48,14 +59,37 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The version that learning went on from."""
     metrics: dict[str, float | None] = {}
     """What was known of its quality; None for what could not be computed yet."""
+    major: int = 0
+    """The course of learning: one from the prior on, however often it is interrupted."""
+    minor: int = 0
+    """Versions of that course so far, this one included."""
+    positions: dict[str, int] = {}
+    """Where what was learnt from ends: the next offset by topic, or rows of the input."""
+    parameters: dict[str, str] = {}
+    """The model as the pipeline declares it: its class under `model`, and each field."""
+    code: str = ""
+    """A hash of the program that learnt (`jobs.release`)."""
     kind: str = ""
     content: str = ""
     """BLAKE2b of configuration and tensors: equal hashes score equally."""
     config: dict[str, Any] = {}
     names: tuple[str, ...] = ()
     """The inputs, in order."""
-    checksum: str = ""
-    signature: str = ""
+
+    @property
+    def title(self) -> str:
+        """Its name for people: major.minor.pipeline, the pipeline's hash cut to eight digits.
+
+        >>> Manifest(sequence=7, name="champion", pipeline="9f3a12cc07", examples=0).title
+        '0.7.9f3a12cc'
+        """
+        minor = self.minor if self.major else self.sequence
+        return f"{self.major}.{minor}.{self.pipeline[:8]}"
+
+
+_decoder = Decoder(Manifest)
+_LATER = {"major": 0, "minor": 0, "positions": {}, "parameters": {}, "code": ""}
+"""Fields that manifests have not always had: where they are empty the checksum is without them."""
 
 
 def content_hash(version: Version) -> str:
@@ -81,10 +115,16 @@ def _canonical(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _unsigned(manifest: Manifest) -> bytes:
+def _unsigned(record: Sealed) -> bytes:
     """The bytes that checksum and signature are of."""
-    fields = msgspec.to_builtins(manifest)
-    return _canonical({key: fields[key] for key in fields if key not in ("checksum", "signature")})
+    fields = msgspec.to_builtins(record)
+    return _canonical(
+        {
+            key: value
+            for key, value in fields.items()
+            if key not in {"checksum", "signature"} and _LATER.get(key, ...) != value
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +147,36 @@ class Seal:
             names=version.names,
             metrics=_finite(manifest.metrics),
         )
-        raw = _unsigned(manifest)
-        checksum = hashlib.blake2b(raw, digest_size=16).hexdigest()
-        sealed = msgspec.structs.replace(manifest, checksum=checksum, signature=self._sign(raw))
-        return sealed, tensors_to(_plain(tensors))
+        return self.sealed(manifest), tensors_to(_plain(tensors))
 
     def manifest(self, raw: bytes, where: str) -> Manifest:
         """The manifest of these bytes; StateError when damaged or not signed by our key."""
+        return self.opened(raw, _decoder, where)
+
+    def sealed(self, record: Record) -> Record:
+        """The record with checksum and signature."""
+        raw = _unsigned(record)
+        checksum = hashlib.blake2b(raw, digest_size=16).hexdigest()
+        return msgspec.structs.replace(record, checksum=checksum, signature=self._sign(raw))
+
+    def opened(self, raw: bytes, decoder: Decoder[Record], where: str) -> Record:
+        """The record of these bytes; StateError when damaged or not signed by our key."""
         try:
-            manifest = msgspec.json.decode(raw, type=Manifest)
+            record = decoder.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise StateError(
-                f"{where}: not a manifest ({error}); restore it from a copy"
+                f"{where}: not as it was written ({error}); restore it from a copy"
             ) from error
-        unsigned = _unsigned(manifest)
-        if hashlib.blake2b(unsigned, digest_size=16).hexdigest() != manifest.checksum:
+        unsigned = _unsigned(record)
+        if hashlib.blake2b(unsigned, digest_size=16).hexdigest() != record.checksum:
             raise StateError(f"{where}: differs from its checksum; restore it from a copy")
-        if self.key and not hmac.compare_digest(self._sign(unsigned), manifest.signature):
-            state = "signed by another key" if manifest.signature else "not signed"
+        if self.key and not hmac.compare_digest(self._sign(unsigned), record.signature):
+            state = "signed by another key" if record.signature else "not signed"
             raise StateError(
                 f"{where}: {state}, and this deployment reads only what its own key signed; "
                 "publish it again with the key"
             )
-        return manifest
+        return record
 
     def version(self, manifest: Manifest, weights: bytes, where: str) -> Version:
         """The version, verified; StateError when the weights are not those of the manifest."""

@@ -179,6 +179,11 @@ class Prequential:
         """The rows of the closed windows still kept, by window, then slice, then scorer."""
         return [row for rows in self._closed for row in self._named(rows)]
 
+    def latest(self) -> list[WindowMetrics]:
+        """A row per scorer: the window that closed last, over all its examples."""
+        rows = self._named(self._closed[-1]) if self._closed else ()
+        return [row for row in rows if not row.slice]
+
     def overall(self) -> list[WindowMetrics]:
         """A row per slice value and scorer over all closed windows, and what came late for them.
 

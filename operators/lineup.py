@@ -1,13 +1,15 @@
 """The lineup: champion, challengers and baselines, who all score and learn everything.
 
 Versions advance together, after every so many examples or every so much event time, so which
-version scores an event depends on the stream alone.
+version scores an event depends on the stream alone. The contenders, that is champion and
+challengers, number theirs by turns: of two contenders, the first has 2, 4, 6, the second 3, 5, 7.
+So a number says which model it is of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +34,26 @@ def sample(idents: Int64s, rate: float, kept: npt.NDArray[np.bool_]) -> None:
         kept[i] = np.float64(mix(np.uint64(idents[i])) >> np.uint64(11)) * 2.0**-53 < rate
 
 
+class Made(NamedTuple):
+    """A contender's version."""
+
+    number: int
+    model: str
+    major: int
+    """Its course of learning: another one wherever a model began from the prior."""
+    minor: int
+    """Versions of that course so far."""
+    version: Version
+    examples: int
+    """Learnt until then."""
+
+
 class Lineup:
     """Models by name, the champion first; `every` examples, or `every_us` of event time, a version.
 
-    `sequence` numbers the version in force; 0 is what the models say before any example.
+    The first `contenders` of them may score. `sequence` is the number of the first one's version in
+    force, the others have the next; 0 is what the models say before any example. Who scores is the
+    first one's newest version, until `follow` or `hold` says otherwise.
     """
 
     def __init__(
@@ -45,8 +63,10 @@ class Lineup:
         *,
         every: int,
         every_us: int = 0,
+        contenders: int = 1,
     ) -> None:
         self.names = tuple(models)
+        self.contenders = contenders
         self.every = every
         self.every_us = every_us
         self._rates = [
@@ -56,8 +76,15 @@ class Lineup:
         self.learners: list[Learner] = [model.bind(names) for model in models.values()]
         self.versions: list[Version] = [learner.version() for learner in self.learners]
         self.sequence = 0
+        self._origin = 0
+        """The number from which on contenders take turns; all below are of the first."""
+        self._courses = [(place + 1, 0) for place in range(contenders)]
+        """Major and minor of each contender's version in force."""
+        self.place = 0
+        """Which model scores."""
+        self._held: tuple[int, Version] | None = None
         self.learnt = 0
-        self._published = 0
+        self._published = self._examples = 0
         self.due_us = FOREVER
 
     @property
@@ -68,12 +95,41 @@ class Lineup:
     @property
     def champion(self) -> Version:
         """The version that decides."""
-        return self.versions[0]
+        return self._held[1] if self._held else self.versions[self.place]
+
+    @property
+    def number(self) -> int:
+        """The number of the version that decides."""
+        return self._held[0] if self._held else self.sequence + self.place
+
+    def follow(self, place: int) -> None:
+        """Have the newest version of the model at this place decide."""
+        self.place, self._held = place, None
+
+    def hold(self, place: int, number: int, version: Version) -> None:
+        """Have this version of the model at this place decide, whatever is learnt."""
+        self.place, self._held = place, (number, version)
+
+    def places(self, numbers: Int64s) -> Int64s:
+        """Which model each of these versions is of."""
+        turns = (numbers - self._origin) % self.contenders
+        return np.where(numbers >= self._origin, turns, 0)
+
+    def made(self) -> list[Made]:
+        """The contenders' versions in force."""
+        if self.sequence < self._origin:
+            return []
+        examples = self._examples
+        return [
+            Made(self.sequence + place, self.names[place], *course, self.versions[place], examples)
+            for place, course in enumerate(self._courses)
+        ]
 
     def score(self, x: Floats, out: Floats) -> None:
-        """Probabilities by the versions in force into out (n, models)."""
+        """Probabilities into out (n, models): by the version that decides, else those in force."""
         for column, version in enumerate(self.versions):
-            out[:, column] = version.predict_many(x)
+            deciding = self.champion if column == self.place else version
+            out[:, column] = deciding.predict_many(x)
 
     def learn(self, x: Floats, y: npt.NDArray[np.int8], idents: Int64s) -> None:
         """Learn up to `room` examples; each model its own share of the negatives."""
@@ -110,8 +166,10 @@ class Lineup:
         self.due_us = (clock_us // self.every_us + 1) * self.every_us
 
     def _publish(self) -> None:
-        self._published = self.learnt // self.every
-        self.sequence += 1
+        self._published, self._examples = self.learnt // self.every, self.learnt
+        turn = self.sequence + self.contenders
+        self.sequence = turn if self.sequence >= self._origin else self._origin
+        self._courses = [(major, minor + 1) for major, minor in self._courses]
         self.versions = [learner.version() for learner in self.learners]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
@@ -120,13 +178,20 @@ class Lineup:
         for name, learner, version in zip(self.names, self.learners, self.versions, strict=True):
             parts |= prefixed(f"{name}/learner/", learner.state())
             parts |= prefixed(f"{name}/version/", version.tensors())
+        courses = zip(self.names, self._courses, strict=False)
+        parts |= {f"{name}/course": np.array(course, np.int64) for name, course in courses}
         counts = [self.sequence, self.learnt, self.due_us, self._published]
+        counts += [self._origin, self._examples]
         return parts | {"counts": np.array(counts, np.int64)}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a `state()` to the bit."""
-        counts = state["counts"].tolist()
-        self.sequence, self.learnt, self.due_us, self._published = counts
+        self.sequence, self.learnt, self.due_us, self._published, *since = state["counts"].tolist()
+        # In a state of before contenders took turns all numbers are of the first.
+        self._origin, self._examples = since or (self.sequence + self.contenders, self.learnt)
+        for place, name in enumerate(self.names[: self.contenders]):
+            major, minor = state.get(f"{name}/course", (place + 1, self.sequence))
+            self._courses[place] = int(major), int(minor)
         for place, (name, learner) in enumerate(zip(self.names, self.learners, strict=True)):
             learner.load(under(f"{name}/learner/", state))
             fresh = self.versions[place]
@@ -141,8 +206,9 @@ class Lineup:
         Returns the models that begin anew: the others, and those whose inputs are not the same. The
         next version has a number above `published` and all that were used.
         """
-        sequence, self.learnt, due_us, _ = state["counts"].tolist()
+        sequence, self.learnt, due_us = state["counts"].tolist()[:3]
         self.due_us = due_us if self.every_us else FOREVER
+        last = max((int(v[0]) for key, v in state.items() if key.endswith("/course")), default=0)
         anew = [name for name in self.names if name not in names]
         for name, learner in zip(self.names, self.learners, strict=True):
             if name in names:
@@ -150,6 +216,17 @@ class Lineup:
                     learner.load(under(f"{name}/learner/", state))
                 except StateError:
                     anew.append(name)
-        self.sequence = max(sequence, published)
+        for place, name in enumerate(self.names[: self.contenders]):
+            if name not in anew and f"{name}/course" in state:
+                major, minor = state[f"{name}/course"]
+                self._courses[place] = int(major), int(minor)
+            else:
+                last += 1
+                self._courses[place] = last, 0
+        self.begin_after(max(sequence, published))
         self._publish()
         return anew
+
+    def begin_after(self, number: int) -> None:
+        """Have the next versions numbered above this."""
+        self._origin = number + 1

@@ -57,7 +57,7 @@ TOPICS = MappingProxyType(
             Topic(
                 MODELS,
                 "model_manifest",
-                "version/chunk, version/manifest",
+                "version/chunk, version/manifest, decision/name",
                 retention_ms=FOREVER_MS,
                 compacted=True,
             ),

@@ -13,11 +13,9 @@ import numpy as np
 import orjson
 
 from jobs.definition import Pipeline
-from jobs.kafka_host.model_feed import ModelFeed
-from models.manifest import Seal
-from models.registry import Registry
-from streams.broker import Headers, Input
+from streams.broker import Headers
 from tests.deployment import Deployment
+from tests.published import published
 
 NOON = 1_704_110_400_000_000
 MINUTE = 60_000_000
@@ -115,20 +113,14 @@ def buried(deployment: Deployment) -> list[Any]:
 
 def every_score_is_its_versions(deployment: Deployment, pipeline: Pipeline) -> None:
     """Assert that each score is what the version it names makes of the features it came with."""
-    names = pipeline.plan().names
-    registry = Registry(deployment.folder / "versions", None)
-    models = deployment.client.consumer([Input(deployment.prefix + "models", 0)])
-    feed = ModelFeed(models, registry, Seal(None), pipeline.definition, names)
-    while feed.poll(1.0):
-        pass
-    feed.close()
-    prior = pipeline.champion.bind(names).version()
+    versions = published(deployment)
+    prior = pipeline.champion.bind(pipeline.plan().names).version()
     by_version: dict[int, list[Any]] = {}
     for each in deployment.read("predictions"):
         by_version.setdefault(each["model_version"], []).append(each)
     assert max(by_version) > 0
     for sequence, mine in by_version.items():
-        version = registry.load(sequence) if sequence else prior
+        version = versions[sequence][1] if sequence else prior
         x = np.array([each["features"] for each in mine], np.float64)
         assert version.predict_many(x).tolist() == [each["score"] for each in mine]
 

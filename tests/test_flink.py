@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,7 @@ from tests.host_parity import (
     traces,
 )
 from tests.kafka_server import new_kafka
+from tests.published import decided
 
 pytestmark = pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
 __all__ = ["flink_cluster"]
@@ -191,7 +193,7 @@ def metric(flink: Flink, job: FlinkJob, name: str) -> int | None:
     return None
 
 
-def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_its_versions(
+def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_what_is_decided_scores(
     kafka_broker: Kafka, flink_cluster: Flink, tmp_path: Path
 ) -> None:
     file = tmp_path / "hundred.py"
@@ -204,10 +206,22 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
     )  # fmt: skip
     here.folder.mkdir()
     here.send("labels", labels)
-    slices, last = cut(events, 3), log_of(flink_cluster)
+    slices, last = cut(events, 12), log_of(flink_cluster)
+
+    def decide(*command: str) -> None:
+        done = here.command("models", *command, flink=flink_cluster)
+        assert done.returncode == 0, done.stderr
+
+    def feed_until(wanted: Callable[[int], bool]) -> int:
+        """The version that scores by then."""
+        while not wanted(latest := here.read("predictions")[-1]["model_version"]):
+            here.feed(slices, flink_cluster)
+        return int(latest)
+
     with here.on_flink(flink_cluster, "--parallelism", "2"):
         with here.on_flink(flink_cluster, role="learn") as learn:
-            here.feed(slices, flink_cluster)
+            for _ in range(3):
+                here.feed(slices, flink_cluster)
             until(lambda: bool(here.runs("models")), "a version", last)
             flink_cluster.processes[0].kill()
             count = len(here.read("examples"))
@@ -217,17 +231,23 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
                 assert second.ended() == 1
                 assert "wanted it alone" in second.log()
             until(lambda: len(here.read("examples")) > count, "learning to go on", last)
+            decide("promote", "published inputs")
+            feed_until(lambda version: version % 2 == 1)
             savepoint = here.headrace("stop", learn.name, flink=flink_cluster)
         with here.on_flink(flink_cluster, "--savepoint", savepoint, role="learn") as learn:
-            here.feed(slices, flink_cluster)
+            decide("rollback")
+            held = feed_until(lambda version: version % 2 == 0)
+            decide("promote", "champion")
+            feed_until(lambda version: version > held)
+            for rest in slices:
+                here.send("transactions", rest)
             here.wait_on_flink(EVENTS + END - 1, flink_cluster)
             until(
                 lambda: len(here.read("examples")) == outcomes_of(here) >= EVENTS, "examples", last
             )
             told = outcomes_of(here)
-            until(
-                lambda: metric(flink_cluster, learn, "version") == told // 100, "the last one", last
-            )
+            newest = 2 * (told // 100)
+            until(lambda: metric(flink_cluster, learn, "version") == newest, "the last one", last)
     there = Deployment(kafka_broker, tmp_path / "there", pipeline=file)
     there.folder.mkdir()
     for topic in ("predictions", "outcomes"):
@@ -238,10 +258,14 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_every_score_is_
         assert beside.stop() == 0
     assert here.read("examples") == there.read("examples")
     mine, its = contents(here), contents(there)
-    assert max(map(int, mine)) == max(map(int, its)) == told // 100
+    assert max(n for n in map(int, mine) if n % 2 == 0) == newest
+    assert max(n for n in map(int, its) if n % 2 == 0) == newest
     assert {each: mine[each] for each in mine.keys() & its} == {
         each: its[each] for each in mine.keys() & its
     }
+    log = decided(here)
+    assert [each.action for each in log] == ["promote", "rollback", "promote"]
+    assert held == log[0].before == log[1].sequence
     every_score_is_its_versions(here, pipeline)
 
 

@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from jobs.flink_host.cluster import FlinkCluster
-from jobs.flink_host.release import RELEASE
+from jobs.release import RELEASE
 from jobs.stack.flink import CLUSTER
 from jobs.stack.kafka import Kafka
 from jobs.stack.ports import free_port

@@ -17,7 +17,7 @@ from models.checks import NAMES, examples
 from models.exchange import onnx_of
 from models.isotonic import SIZE
 from models.knots import carry, knots_of
-from models.manifest import content_hash
+from models.manifest import Manifest, content_hash
 from models.network import Shape
 from models.network_start import begin
 from models.neural import Neural
@@ -126,7 +126,7 @@ def test_finer_knots_keep_what_was_learnt_to_the_bit() -> None:
 
 def test_a_version_needs_no_torch_and_learning_says_what_it_needs(tmp_path: Path) -> None:
     version = a_version(SHAPES["with categories"])
-    Registry(tmp_path).publish(version, sequence=1, name="m", pipeline="p", examples=1)
+    Registry(tmp_path).publish(version, Manifest(sequence=1, name="m", pipeline="p", examples=1))
     code = f"""
 import sys; sys.modules["torch"] = None
 from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobs.commands import headrace
-from jobs.flink_host.release import PACKAGES, ROOT
+from jobs.release import PACKAGES, ROOT
 from streams.errors import ConfigError
 
 if find_spec("pyflink") is None:

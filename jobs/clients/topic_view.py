@@ -110,11 +110,15 @@ def _model(record: Record, now_us: int) -> str:
     if record.value is None:
         return "superseded"
     fields = record.fields
+    if "action" in fields:
+        what, who = f"{fields['action']} {fields.get('model')}", fields.get("by")
+        return f"decision {fields.get('number')}: {what} {fields.get('sequence')}, by {who}"
     if "examples" not in fields:
         return f"{len(record.value):,} bytes of weights"
     until = _time("until_us")(record, now_us)
     signed = ", signed" if fields.get("signature") else ""
-    return f"{fields.get('kind')}, {fields['examples']} examples until {until}{signed}"
+    what = f"{fields.get('name')}, {fields.get('kind')}"
+    return f"{what}, {fields['examples']} examples until {until}{signed}"
 
 
 TIME, AGE = Column("time", 14, _time()), Column("age", -6, _age)

@@ -18,6 +18,7 @@ from jobs.commands.features import features
 from jobs.commands.flink import flink
 from jobs.commands.inspect import check, state, why
 from jobs.commands.ledger import ledger
+from jobs.commands.models import models
 from jobs.commands.pipelines import describe, init
 from jobs.commands.publish import publish
 from jobs.commands.replay import replay
@@ -77,7 +78,7 @@ def headrace() -> None:
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
     subscribe, dead_letters, ledger,
-    features, flink, faust, bench, up, status, down, doctor, topics,
+    models, features, flink, faust, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)
 for command in (export, import_):

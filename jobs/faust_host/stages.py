@@ -18,9 +18,9 @@ from jobs.faust_host.parcel import BODY, PARTS, Head, head_of, parcels
 from jobs.faust_host.plan import Plan
 from jobs.faust_host.table import LaneTable, Part
 from jobs.lanes.held import NEVER, Held
+from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.indexing import LaneIndexes
 from jobs.lanes.lanes import Int64s, lanes_of
-from jobs.lanes.newest import NewestVersion
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.windows import LaneWindows
@@ -42,7 +42,7 @@ class Serving(NamedTuple):
     """What scores, in all lanes of a worker."""
 
     scorer: Scorer
-    versions: NewestVersion
+    versions: VersionInForce
 
 
 class _Standing(msgspec.Struct, array_like=True):

@@ -9,7 +9,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from jobs.flink_host.release import PACKAGES, ROOT
+from jobs.release import PACKAGES, ROOT
 from jobs.stack.extras import optional
 from streams.errors import ConfigError
 

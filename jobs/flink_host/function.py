@@ -16,7 +16,6 @@ from jobs.definition import Pipeline
 from jobs.flink_host.parcel import Address, parcels
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD
-from jobs.flink_host.release import RELEASE
 from jobs.flink_host.states import Lanes
 from jobs.flink_host.thread_state import adopt
 from jobs.flink_host.travel import travel
@@ -25,6 +24,7 @@ from jobs.lanes.lanes import Int64s, first_lane
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.store import Store
 from jobs.load_pipeline import load_pipeline
+from jobs.release import RELEASE
 from jobs.topic_records import letter_records
 from streams.errors import ConfigError, DeadLetter, HeadraceError
 

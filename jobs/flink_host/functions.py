@@ -32,9 +32,9 @@ from jobs.flink_host.underway import Queue
 from jobs.lanes.described import settle_index, settle_windows
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
+from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.indexing import LaneIndex, LaneIndexes
 from jobs.lanes.lanes import Int64s, lanes_of, runs
-from jobs.lanes.newest import NewestVersion
 from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
@@ -329,7 +329,7 @@ class Windows(_Ordered):
             settings, folder = self.plan.settings, TemporaryDirectory(prefix="headrace-models-")
             self.ending.callback(folder.cleanup)
             self.scorer = Scorer(self.pipeline)
-            self.versions = NewestVersion(
+            self.versions = VersionInForce(
                 self.pipeline, settings.broker(), settings, self.scorer, Path(folder.name)
             )
             self.ending.callback(self.versions.close)

@@ -70,7 +70,7 @@ class Gauges:
     def tell(self, learner: Learner) -> None:
         """Say where it stands, as far as that has changed."""
         numbers = {"version": learner.version, "behind": learner.behind, **learner.gauge.examples}
-        judged = learner.gauge.windows.get("champion")
+        judged = learner.gauge.windows.get(learner.model)
         for name in QUALITIES:
             value = getattr(judged, name, math.nan)
             if not math.isnan(value):

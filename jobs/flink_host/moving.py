@@ -17,7 +17,7 @@ from jobs.flink_host.submit import submit
 from jobs.kafka_host.positions import resumed, topics_of
 from jobs.kafka_host.publishing import Publishing
 from jobs.lanes.entries import file_of, read_entries, write_entries
-from jobs.lanes.newest import NewestVersion
+from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.store import MemoryStore
 from jobs.travel.embedded import refuse_order
@@ -81,16 +81,15 @@ def _check_inputs(portable: Portable, settings: Settings, folder: Path) -> None:
 
 def _publish(manifest: Manifest, weights: bytes, settings: Settings, pipeline: Pipeline) -> None:
     """Publish a version, unless the topic has it or a newer one."""
-    key = settings.signing_key.reveal().encode() if settings.signing_key else None
-    version = Seal(key).version(manifest, weights, f"version {manifest.sequence}")
     broker = settings.broker()
-    publishing = Publishing(broker, settings, pipeline.definition, time.monotonic)
-    offered = manifest.sequence, version, manifest.examples
-    publishing.offer([offered], manifest.until_us or 0)
+    publishing = Publishing(broker, settings, pipeline, time.monotonic)
     producer = broker.producer()
     try:
-        for topic, record, value in publishing.due(at_once=True):
-            producer.send(topic, [value], [record])
+        if publishing.lacks(manifest):
+            for topic, record, value in publishing.records(
+                Seal(settings.key).sealed(manifest), weights
+            ):
+                producer.send(topic, [value], [record])
         if not producer.flush(SENT_S):
             raise OutputError(
                 f"{settings.brokers}: wanted version {manifest.sequence} published within "
@@ -98,6 +97,7 @@ def _publish(manifest: Manifest, weights: bytes, settings: Settings, pipeline: P
             )
     finally:
         producer.close()
+        publishing.close()
 
 
 def bring_out(
@@ -135,10 +135,9 @@ def bring_out(
 
 def _with_version(portable: Portable, settings: Settings, pipeline: Pipeline) -> Portable:
     """The state with the newest version that is published."""
-    key = settings.signing_key.reveal().encode() if settings.signing_key else None
     with TemporaryDirectory(prefix="headrace-models-") as folder:
-        scorer, registry = Scorer(pipeline), Registry(Path(folder), key)
-        newest = NewestVersion(pipeline, settings.broker(), settings, scorer, Path(folder))
+        scorer, registry = Scorer(pipeline), Registry(Path(folder), settings.key)
+        newest = VersionInForce(pipeline, settings.broker(), settings, scorer, Path(folder))
         try:
             newest.swap()
         finally:

@@ -37,8 +37,8 @@ from jobs.flink_host.environment import (
     library_files,
     own_files,
 )
-from jobs.flink_host.release import RELEASE
 from jobs.load_pipeline import SHIPPED, load_pipeline
+from jobs.release import RELEASE
 from jobs.stack.flink import (
     CLUSTER,
     COPIED,
@@ -57,7 +57,7 @@ _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PROGRAMS = {"run": "flink_run.txt", "headrace": "flink_headrace.txt"}
 _TRIAL = (
     "import find_libpython, jobs.flink_host.functions, pemja\n"
-    "from jobs.flink_host.release import RELEASE\n"
+    "from jobs.release import RELEASE\n"
     "print(RELEASE, find_libpython.find_libpython())"
 )
 _CONFIG = """\

@@ -32,12 +32,13 @@ class FollowedModels:
         names: tuple[str, ...],
         folder: Path,
     ) -> None:
-        key = settings.signing_key.reveal().encode() if settings.signing_key else None
-        self.registry = Registry(folder, key)
+        self.registry = Registry(folder, settings.key)
         self.consumer = broker.consumer([only(broker, settings.topic(MODELS))])
         with ExitStack() as stack:
             stack.callback(self.consumer.close)
-            self.feed = ModelFeed(self.consumer, self.registry, Seal(key), definition, names)
+            self.feed = ModelFeed(
+                self.consumer, self.registry, Seal(settings.key), definition, names
+            )
             stack.pop_all()
         self._failed: Exception | None = None
         self._stop = Flag()

@@ -1,4 +1,4 @@
-"""The learn job: outcomes and predictions from topics, versions of the champion to another.
+"""The learn job: outcomes and predictions from topics, versions of the models to another.
 
     job = LearnJob(pipeline, broker, settings)
     while not stopped:
@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
+
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
@@ -24,6 +26,7 @@ from jobs.kafka_host.publishing import Publishing
 from jobs.kafka_host.topic_job import BATCH, TopicJob, log
 from jobs.learning import Learning
 from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Lessons
+from jobs.lineup import basis_of
 from jobs.state import LearningState
 from streams.broker import NEVER, Broker, Input
 from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
@@ -74,22 +77,26 @@ class LearnJob(TopicJob):
         self.monitor.state_bytes = self.learning.sizes
         self._lessons = Lessons(self.learning, self.inputs)
         self._first = 0
-        self._publishing = Publishing(broker, settings, self.pipeline.definition, self._clock)
+        judged = self.learning.evaluation.latest
+        self._publishing = Publishing(broker, settings, self.pipeline, self._clock, judged)
+        stack.callback(self._publishing.close)
         self.monitor.model.version = self._publishing.last
-        meta = self._state.restore(self._publishing.highest) or {}
+        meta = self._state.restore(self._publishing.highest)
         lineup = self.learning.lineup
-        self._newest = meta.get("newest", [lineup.learnt, 0])
+        if meta is None and self._publishing.start:
+            lineup.begin_after(self._publishing.start - 1)
+        meta = meta or {}
+        self._newest = basis_of(meta.get("newest"))
         if self._state.change:
             self._state.commit(meta)
             for line in self._state.change.said:
                 log.info("%s", line)
-        if lineup.sequence:  # it may not have been published before the end came
-            version = lineup.sequence, lineup.champion, self._newest[0]
-            self._publishing.offer([version], self._newest[1])
+        if lineup.sequence:  # they may not have been published before the end came
+            self._publishing.offer(lineup.made(), self._newest)
         return meta
 
     def _save(self, meta: dict[str, Any]) -> None:
-        self._state.begin(meta | {"newest": self._newest})
+        self._state.begin(meta | {"newest": msgspec.to_builtins(self._newest)})
 
     def _needs(self) -> tuple[int, ...]:
         """The first of the predictions held."""
@@ -114,7 +121,7 @@ class LearnJob(TopicJob):
     def said(self) -> str:
         """Where it stands, in a line."""
         gauge = self.monitor.learning
-        judged = gauge.windows.get("champion") if gauge else None
+        judged = gauge.windows.get(self._publishing.model) if gauge else None
         quality = f", AUC {judged.auc:.3f} AP {judged.average_precision:.3f}" if judged else ""
         return (
             f"{self.learnt:,} examples learnt, {self.behind:,} records behind, version "
@@ -134,10 +141,11 @@ class LearnJob(TopicJob):
         return done
 
     def _publish(self, *, at_once: bool = False) -> None:
-        before, gauge = self._publishing.last, self.monitor.model
+        self._publishing.heed()
+        before, gauge = self.monitor.model.version, self.monitor.model
         for topic, key, value in self._publishing.due(at_once=at_once):
             self._delivery.send(topic, [value], [key])
-        if self._publishing.last > before:
+        if self._publishing.last != before:
             gauge.version, gauge.since_us = self._publishing.last, self._now_us()
             gauge.swaps += 1
 
@@ -170,10 +178,9 @@ class LearnJob(TopicJob):
         if self._delivery.is_new([lesson.offset + 1, *elsewhere]) and lesson.outcomes.numbers:
             self._delivery.send(self._examples, *self._lessons.examples(lesson))
         self._delivery.reached(self._positions)
-        clock_us = lesson.outcomes.clock
-        self._publishing.offer(lesson.learnt.versions, clock_us)
-        for _, _, examples in lesson.learnt.versions:
-            self._newest = [examples, clock_us]
+        if lesson.learnt.versions:
+            self._newest = lesson.basis(self.learning, self.inputs[0].topic)
+            self._publishing.offer(lesson.learnt.versions, self._newest)
         gauge = self.monitor.learning
         if gauge:
             gauge.examples.update(lesson.causes)

@@ -1,19 +1,29 @@
-"""Versions from the topic `models`: assembled, verified, kept, and the newest of them offered."""
+"""Versions from the topic `models`: assembled, verified, kept; the one that is to score is offered.
+
+Beside versions the topic holds what operators decide (`models.decisions`), a record a decision.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from models.base import Version
+from models.decisions import DECODER, Decisions
 from models.manifest import Manifest, Seal
-from models.registry import Registry
+from models.registry import Registry, spare
 from streams.broker import Consumer
 from streams.errors import DeadLetter, Reason, StateError
 
 MANIFEST = "manifest"
+DECISION = "decision"
+KEPT = 8
+"""Versions of a model that stay in the registry, with ever fewer of the older ones."""
 _LIMIT = 64
+_QUIET = 20
+"""Polls without a record."""
 
 
 class Offer(NamedTuple):
@@ -28,9 +38,10 @@ class Offer(NamedTuple):
 class ModelFeed:
     """The versions of one pipeline, given by its definition; `consumer` reads `models` alone.
 
-    A key is version/chunk or version/manifest, the manifest last. `offered` is the newest verified
-    version, kept in the registry before it is offered; `letters` are what was refused since they
-    were last taken. One thread polls, another may read.
+    A key is version/chunk or version/manifest, the manifest last, or decision/ and anything that no
+    other has. `offered` is the version that is to score: it was verified and is in the registry, as
+    is all that was decided. `letters` are what was refused since they were last taken. Versions in
+    `needed` stay in the registry. One thread polls, another may read, and set `needed`.
     """
 
     def __init__(
@@ -45,18 +56,41 @@ class ModelFeed:
         self._definition, self._names = definition, names
         self._chunks: dict[int, dict[int, bytes]] = {}
         self._letters: deque[DeadLetter] = deque()
+        self._kept = registry.by_model(definition)
+        self._decisions = Decisions(definition)
+        while found := registry.decision(len(self._decisions.log) + 1):
+            self._decisions.take(found)
+        self.needed: frozenset[int] = frozenset()
         self.offered: Offer | None = None
+        self._missed: int | None = None
+        """A version that was decided on and is not here, though the topic was read anew for it."""
+        self._until: list[int] = []
+        """Until these offsets are read nothing is offered: a decision may follow."""
+        self._quiet = 0
         self.seek([first for first, _ in consumer.bounds()])
 
     def seek(self, positions: Sequence[int]) -> None:
         """Read from these offsets on; what is no longer there is passed over."""
-        firsts = [first for first, _ in self._consumer.bounds()]
-        self.positions = [max(pair) for pair in zip(firsts, positions, strict=True)]
+        bounds = self._consumer.bounds()
+        self.positions = [max(first, at) for (first, _), at in zip(bounds, positions, strict=True)]
+        self._until, self._quiet = [end for _, end in bounds], 0
         self._consumer.seek(self.positions)
+        if self.read:
+            self._offer()
+
+    @property
+    def read(self) -> bool:
+        """Whether the topic was read to where it ended when reading began.
+
+        The last offset may be a transaction's mark, or several be of one that came to nothing: then
+        it counts as read when nothing has come for a while.
+        """
+        rest = (end - at for at, end in zip(self.positions, self._until, strict=True))
+        return self._quiet > _QUIET or max(rest) <= bool(self._quiet)
 
     def poll(self, timeout: float) -> int:
         """Read on; how many records there were."""
-        count = 0
+        count, before = 0, self.read
         for run in self._consumer.poll(_LIMIT, timeout):
             topic, partition = self._consumer.inputs[run.input]
             for offset, stamp, key, value in zip(
@@ -79,6 +113,9 @@ class ModelFeed:
                         )
                     )
             count += len(run)
+        self._quiet = 0 if count else self._quiet + 1
+        if self.read and (count or not before):
+            self._offer()
         return count
 
     def letters(self) -> list[DeadLetter]:
@@ -87,6 +124,9 @@ class ModelFeed:
 
     def _take(self, key: str, value: bytes | None, where: str) -> None:
         number, _, part = key.partition("/")
+        if number == DECISION and part:
+            self._decided(value or b"", where)
+            return
         if not number.isdecimal() or not (part == MANIFEST or part.isdecimal()):
             raise StateError(
                 f"{where}: wanted a key version/chunk or version/manifest, got {key!r}"
@@ -102,6 +142,17 @@ class ModelFeed:
         else:
             self._chunks.setdefault(sequence, {})[int(part)] = value
 
+    def _decided(self, raw: bytes, where: str) -> None:
+        decision = self._seal.opened(raw, DECODER, where)
+        if decision.number > len(self._decisions.log) + 1:
+            raise StateError(
+                f"{where}: is decision {decision.number}, and those after "
+                f"{len(self._decisions.log)} were never seen; decide again"
+            )
+        if decision.number == len(self._decisions.log) + 1:
+            self._registry.decide(decision)
+            self._decisions.take(decision)
+
     def _finish(self, sequence: int, raw: bytes, where: str) -> None:
         chunks = self._chunks.pop(sequence, None)
         manifest = self._seal.manifest(raw, where)
@@ -115,10 +166,38 @@ class ModelFeed:
                 "run the learner with this job's pipeline file, or give each its own prefix"
             )
         weights = b"".join(chunks[place] for place in sorted(chunks))
-        version = self._seal.version(manifest, weights, where)
+        self._seal.version(manifest, weights, where)
         self._registry.keep(manifest, weights)
-        if self.offered is None or sequence > self.offered[0].sequence:
+        mine = self._kept.setdefault(manifest.name, [])
+        if sequence not in mine:
+            mine.append(sequence)
+        self._forget(mine)
+
+    def _forget(self, kept: list[int]) -> None:
+        """Drop what nobody may ask for any more of versions of one model."""
+        for sequence in {*spare(kept, KEPT)} - self.needed - self._decisions.named:
+            self._registry.forget(sequence)
+            kept.remove(sequence)
+
+    @property
+    def _wanted(self) -> int | None:
+        """The version that is to score, as far as is known here; None for the prior."""
+        if self._decisions.held is not None:
+            return self._decisions.held
+        return max(self._kept.get(self._decisions.model, ()), default=None)
+
+    def _offer(self) -> None:
+        """Offer the version that is to score; one that was not kept is looked for once."""
+        wanted = self._wanted
+        if wanted is None or (self.offered and self.offered.manifest.sequence == wanted):
+            return
+        with suppress(StateError):
+            manifest, version = self._registry.manifest(wanted), self._registry.load(wanted)
             self.offered = Offer(manifest, version, tuple(self.positions))
+            return
+        if self._missed != wanted:
+            self._missed = wanted
+            self.seek([0] * len(self.positions))
 
     def close(self) -> None:
         """Stop reading."""

@@ -174,6 +174,7 @@ class ScoreJob(TopicJob):
             self._versions.restore(version, meta.get("models", ()))
         self._promised = list(self._journal.entries(self.sequence))
         self._promised.reverse()
+        self._versions.promise(each.version for each in self._promised)
         if self._state.change:
             self._changed(self._state.change, meta, blobs)
         if self._promised:
@@ -197,14 +198,14 @@ class ScoreJob(TopicJob):
         log.info("the prior scores until the learner publishes a version of this pipeline")
 
     def _needs(self) -> tuple[int, ...]:
-        """The first of the journal's entries, of the log of ids, and of the versions."""
-        return self.sequence, self.scoring.index.first_row, self._versions.in_force[0]
+        """The first of the journal's entries, of the log of ids, and of the versions in use."""
+        return self.sequence, self.scoring.index.first_row, self._versions.uses
 
     def _forget(self, *needed: int) -> None:
-        sequence, row, version = needed
+        sequence, row, uses = needed
         self._journal.truncate_before(sequence)
         self.scoring.ids.forget(row)
-        self._versions.retain_from(version)
+        self._versions.retain_from(uses)
 
     @property
     def resuming(self) -> int:

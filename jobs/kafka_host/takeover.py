@@ -76,10 +76,12 @@ def take_over(run: Path, settings: Settings, pipeline: Pipeline) -> None:
     try:
         with own(source):
             flow = _restored(source, pipeline)
-            mind = Takeover(name, _ended(flow, inputs), flow.lineup.sequence)
+            mind = Takeover(name, _ended(flow, inputs), flow.lineup.number)
             if not made[0]:
                 with _whole(score, mind) as folder:
                     _copy(source, folder, "snapshots", "models", "ids.rows")
+                    # The jobs go by the decisions in their topic, which are numbered there.
+                    shutil.rmtree(folder / "models" / "decisions")
             if not made[1]:
                 with _whole(learn, mind) as folder:
                     _copy(source, folder, "snapshots", "logged.rows")

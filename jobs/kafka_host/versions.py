@@ -1,9 +1,10 @@
-"""Which version scores: the newest that the learner published, or the one the journal names."""
+"""Which version scores: the one that is offered, or the one that the journal names."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jobs.config import Settings
@@ -14,9 +15,6 @@ from models.base import Version
 from models.manifest import content_hash
 from streams.broker import Broker
 from streams.errors import DeadLetter, StateError
-
-KEPT = 8
-"""Versions that stay in the folder whatever is asked for."""
 
 
 class Versions:
@@ -45,6 +43,9 @@ class Versions:
         self._prior = scoring.version, bytes.fromhex(content_hash(scoring.version))
         self.in_force = 0, self._prior[1]
         """Number and content hash of the version that scores."""
+        self._used = deque([(0, 0)])
+        """Versions in the order in which they came to score, each with its place in that order."""
+        self._promised: frozenset[int] = frozenset()
 
     def restore(self, version: int, positions: Sequence[int]) -> None:
         """Go on with the version a snapshot was taken at, reading the topic from there."""
@@ -54,9 +55,15 @@ class Versions:
         if version:
             self.serve(version, bytes.fromhex(self._registry.manifest(version).content))
 
+    def promise(self, versions: Iterable[int]) -> None:
+        """Keep these, which the journal will ask for."""
+        self._promised = frozenset(versions)
+        self._tell()
+
     def begin_anew(self) -> None:
         """Forget all that is kept: versions of another pipeline, whose numbers come again."""
-        self._registry.forget(1 + max(self._registry.sequences(), default=0))
+        for sequence in self._registry.sequences():
+            self._registry.forget(sequence)
 
     def serve(self, version: int, digest: bytes) -> None:
         """Score with the version of this number and content from the registry, as once before."""
@@ -79,15 +86,25 @@ class Versions:
         self._scoring.serve(number, version)
         self.in_force = number, digest
         self._monitor.model.version = number
+        self._used.append((self.uses, number))
+        self._tell()
+
+    def _tell(self) -> None:
+        self._feed.needed = self._promised.union(number for _, number in self._used)
+
+    @property
+    def uses(self) -> int:
+        """How many times a version came to score."""
+        return self._used[-1][0] + 1
 
     def swap(self) -> None:
-        """Put the newest version to use, if there is a newer one."""
+        """Put the version to use that is to score, if it does not."""
         if self._threads:
             self._models.follow()
         else:
             self._feed.poll(0.0)
         offered = self._feed.offered
-        if offered is None or offered.manifest.sequence <= self.in_force[0]:
+        if offered is None or offered.manifest.sequence == self.in_force[0]:
             return
         began = time.perf_counter()
         manifest, version, positions = offered
@@ -105,10 +122,11 @@ class Versions:
         self._monitor.model.refused += len(letters)
         return letters
 
-    def retain_from(self, version: int) -> None:
-        """Forget versions before this one, and before the last few."""
-        last = self._registry.sequences()[-KEPT:]
-        self._registry.forget(min([version, *last]))
+    def retain_from(self, uses: int) -> None:
+        """Forget, in time, those that had come to score and given way when there were so many."""
+        while self._used[0][0] < uses - 1:
+            self._used.popleft()
+        self._tell()
 
     def close(self) -> None:
         """Stop reading."""

@@ -30,6 +30,11 @@ class Described(msgspec.Struct, frozen=True):
     """The latest event time at which expired records were forgotten."""
 
 
+# Made while one thread imports this: of several that decode the first of a kind at once, one may
+# find what msgspec keeps of it half made, and end the process.
+_decoder = msgspec.json.Decoder(Described)
+
+
 def settle_index(store: Store, pipeline: Pipeline, where: str) -> list[str]:
     """Have an index's store be of this pipeline; what is to be said of that.
 
@@ -79,7 +84,7 @@ def swept(store: Store, clock_us: int) -> None:
     """Note that records which had expired at this time are forgotten."""
     raw = store.get(ENTRY)
     if raw is not None:
-        _put(store, msgspec.json.decode(raw, type=Described).pipeline, clock_us)
+        _put(store, _decoder.decode(raw).pipeline, clock_us)
 
 
 def _change(
@@ -95,7 +100,7 @@ def _change(
             )
         _put(store, describe(pipeline))
         return None, _NEVER
-    found = msgspec.json.decode(raw, type=Described)
+    found = _decoder.decode(raw)
     if found.pipeline.definition == pipeline.definition:
         return None, found.clock_us
     return Change(where, found.pipeline, pipeline, warm_up=warm_up), found.clock_us

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
+
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import kept, only, resumed, topics_of
@@ -20,6 +22,7 @@ from jobs.lanes.learnt import KeptLearning
 from jobs.lanes.store import Store
 from jobs.learning import Learning
 from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Lessons
+from jobs.lineup import basis_of
 from jobs.monitoring.monitor import LearningGauge
 from streams.broker import Broker, Input
 from streams.topics import MODELS, OUTCOMES, PREDICTIONS
@@ -66,7 +69,9 @@ class Learner:
             # topic says which it has.
             self._producer = broker.producer(None, [settings.topic(MODELS)])
             stack.callback(self._producer.close)
-            self._publishing = Publishing(broker, settings, pipeline.definition, clock)
+            judged = self.learning.evaluation.latest
+            self._publishing = Publishing(broker, settings, pipeline, clock, judged)
+            stack.callback(self._publishing.close)
             self._lessons = Lessons(self.learning, inputs)
             self._kept = KeptLearning(self.learning, store)
             self._restore(owner)
@@ -76,17 +81,19 @@ class Learner:
         """Seconds to leave to others before the next turn."""
 
     def _restore(self, owner: str) -> None:
-        beside = self._kept.restore() or {}
+        beside = self._kept.restore()
+        if beside is None and self._publishing.start:
+            self.learning.lineup.begin_after(self._publishing.start - 1)
+        beside = beside or {}
         bounds, place = self._consumer.bounds(), f"the checkpoint of {owner}"
         self._positions = resumed(beside, self._topic_ids, self._inputs, bounds, place)
         self._consumer.seek(self._positions)
         self._told, self._due = self._kept.told, self._clock() + self._every_s
         self._saved = self._positions.copy()
         lineup = self.learning.lineup
-        self._newest = beside.get("newest", [lineup.learnt, 0])
-        if lineup.sequence:  # it may not have been published before the end came
-            version = lineup.sequence, lineup.champion, self._newest[0]
-            self._publishing.offer([version], self._newest[1])
+        self._newest = basis_of(beside.get("newest"))
+        if lineup.sequence:  # they may not have been published before the end came
+            self._publishing.offer(lineup.made(), self._newest)
 
     @property
     def learnt(self) -> int:
@@ -95,8 +102,13 @@ class Learner:
 
     @property
     def version(self) -> int:
-        """The version published last."""
+        """The version published last, of the model that scores."""
         return self._publishing.last
+
+    @property
+    def model(self) -> str:
+        """The model whose versions score."""
+        return self._publishing.model
 
     @property
     def behind(self) -> int:
@@ -138,9 +150,9 @@ class Learner:
     def _learn(self, lesson: Lesson) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values of its examples, if they have not been handed on before."""
         self._positions[0] = lesson.offset + 1
-        self._publishing.offer(lesson.learnt.versions, lesson.outcomes.clock)
-        for _, _, examples in lesson.learnt.versions:
-            self._newest = [examples, lesson.outcomes.clock]
+        if lesson.learnt.versions:
+            self._newest = lesson.basis(self.learning, self._inputs[0].topic)
+            self._publishing.offer(lesson.learnt.versions, self._newest)
         self.gauge.examples.update(lesson.causes)
         self.gauge.closed(lesson.learnt.windows)
         if lesson.offset < self._told:
@@ -150,6 +162,7 @@ class Learner:
 
     def _publish(self, *, at_once: bool = False) -> None:
         """Publish the newest version when it is due and the one before has arrived."""
+        self._publishing.heed()
         self._producer.poll()
         if not self._producer.waiting:
             for topic, key, value in self._publishing.due(at_once=at_once):
@@ -158,7 +171,7 @@ class Learner:
     def _keep(self) -> None:
         self._saved = self._positions.copy()
         where = kept(self._topic_ids, self._inputs, self._positions)
-        self._kept.keep(where | {"newest": self._newest})
+        self._kept.keep(where | {"newest": msgspec.to_builtins(self._newest)})
         self.learning.forget(self.learning.first)
         self._due = self._clock() + self._every_s
 

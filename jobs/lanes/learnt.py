@@ -1,8 +1,8 @@
 """What a learner knows, in a store: its predictions as they came, its models and metrics whole.
 
 Predictions are entries of a few thousand rows, written once and removed when no outcome may ask for
-them; so are the scores that the challengers gave them later. Of models and metrics those arrays are
-written that have changed. So an engine that saves what is new saves little.
+them; so are the scores that all models gave them. Of models and metrics those arrays are written
+that have changed. So an engine that saves what is new saves little.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class _Kept(msgspec.Struct, array_like=True):
     base: int
     moved: int
     beside: dict[str, Any]
+    since_us: int | None = None
 
 
 class KeptLearning:
@@ -49,7 +50,7 @@ class KeptLearning:
 
     def __init__(self, learning: Learning, store: Store) -> None:
         self._learning, self._store = learning, store
-        self._width = len(learning.names) + 1
+        self._width = len(learning.names)
         self._new: list[Held] = []
         self._next = 0
         """The number of the next entry."""
@@ -58,7 +59,7 @@ class KeptLearning:
         self._digests: dict[str, bytes] = {}
         """Of the arrays as they are in the store."""
         self._scored: list[int] = []
-        """How many of each lane's predictions are kept with their scores by the challengers."""
+        """How many of each lane's predictions are kept with the scores of all models."""
         self._base = 0
         """What those are counted from: see `Learning.base`."""
 
@@ -95,7 +96,10 @@ class KeptLearning:
         first = self._there[0][0] if self._there else self._next
         numbers = learning.base, learning.moved
         pipeline = learning.pipeline.definition
-        kept = _Kept(pipeline, first, self._next, list(arrays), learning.lanes, *numbers, beside)
+        kept = _Kept(
+            pipeline, first, self._next, list(arrays), learning.lanes, *numbers, beside,
+            learning.since_us,
+        )  # fmt: skip
         self._store.put_all(entries | {_KEPT: msgspec.msgpack.encode(kept)})
 
     def restore(self) -> dict[str, Any] | None:
@@ -115,10 +119,12 @@ class KeptLearning:
         learning.go_on_from(kept.lanes, kept.base, kept.moved)
         self._next, self._scored = kept.next, [lane.scored for lane in kept.lanes]
         self._base = kept.base
-        for entry in range(kept.first, kept.next):
-            self._there.append((entry, self._put(*self._read(_key(entry)))))
+        learning.since_us = kept.since_us
+        # First the models: they say whose score it is that a prediction came with.
         arrays = {name: self._read(_ARRAY + name.encode())[0] for name in kept.arrays}
         put_models(arrays, learning.lineup, learning.evaluation)
+        for entry in range(kept.first, kept.next):
+            self._there.append((entry, self._put(*self._read(_key(entry)))))
         return kept.beside
 
     def _read(self, key: bytes) -> list[Array]:
@@ -136,7 +142,9 @@ class KeptLearning:
         if len(columns) > 1:
             self._learning.put(Held(number, *columns).take(here))
         else:
-            self._learning.log.view[number[here], self._width :] = columns[0][here]
+            # The last columns: those of an earlier release are without the champion's.
+            (scores,) = columns
+            self._learning.log.view[number[here], -scores.shape[1] :] = scores[here]
         return int(number.max())
 
     def _write(self, number: Array, *columns: Array) -> None:
@@ -152,7 +160,7 @@ class KeptLearning:
         self._new.clear()
 
     def _write_scores(self) -> None:
-        """Write what the challengers have said since they were asked last."""
+        """Write what all models have said since they were asked last."""
         lanes, base = self._learning.lanes, self._learning.base
         before, scored = self._scored or [0] * len(lanes), [each.scored for each in lanes]
         rows = []
@@ -169,8 +177,6 @@ class KeptLearning:
     def _write_scores_of(self, rows: Array) -> None:
         log = self._learning.log
         rows = rows[rows >= self._learning.first]
-        if log.view.shape[1] == self._width:
-            return
         for at in range(0, len(rows), ROWS):
             part = rows[at : at + ROWS]
             self._write(part, log.take(part, slice(self._width, None)))

@@ -102,10 +102,13 @@ def opened(
         yield Bench(generator, headrace, echo, settings)
 
 
-def swapping(ready: Bench, seconds: float) -> Target:
-    """The same deployment, given a new version of its model so often in each run."""
-    swapper = Swapper(load_pipeline(ready.settings.pipeline), ready.settings)
-    name = f"a swap every {seconds:g} s"
+def swapping(ready: Bench, seconds: float, *, decides: bool = False) -> Target:
+    """The same deployment, given a new version of its model so often in each run.
+
+    With `decides` what scores is decided anew each time as well: promoted, or gone back to.
+    """
+    swapper = Swapper(load_pipeline(ready.settings.pipeline), ready.settings, decides=decides)
+    name = f"{'a decision' if decides else 'a swap'} every {seconds:g} s"
     return replace(ready.headrace, name=name, meanwhile=partial(swapper.every, seconds))
 
 

@@ -213,9 +213,11 @@ class Round:
             )
 
     def _newest(self) -> int:
-        """The newest version that was published."""
+        """The newest of the champion's versions that was published."""
         keys = [record.key.decode() for record in read(self._kafka.address, [MODELS])]
-        return max((int(key.split("/")[0]) for key in keys if key.endswith(MANIFEST)), default=0)
+        numbers = (int(key.split("/")[0]) for key in keys if key.endswith(MANIFEST))
+        turns = len(small.pipeline.contenders)
+        return max((number for number in numbers if number % turns == 0), default=0)
 
     def _compare(self, cluster: Cluster) -> Record:
         """Hold what the topics have against what was sent, and against the twins."""

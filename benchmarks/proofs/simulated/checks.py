@@ -11,14 +11,17 @@ import msgspec
 
 from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated import twin
+from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import LAST
 from jobs.config import Settings
 from jobs.kafka_host.model_feed import MANIFEST
 from jobs.lessons import CAUSES
+from jobs.promotion.catalogue import Catalogue
+from jobs.promotion.places import TopicPlace
 from models.manifest import Seal, content_hash
 from streams.broker import Input
 from streams.journal import Entry
-from streams.memory import Cluster
+from streams.memory import Cluster, MemoryBroker
 from streams.records import Example, Outcomes, Prediction
 from streams.topics import (
     DEAD_LETTERS,
@@ -66,13 +69,18 @@ def check(
         features = [(each.id, each.features) for each in predictions]
         same("features of the sorted stream", twin.in_time(folder / "sorted", said), features)
     if not strict:
-        _newest_scores(predictions, versions)
+        _right_one_scores(cluster, settings, predictions, versions)
     return {
         "predictions": len(rows),
         "repeats": len(cluster.read(PREDICTIONS)) - len(rows),
         "letters": len(letters),
         "versions": len(versions) - 1,
+        "decisions": len(_catalogue(cluster, settings).decisions.log),
     }
+
+
+def _catalogue(cluster: Cluster, settings: Settings) -> Catalogue:
+    return TopicPlace(MemoryBroker(cluster), settings, pipeline).read()
 
 
 def same(what: str, wanted: Sequence[Any], found: Sequence[Any]) -> None:
@@ -227,9 +235,24 @@ def _published(cluster: Cluster, settings: Settings, versions: dict[int, twin.Le
         seal.version(manifests[newest], b"".join(held[key] for key in chunks), f"version {newest}")
 
 
-def _newest_scores(predictions: Sequence[Prediction], versions: dict[int, twin.Learnt]) -> None:
-    """The transaction published when all was quiet was scored by the newest version there was."""
+def _right_one_scores(
+    cluster: Cluster,
+    settings: Settings,
+    predictions: Sequence[Prediction],
+    versions: dict[int, twin.Learnt],
+) -> None:
+    """The transaction published when all was quiet was scored by what was decided.
+
+    That is the newest version of a model, or one that was gone back to, if it was still there.
+    """
     (last,) = (each for each in predictions if each.id == LAST)
-    newest = max(v for v, learnt in versions.items() if learnt.after <= last.number)
-    if last.model_version != newest:
-        raise BrokenError(f"version {last.model_version} scores, the newest is {newest}")
+    there = _catalogue(cluster, settings)
+    wanted = there.decisions.held
+    if wanted is None:
+        place = there.contenders.index(there.decisions.model)
+        mine = (v for v in versions if v == 0 or v % len(there.contenders) == place)
+        wanted = max(v for v in mine if versions[v].after <= last.number)
+    elif wanted not in there.kept:
+        return
+    if last.model_version != wanted:
+        raise BrokenError(f"version {last.model_version} scores, wanted {wanted}")

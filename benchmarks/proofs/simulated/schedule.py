@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
+
+import msgspec
 
 from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated.actor import Actor, Say
@@ -20,11 +22,14 @@ from benchmarks.proofs.simulated.later import Later
 from benchmarks.proofs.simulated.small import pipeline
 from benchmarks.proofs.simulated.traffic import last, traffic
 from jobs.config import Settings
-from jobs.kafka_host import publishing, topic_job
+from jobs.kafka_host import model_feed, publishing, topic_job
 from jobs.kafka_host.learn_job import LearnJob
 from jobs.kafka_host.score_job import ScoreJob
+from jobs.promotion import places
+from jobs.promotion.places import TopicPlace
+from jobs.promotion.view import sentence
 from streams import snapshots
-from streams.errors import StateError
+from streams.errors import OutputError, StateError
 from streams.journal import Entry, Journal
 from streams.memory import Clock, Cluster, MemoryBroker
 from streams.memory.log import ABORTED, COMMITTED, Transaction
@@ -37,7 +42,7 @@ MOST_ROUNDS = 1000
 OTHERS = {
     "publish": 3.0, "time": 1.0, "settle": 0.3, "compact": 0.1, "odd": 0.05, "grow": 0.01,
     "stop": 0.05, "kill": 0.05,
-    "rival": 0.03, "forget": 0.02,
+    "rival": 0.03, "forget": 0.02, "operate": 1.0,
 }  # fmt: skip
 """How often each is the next step, that of a job being 2 to 12."""
 
@@ -181,6 +186,22 @@ class Schedule:
         key, value = self._rng.choice(((b"odd", b"{}"), (b"900/manifest", b"{}"), (None, None)))
         self._cluster.append(MODELS, value, key)
 
+    def _operate(self) -> None:
+        """An operator has another model score, or a version again; some do not know of the last."""
+        self._faults.on = False
+        place = TopicPlace(MemoryBroker(self._cluster), self._settings, pipeline)
+        there = place.read()
+        if there.kept:
+            wanted = str(self._rng.choice(sorted(there.kept)))
+            decide = there.promote if self._rng.random() < 0.5 else there.rollback
+            # It scores already, or whether it will score is not known yet.
+            with suppress(StateError, OutputError):
+                decision = decide(wanted, by="operator", reason="", at_us=self._clock())
+                late = decision.number > 1 and self._rng.random() < 0.2
+                place.decide(msgspec.structs.replace(decision, number=decision.number - late))
+                self._say(f"decided{' too late' * late}: {sentence(decision)}")
+        self._faults.on = True
+
     def _compact(self) -> None:
         self._cluster.topics[MODELS][0].compact()
 
@@ -254,7 +275,10 @@ class Schedule:
             patch.object(Journal, "append", noted),
             patch.object(publishing, "CHUNK_BYTES", 600),
             patch.object(publishing, "EVERY_SECONDS", 0.02),
+            patch.object(publishing, "SHADOW_SECONDS", 0.05),
             patch.object(publishing, "KEPT", 2),
+            patch.object(model_feed, "KEPT", 2),
+            patch.object(places, "SENT_S", 0.0),
             patch.object(topic_job, "WORDS_AT_ONCE", 64),  # a record or two a turn
         ):
             yield

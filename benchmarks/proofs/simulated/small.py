@@ -1,6 +1,6 @@
 """The pipeline of the simulation: as little as has windows, two entities and a model that learns.
 
-A version after every fourth example, so that a hundred events see a dozen of them.
+A version of each of two models after every fourth example, so that a hundred events see a dozen.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ pipeline = Pipeline(
         bits=6,
         alpha=0.5,
     ),
+    challengers={"plain": Linear(inputs={"amount": ratio_edges(1, 1024)}, bits=4)},
     every=4,
     lateness="30m",
     retention="2d",

@@ -66,8 +66,8 @@ def learner(
     if predictions:
         learning.hold(_held(predictions))
     for each in told:
-        for sequence, version, examples in learning.learn(each).versions:
-            versions[sequence] = Learnt(version, examples, each.next)
+        for made in learning.learn(each).versions:
+            versions[made.number] = Learnt(made.version, made.examples, each.next)
     learning.close()
     return versions
 

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("streams", "models", "operators", "jobs")
 NUMERIC = ("numpy", "numba", "pyarrow")
 """Libraries whose version decides over bits."""

@@ -1,0 +1,1 @@
+"""Which versions of a pipeline's models there are, and deciding which of them scores."""
