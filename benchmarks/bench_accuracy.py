@@ -7,8 +7,8 @@ events the learner learns, in order, whatever has a label by then, and a version
 them. Costs are microseconds of processor time an event, of learning and of scoring with its part of
 making versions. River's estimators learn through our adapter, their prediction of one event at a
 time included; its forests would take hours, and are in `bench_forest`. LightGBM is trained anew
-for each fold, on all whose label is known when the test starts; of a few settings it has the one
-that was best on the validation folds, and it is judged on the test folds alone.
+for each fold, on all whose label is known when the test starts, with the better of two settings on
+the validation folds, its defaults being the other, and is judged on the test folds alone.
 """
 
 from __future__ import annotations

@@ -65,7 +65,8 @@ def nodes_of(trees: int, nodes: int, inputs: int) -> tuple[Links, Floats, Boxes,
 def book_of(trees: int, seed: int) -> Ints:
     """The trees' own words, of trees without any node."""
     book = np.zeros((trees, 2), np.int64)
-    book[:, RANDOM] = np.random.default_rng(seed).integers(1, 2**62, trees)
+    rng = np.random.default_rng(seed)
+    book[:, RANDOM] = rng.integers(1, 2**62, trees)
     return book
 
 
