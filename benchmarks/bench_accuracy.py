@@ -38,8 +38,10 @@ from jobs.handbook import (
 from models.anomaly import HalfSpaceTrees
 from models.base import Floats, Labels, Model
 from models.baselines import AmountRule, Prior, Random
+from models.boosted import Boosted
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.river import River
 from streams.errors import ConfigError
 
@@ -159,7 +161,9 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Forest": partial(once, Forest()),
     "Forest on 15 inputs": partial(once, Forest(), FEW),
     "Ensemble of Linear and Forest": partial(once, both),
+    "Boosted": partial(once, Boosted()),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
+    "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,
     "River logistic": logistic,
     "River Hoeffding tree": hoeffding,
