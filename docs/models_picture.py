@@ -16,6 +16,8 @@ OUT = HERE / "images" / "models.svg"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 820, 460, 60, 20, 40, 50
 LEFT_OUT = {"Random"}
 TITLE = "Average precision (Handbook protocol) against processor time to score and learn an event"
+ROOM = 180
+"""Pixels for the name of what costs most."""
 NEAR = 16
 """Pixels between two names, one above the other."""
 
@@ -37,7 +39,7 @@ def drawn(learners: dict[str, Place]) -> str:
     low, high = math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs)))
 
     def x(cost: float) -> float:
-        return LEFT + (math.log10(cost) - low) / (high - low) * (WIDTH - LEFT - RIGHT - 120)
+        return LEFT + (math.log10(cost) - low) / (high - low) * (WIDTH - LEFT - RIGHT - ROOM)
 
     def y(precision: float) -> float:
         return HEIGHT - BOTTOM - precision / 0.8 * (HEIGHT - TOP - BOTTOM)
