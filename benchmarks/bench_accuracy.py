@@ -1,0 +1,203 @@
+"""Every learner by the Handbook's protocol: one pass, labels seven days late.
+
+Run as `python -m benchmarks.bench_accuracy`, with HEADRACE_DATA naming the folder of the data.
+
+Inputs are those of the shipped pipeline, or the 15 of the published models. Before each 1,000
+events the learner learns, in order, whatever has a label by then, and a version of that scores
+them. Costs are microseconds of processor time an event, of learning and of scoring with its part of
+making versions. River's estimators learn through our adapter, their prediction of one event at a
+time included; its forests would take hours, and are in `bench_forest`. LightGBM is trained anew
+for each fold, on all whose label is known when the test starts, with the better of two settings on
+the validation folds, its defaults being the other, and is judged on the test folds alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.bench_features import operator
+from benchmarks.transactions import Int64s, Rows, Transactions, featurize
+from jobs.fraud import champion, pipeline, published, published_only
+from jobs.handbook import (
+    DAY_US,
+    PUBLISHED,
+    TEST_FOLDS,
+    VALIDATION_FOLDS,
+    WEEK,
+    Scored,
+    day_number,
+    judge,
+)
+from models.anomaly import HalfSpaceTrees
+from models.base import Floats, Labels, Model
+from models.baselines import AmountRule, Prior, Random
+from models.boosted import Boosted
+from models.ensemble import Ensemble
+from models.forest import Forest
+from models.isolation import IsolationForest
+from models.river import River
+from streams.errors import ConfigError
+
+BLOCK = 1000
+MATURITY = 7 * DAY_US
+FEW = tuple(published)
+BOOSTED = {
+    "n_estimators": 200,
+    "learning_rate": 0.03,
+    "num_leaves": 15,
+    "min_child_samples": 50,
+    "n_jobs": 1,
+    "verbose": -1,
+    "random_state": 0,
+}
+
+
+class Events(NamedTuple):
+    """All events in order of time."""
+
+    time: Int64s
+    customer: Int64s
+    x: Floats
+    y: Labels
+
+
+@cache
+def events() -> Events:
+    """The Handbook's. Raises ConfigError where they are not at hand."""
+    transactions = Transactions.at_hand(1)
+    if transactions.source != "Handbook":
+        raise ConfigError("accuracy: HEADRACE_DATA should name the folder of handbook_raw.parquet")
+    x = featurize(operator(pipeline.features), Rows(transactions))
+    y = transactions.fraud.astype(np.int8)
+    return Events(transactions.time, transactions.customer, x, y)
+
+
+def rated(scores: Floats, folds: Sequence[date]) -> dict[str, float]:
+    """Means over folds."""
+    of = events()
+    found = judge(Scored(of.time // DAY_US, of.customer, scores, of.y), tuple(folds))
+    return dict(zip(("auc", "average_precision", "card_precision"), found.mean, strict=True))
+
+
+def once(model: Model, names: Sequence[str] = ()) -> dict[str, Any]:
+    """One pass of a model over all events; scores count from the first validation fold on."""
+    of = events()
+    own = names or tuple(pipeline.features)
+    x = np.ascontiguousarray(of.x[:, [tuple(pipeline.features).index(name) for name in own]])
+    judged = int(np.searchsorted(of.time, day_number(min(VALIDATION_FOLDS)) * DAY_US))
+    known = np.searchsorted(of.time, of.time - MATURITY, side="right")
+    learner, scores = model.bind(tuple(own)), np.full(len(x), 0.5)
+    learn, score, done, scored = 0.0, 0.0, 0, 0
+    for first in range(0, len(x), BLOCK):
+        rows, began = slice(done, int(known[first])), time.process_time()
+        learner.learn_many(x[rows], of.y[rows], np.ones(rows.stop - rows.start))
+        done, learnt = rows.stop, time.process_time()
+        learn += learnt - began
+        if first >= judged:
+            rows = slice(first, first + BLOCK)
+            scores[rows] = learner.version().predict_many(x[rows])
+            score += time.process_time() - learnt
+            scored += len(x[rows])
+    return {
+        "inputs": len(own),
+        "learn_us": learn / done * 1e6,
+        "score_us": score / scored * 1e6,
+        "test": rated(scores, TEST_FOLDS),
+        "validation": rated(scores, VALIDATION_FOLDS),
+    }
+
+
+def retrained() -> dict[str, Any]:
+    """LightGBM, from the extra `boost`."""
+    import lightgbm
+
+    of = events()
+    day, scores = of.time // DAY_US, np.full(len(of.y), 0.5)
+    began, learnt, scored, score = time.process_time(), 0, 0, 0.0
+    for fold in TEST_FOLDS:
+        start = day_number(fold)
+        model = lightgbm.LGBMClassifier(**BOOSTED)
+        past = day < start + WEEK
+        model.fit(of.x[past], of.y[past])
+        test = (day >= start + 2 * WEEK) & (day < start + 3 * WEEK)
+        before = time.process_time()
+        scores[test] = model.predict_proba(of.x[test])[:, 1]
+        score += time.process_time() - before
+        learnt, scored = max(learnt, int(past.sum())), scored + int(test.sum())
+    seconds = time.process_time() - began - score
+    return {
+        "inputs": of.x.shape[1],
+        "learn_us": seconds / learnt * 1e6,
+        "score_us": score / scored * 1e6,
+        "test": rated(scores, TEST_FOLDS),
+    }
+
+
+def logistic() -> dict[str, Any]:
+    """River's scaler and logistic regression."""
+    from river import linear_model, preprocessing
+
+    return once(River(preprocessing.StandardScaler() | linear_model.LogisticRegression()))
+
+
+def hoeffding() -> dict[str, Any]:
+    """River's Hoeffding tree."""
+    from river import tree
+
+    return once(River(tree.HoeffdingTreeClassifier()))
+
+
+both = Ensemble(members={"linear": champion, "forest": Forest()}, every=1000)
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "Linear": partial(once, champion),
+    "Linear on 15 inputs": partial(once, published_only, FEW),
+    "Forest": partial(once, Forest()),
+    "Forest on 15 inputs": partial(once, Forest(), FEW),
+    "Ensemble of Linear and Forest": partial(once, both),
+    "Boosted": partial(once, Boosted()),
+    "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
+    "IsolationForest": partial(once, IsolationForest()),
+    "LightGBM retrained": retrained,
+    "River logistic": logistic,
+    "River Hoeffding tree": hoeffding,
+    "Prior": partial(once, Prior()),
+    "AmountRule": partial(once, AmountRule()),
+    "Random": partial(once, Random()),
+}
+
+
+def run() -> dict[str, Any]:
+    """Quality and cost by learner."""
+    return {name: part() for name, part in PARTS.items()}
+
+
+def table(results: dict[str, Any]) -> Table:
+    """Ours and the published, best average precision first."""
+    made = Table(title="Handbook protocol, four test folds")
+    for column in ("", "inputs", "AUC", "AP", "CP@100", "AP, validation", "learn, µs", "score, µs"):
+        made.add_column(column, justify="right" if column else "left")
+    lines = [
+        (row["test"]["average_precision"], name, *_cells(row)) for name, row in results.items()
+    ]
+    for name, figures in PUBLISHED.items():
+        lines.append((figures[1], name, "15", *(f"{each:.3f}" for each in figures), "", "", ""))
+    for _, *line in sorted(lines, reverse=True):
+        made.add_row(*line)
+    return made
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    validation = row.get("validation", {}).get("average_precision")
+    return [
+        str(row["inputs"]),
+        *(f"{row['test'][key]:.3f}" for key in ("auc", "average_precision", "card_precision")),
+        "" if validation is None else f"{validation:.3f}",
+        *(f"{row[key]:.2f}" for key in ("learn_us", "score_us")),
+    ]
