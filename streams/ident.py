@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from streams.jit import kernel
+from streams.jit import kernel, word_at
+from streams.words import WORD, digits, number
 
 Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 _LOW = 0x7FFFFFFFFFFFFFFF
 _DIGITS = 18
+_ZERO = 48
+_TENS = np.array([10**power for power in range(WORD + 1)], np.int64)
 _TEXT = "Array(uint8, 1, 'C', readonly=True)"
 _PLACES = "Array(int64, 1, 'C', readonly=True)"
 
@@ -74,23 +77,37 @@ def _murmur(data: Bytes, start: int, stop: int, out: Int64s) -> None:
     out[1] = np.int64(h2 >> np.uint64(1))
 
 
+@kernel(f"int64({_TEXT}, int64, int64)")
+def _decimal(data: Bytes, start: int, stop: int) -> int:
+    """The number that a text is in canonical decimal below 10**18, or -1."""
+    if not 0 < stop - start <= _DIGITS or (data[start] == _ZERO and stop - start > 1):
+        return -1
+    decimal = np.int64(0)
+    while start < stop and start + WORD <= len(data):
+        count = min(WORD, stop - start)
+        word = word_at(data, start)
+        if digits(word) < count:
+            return -1
+        decimal = decimal * _TENS[count] + number(word, count)
+        start += count
+    for j in range(start, stop):
+        digit = np.int64(data[j]) - _ZERO
+        if digit < 0 or digit > 9:
+            return -1
+        decimal = decimal * 10 + digit
+    return int(decimal)
+
+
 @kernel(f"void({_PLACES}, {_TEXT}, int64[:, ::1])")
 def write_idents(offsets: Int64s, data: Bytes, out: Int64s) -> None:
     """The ident of each text, from where it begins in the data to where the next does."""
     for i in range(len(offsets) - 1):
         start = offsets[i]
         stop = offsets[i + 1]
-        decimal = 0 < stop - start <= _DIGITS and (data[start] != 48 or stop - start == 1)
-        number = np.int64(0)
-        for j in range(start, stop):
-            digit = np.int64(data[j]) - 48
-            if not decimal or digit < 0 or digit > 9:
-                decimal = False
-                break
-            number = number * 10 + digit
-        if decimal:
+        decimal = _decimal(data, start, stop)
+        if decimal >= 0:
             out[i, 0] = 0
-            out[i, 1] = number
+            out[i, 1] = decimal
         else:
             _murmur(data, start, stop, out[i])
 

@@ -181,6 +181,31 @@ def copy_bytes(typing_context: Any, out: Any, at: Any, text: Any, start: Any, co
 
 
 @intrinsic  # type: ignore[untyped-decorator]
+def word_at(typing_context: Any, text: Any, at: Any) -> Any:  # noqa: ARG001
+    """text[at : at + 8], all of which is there, as one number whose lowest byte is the first."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        struct: Any = make_array(text)  # type: ignore[no-untyped-call]
+        byte = builder.gep(struct(context, builder, arguments[0]).data, [arguments[1]])
+        word = builder.load(builder.bitcast(byte, ir.IntType(64).as_pointer()))
+        word.align = 1
+        return word
+
+    return types.uint64(text, at), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def first_byte(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
+    """Which byte of a word is its lowest that is not zero; 8: none is."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        zeros = builder.cttz(arguments[0], ir.IntType(1)(0))
+        return builder.lshr(zeros, zeros.type(3))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
 def foreign(typing_context: Any, function: Any, one: Any, other: Any) -> Any:  # noqa: ARG001
     """Call the C function at an address with two words, or with the first; what it gives back.
 
@@ -207,6 +232,14 @@ if config.DISABLE_JIT:  # plain Python counts references as it does, and fetches
     def copy_bytes(out: Any, at: int, text: Any, start: int, count: int) -> None:
         """The same."""
         out[at : at + count] = text[start : start + count]
+
+    def word_at(text: Any, at: int) -> Any:
+        """The same."""
+        return np.uint64(int.from_bytes(bytes(text[at : at + 8]), "little"))
+
+    def first_byte(word: Any) -> int:
+        """The same."""
+        return next((place for place in range(8) if int(word) >> 8 * place & 0xFF), 8)
 
     def foreign(function: int, one: int, other: int) -> int:
         """The same."""

@@ -12,10 +12,11 @@ import orjson
 import pyarrow as pa
 
 from streams.errors import InputError
-from streams.jit import borrow, kernel
+from streams.jit import borrow, kernel, word_at
 from streams.payloads import Payloads
 from streams.records import Prediction
 from streams.texts import bytes_of
+from streams.words import WORD, first_of
 from streams.written import (
     BYTES,
     LONGEST_BYTE,
@@ -121,6 +122,11 @@ _COMMA, _CLOSE, _END, _NEWLINE = b",]}\n"
 @kernel(f"int64({BYTES}, int64, int64, int64)")
 def _past(text, at, one, other):  # type: ignore[no-untyped-def]
     """Where the first of either byte is, from `at` on."""
+    while at + WORD <= len(text):
+        place = first_of(word_at(text, at), one, other)
+        at += place
+        if place < WORD:
+            return at
     while text[at] != one and text[at] != other:
         at += 1
     return at

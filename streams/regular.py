@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from streams.batch import EVENT, UNKNOWN, Batch
@@ -21,7 +22,7 @@ from streams.jit import borrow, copy_bytes, kernel
 from streams.jsonl import VERSION
 from streams.payloads import Payloads
 from streams.schema import EARLIEST, LATEST, MISSING, SECOND, Event, Number, duration_us
-from streams.timestamps import parse_one
+from streams.timestamps import parse_next
 from streams.tokens import (
     DECIMAL,
     FALSE,
@@ -34,6 +35,7 @@ from streams.tokens import (
     past_space,
     token,
 )
+from streams.words import WORD, same
 
 Int64s = npt.NDArray[np.int64]
 
@@ -63,7 +65,7 @@ class RegularLines:
     def __init__(self, event: Event, names: Mapping[str, str]) -> None:
         needs, uses = _uses(event, carries_label=event.label.name in names)
         keys = [
-            name.encode() if use[0] == _VERSION else names.get(name, name).encode()
+            _literal(name if use[0] == _VERSION else names.get(name, name))
             for fields in uses
             for name, use in fields.items()
         ]
@@ -72,7 +74,7 @@ class RegularLines:
             1 + len(event.keys),
             1 + len(event.keys) + len(event.categories),
         )
-        self._keys = np.frombuffer(b"".join(keys), np.uint8)
+        self._keys = np.frombuffer(b"".join([*keys, bytes(WORD)]), np.uint8)
         rows = [use for fields in uses for use in fields.values()]
         self._fields = np.column_stack([ends[:-1], ends[1:], rows]).astype(np.int64)
         ahead = duration_us(event.max_ahead)
@@ -103,7 +105,7 @@ class RegularLines:
         numbers = np.empty((n, len(self._limits)), np.int64)
         categories = np.empty((n, self._texts - columns), np.int64)
         bounds = np.empty(n * self._texts + 1, np.int64)
-        data = np.empty(size, np.uint8)
+        data = np.empty(size + WORD, np.uint8)
         m = _read(
             lines.text,
             lines.starts,
@@ -172,6 +174,12 @@ def _uses(
     return (event_needs, label_needs), uses
 
 
+def _literal(name: str) -> bytes:
+    """What a plain name begins a field with; nothing for one that no regular record can have."""
+    quoted = orjson.dumps(name)
+    return quoted + b":" if quoted == b'"%s"' % name.encode() else b""
+
+
 def _limits(number: Number) -> tuple[float, float, float]:
     """Units in one, and the least and the most units."""
     unit = 10.0**number.scale
@@ -191,7 +199,7 @@ def _field_of(text, start, stop, keys, fields, first, last, likely):  # type: ig
         field = likely + step
         if field >= last:
             field -= last - first
-        begin, end = fields[field, _START], fields[field, _STOP]
+        begin, end = fields[field, _START] + 1, fields[field, _STOP] - 2
         if end - begin == stop - start:
             same = True
             for j in range(end - begin):
@@ -204,10 +212,10 @@ def _field_of(text, start, stop, keys, fields, first, last, likely):  # type: ig
 
 
 @kernel()
-def _time(text, what, start, stop, mantissa):  # type: ignore[no-untyped-def]
+def _time(text, what, start, stop, mantissa, day):  # type: ignore[no-untyped-def]
     """Microseconds UTC, or -1 of what is none for sure."""
     if what == STRING:
-        time = parse_one(text, start, stop)
+        time = parse_next(text, start, stop, day)
     elif what == INTEGER:
         time = mantissa
         for per_second in (1, 1000):  # another unit, by its looks
@@ -235,8 +243,8 @@ def _units(what, mantissa, decimals, limits, place):  # type: ignore[no-untyped-
 
 @kernel()
 def _record(  # type: ignore[no-untyped-def]
-    text, at, first, last, received, version, keys, fields, limits, hashes, out, time, numbers,
-    label, spans,
+    text, at, first, last, received, version, keys, fields, limits, hashes, day, out, time,
+    numbers, label, spans,
 ):  # fmt: skip
     """Write the record that begins here to row `out`; returns where it ends and which fields it
     has, a bit each, or where it ceases to be regular and 0.
@@ -246,16 +254,23 @@ def _record(  # type: ignore[no-untyped-def]
     if text[at] != _OPEN:
         return at, 0
     while True:
-        at = past_space(text, at + 1)
-        start = at + 1
-        what, at, mantissa, decimals = token(text, at)
-        if what != STRING:
-            return at, 0
-        stop = at - 1
-        at = past_space(text, at)
-        if text[at] != _COLON:
-            return at, 0
-        field = _field_of(text, start, stop, keys, fields, first, last, likely)
+        at += 1
+        begin = fields[likely, _START]
+        length = fields[likely, _STOP] - begin
+        if length and at + length + WORD <= len(text) and same(text, at, keys, begin, length):
+            field, start, stop = likely, at, at
+            at += length - 1
+        else:
+            at = past_space(text, at)
+            start = at + 1
+            what, at, mantissa, decimals = token(text, at)
+            if what != STRING:
+                return at, 0
+            stop = at - 1
+            at = past_space(text, at)
+            if text[at] != _COLON:
+                return at, 0
+            field = _field_of(text, start, stop, keys, fields, first, last, likely)
         use, place = _OTHER, 0
         if field >= 0:
             bit = 1 << (field - first)
@@ -294,7 +309,7 @@ def _record(  # type: ignore[no-untyped-def]
                 return at, 0
             spans[place, out, 0], spans[place, out, 1] = start, stop
         elif use == _TIME:
-            time[out] = _time(text, what, start, stop, mantissa)
+            time[out] = _time(text, what, start, stop, mantissa, day)
             if time[out] < 0 or time[out] > received:
                 return at, 0
         elif use == _NUMBER:
@@ -355,7 +370,7 @@ def _read(  # type: ignore[no-untyped-def]
     texts = idents.shape[1] + categories.shape[1]
     spans = np.empty((texts, len(kinds), 2), np.int64)
     label_rows = np.empty(len(kinds), np.bool_)
-    hashes = np.empty(_MOST_OTHERS, np.uint64)
+    hashes, day = np.empty(_MOST_OTHERS, np.uint64), np.zeros(3, np.uint64)
     out = 0
     for row in range(len(kinds)):
         is_label = kinds[row] != EVENT
@@ -368,7 +383,7 @@ def _read(  # type: ignore[no-untyped-def]
         latest = received[row] + rules[_AHEAD] if len(received) else LATEST
         at, seen = _record(
             text, starts[row], first, last, latest, rules[_VERSIONS], keys, fields, limits,
-            borrow(hashes), out, time, numbers, label, borrow(spans),
+            borrow(hashes), borrow(day), out, time, numbers, label, borrow(spans),
         )  # fmt: skip
         needed = rules[_LABEL_NEEDS if is_label else _EVENT_NEEDS]
         short = stops[row] - starts[row] <= rules[_MOST_BYTES]

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streams.jit import kernel
+from streams.jit import kernel, word_at
+from streams.words import WORD, digits, number, plain
 
 NOTHING, STRING, INTEGER, DECIMAL, TRUE, FALSE, NULL = range(7)
 """What begins at a byte."""
@@ -26,6 +27,7 @@ def _plain() -> npt.NDArray[np.uint8]:
 
 
 _PLAIN = _plain()
+_TENS = np.array([10**power for power in range(WORD)], np.int64)
 
 
 @kernel()
@@ -43,14 +45,45 @@ def _word(text, at, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def _past_plain(text, at):  # type: ignore[no-untyped-def]
+    """The first byte from here on that does not stand for itself inside a string."""
+    while at + WORD <= len(text):
+        count = plain(word_at(text, at))
+        at += count
+        if count < WORD:
+            return at
+    while _PLAIN[text[at]] & 1:
+        at += 1
+    return at
+
+
+@kernel()
+def _short_number(text, at):  # type: ignore[no-untyped-def]
+    """The digits that begin here, a point and the digits after it: how many, their number, where
+    they end, and how many decimals there are, -1 without a point. How many is 0 where there are
+    none, or too many for a word.
+    """
+    count = digits(word_at(text, at))
+    if count in (0, WORD):
+        return 0, np.int64(0), at, -1
+    mantissa = number(word_at(text, at), count)
+    at += count
+    if text[at] != _POINT:
+        return count, mantissa, at, -1
+    word = word_at(text, at + 1)
+    decimals = digits(word)
+    if decimals in (0, WORD):
+        return 0, mantissa, at, -1
+    return count, mantissa * _TENS[decimals] + number(word, decimals), at + 1 + decimals, decimals
+
+
+@kernel()
 def token(text, at):  # type: ignore[no-untyped-def]
     """What plain value begins here, the first byte after it, an integer mantissa and decimals."""
     byte = text[at]
     mantissa, decimals = np.int64(0), 0
     if byte == _QUOTE:
-        at += 1
-        while _PLAIN[text[at]] & 1:
-            at += 1
+        at = _past_plain(text, at + 1)
         if text[at] != _QUOTE:
             return NOTHING, at, mantissa, decimals
         return STRING, at + 1, mantissa, decimals
@@ -58,6 +91,13 @@ def token(text, at):  # type: ignore[no-untyped-def]
         negative = byte == _MINUS
         at += negative
         first = at
+        if at + 3 * WORD <= len(text):
+            count, mantissa, stop, decimals = _short_number(text, at)
+            plainly = count == 1 or text[first] != _ZERO
+            if count and plainly and not (negative and mantissa == 0):
+                what = INTEGER if decimals < 0 else DECIMAL
+                return what, stop, (-mantissa if negative else mantissa), max(decimals, 0)
+            mantissa, decimals = np.int64(0), 0
         while 48 <= text[at] <= 57 and at - first <= MOST_DIGITS:
             mantissa = mantissa * 10 + (np.int64(text[at]) - 48)
             at += 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streams.jit import copy_bytes, kernel
+from streams.jit import copy_bytes, kernel, word_at
+from streams.words import WORD, plain
 
 LONGEST_INTEGER = 20
 LONGEST_BYTE = 6
@@ -12,6 +13,9 @@ LONGEST_BYTE = 6
 
 BYTES = "Array(uint8, 1, 'C', readonly=True)"
 _QUOTE, _BACKSLASH, _ZERO, _MINUS, _U = b'"\\0-u'
+_HUNDRED = np.uint64(100)
+_TENS = np.array([10**power for power in range(19)], np.uint64)
+_PAIRS = np.frombuffer(b"".join(b"%02d" % pair for pair in range(100)), np.uint8)
 _SHORT = np.zeros(32, np.uint8)
 _SHORT[list(b"\b\t\n\f\r")] = list(b"btnfr")
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
@@ -27,15 +31,18 @@ def write_bytes(out, at, text, start, stop):  # type: ignore[no-untyped-def]
 @kernel("int64(uint8[::1], int64, int64, int64)")
 def write_digits(out, at, number, width):  # type: ignore[no-untyped-def]
     """Write a number from 0 on in at least `width` digits."""
-    length, rest = 1, number // 10
-    while rest:
+    left, length = np.uint64(number), 1
+    while length < len(_TENS) and _TENS[length] <= left:
         length += 1
-        rest //= 10
-    length = max(length, width)
-    for i in range(at + length - 1, at - 1, -1):
-        out[i] = _ZERO + number % 10
-        number //= 10
-    return at + length
+    end = at + max(length, width)
+    place = end
+    while place - at > 1:
+        pair, left = np.int64(left % _HUNDRED), left // _HUNDRED
+        place -= 2
+        out[place], out[place + 1] = _PAIRS[2 * pair], _PAIRS[2 * pair + 1]
+    if place > at:
+        out[at] = _ZERO + np.int64(left)
+    return end
 
 
 @kernel("int64(uint8[::1], int64, int64)")
@@ -52,6 +59,11 @@ def write_string(out, at, text, start, stop):  # type: ignore[no-untyped-def]
     """Write text[start:stop], UTF-8, as a JSON string."""
     out[at] = _QUOTE
     at += 1
+    first = start
+    while start + WORD <= stop and plain(word_at(text, start)) == WORD:
+        start += WORD
+    copy_bytes(out, at, text, first, start - first)
+    at += start - first
     for i in range(start, stop):
         byte = text[i]
         if byte >= len(_SHORT) and byte not in (_QUOTE, _BACKSLASH):
