@@ -162,10 +162,20 @@ def since_positive(
     empty: float,
 ) -> float:
     """Days since the latest known positive before the event at `index`."""
-    for i in range(index - 1, first - 1, -1):
-        entry = place(words, shape, base, capacity, i)
-        if known(words, shape, entry, now) == 1:
-            return float((now - words[entry]) / DAY)
+    if not shape[LABELLED]:
+        return empty
+    stride, ring = shape[STRIDE], base + shape[HEAD]
+    entry, left = place(words, shape, base, capacity, index), index - first
+    while left > 0:
+        if entry == ring:
+            entry += capacity * stride
+        together = min(left, (entry - ring) // stride)
+        left -= together
+        for _ in range(together):
+            entry -= stride
+            # Few entries are labelled positive, or hold several: no more is asked of the others.
+            if words[entry + LABEL_WORD] & POSITIVE and known(words, shape, entry, now) == 1:
+                return float((now - words[entry]) / DAY)
     return empty
 
 

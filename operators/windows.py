@@ -13,9 +13,11 @@ from operators.arena import (
     CLOCK,
     HI,
     LO,
+    SLOT,
     add_key,
     class_for,
     find,
+    home,
     resize,
     sweep,
 )
@@ -54,6 +56,8 @@ ints, octets, signed = lent("int32[::1]"), lent("uint8[::1]"), lent("int8[::1]")
 SWEPT = 4
 """Slots looked at for each new key, in search of keys to forget: so the forgotten keep up with the
 new."""
+LINE = 8
+"""Words that memory is fetched by."""
 BLOCK = 32
 """Rows whose keys are looked up together, so that their memory is on its way in time."""
 
@@ -100,11 +104,15 @@ def fetch_ahead(words: Int64s, shape: Int64s, classes: Int64s, slots: Int64s, sl
     at = slots[slot, AT]
     start = words[at + 1]
     capacity = classes[words[at] & 0xFF, CAPACITY]
+    stride = shape[STRIDE]
     for b in range(shape[BOUNDS]):
         to = start + (words[at + HEADER + b] >> 32)
         if to >= capacity:
             to -= capacity
-        prefetch(words, at + shape[HEAD] + to * shape[STRIDE])
+        entry = at + shape[HEAD] + to * stride
+        # The newest entry is read too, and past each boundary the one after.
+        prefetch(words, entry)
+        prefetch(words, entry + (stride if b else -stride))
     return int(capacity)
 
 
@@ -145,15 +153,22 @@ def update(
     numbers, categories, keys, out = borrow(numbers), borrow(categories), borrow(keys), borrow(out)
     found = np.empty(BLOCK, np.int64)
     stride, head, labelled = shape[STRIDE], shape[HEAD], shape[LABELLED]
+    mask = len(index) - 1
     for row in range(len(when)):
         ahead = row % BLOCK
         if ahead == 0:
-            for r in range(row, min(row + BLOCK, len(when))):
+            stop = min(row + BLOCK, len(when))
+            for r in range(row, stop):
+                prefetch(index, home(keys[r, entity, 0], keys[r, entity, 1]) & mask)
+            for r in range(row, stop):
+                slot = index[home(keys[r, entity, 0], keys[r, entity, 1]) & mask]
+                prefetch(slots, SLOT * np.int64(slot))
+            for r in range(row, stop):
                 slot = find(index, slots, keys[r, entity, 0], keys[r, entity, 1])
                 found[r - row] = slot
                 if slot >= 0:
-                    prefetch(words, slots[slot, AT])
-                    prefetch(words, slots[slot, AT] + 8)
+                    for w in range(0, head, LINE):
+                        prefetch(words, slots[slot, AT] + w)
         if admitted[row] < 0 and value[row] < 0:
             continue
         if ahead + 3 < BLOCK and row + 3 < len(when):
