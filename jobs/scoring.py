@@ -1,6 +1,6 @@
 """The scoring half of the flow: admit, features, score; and what became known, for the learner.
 
-    scored, outcomes = scoring.process(batch)
+    scored, told = scoring.process(batch)
 
 The index that gives labels their keys also joins them with the predictions they speak of: once,
 here, in the order in which events are processed. The learner is told which predictions got which
@@ -9,18 +9,20 @@ label, by their numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from jobs.definition import Pipeline
 from jobs.intake import Intake
 from jobs.numbering import Numbering
 from jobs.pipeline import Scored
 from models.base import Version
-from operators.admission import Admission
+from operators.admission import Admission, Examples
 from operators.labels import CONFLICTING
 from streams.batch import Batch
 from streams.records import Outcomes
@@ -30,6 +32,34 @@ QUIET_ROWS = 1000
 """Without any outcome the learner is told how far scoring is after this many predictions."""
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
+MOST_TOLD = 20_000
+"""Outcomes in one record: well below the megabyte that a topic takes by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """`streams.records.Outcomes` before they are written: n examples, and what is said of all."""
+
+    before: int
+    clock: int
+    numbers: Int64s
+    """(n,) the predictions' numbers."""
+    examples: Examples
+    about: dict[str, int]
+    """The rest of the fields."""
+
+    def record(self) -> bytes:
+        """The outcomes as JSON, without an object for each."""
+        own = {
+            "before": self.before,
+            "clock": self.clock,
+            "numbers": self.numbers,
+            "values": self.examples.y,
+            "known": self.examples.known_us,
+            "causes": self.examples.cause,
+        } | self.about
+        fields = {name: own[name] for name in Outcomes.__struct_fields__}
+        return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Scoring(Intake):
@@ -52,21 +82,21 @@ class Scoring(Intake):
         """Score with this version from the next batch on."""
         self.sequence, self.version = sequence, version
 
-    def process(self, batch: Batch) -> tuple[Scored, list[Outcomes]]:
+    def process(self, batch: Batch) -> tuple[Scored, list[Told]]:
         """Carry a batch through. Dead letters have the input's place as partition, no topic."""
         parts: list[Scored] = []
-        outcomes: list[Outcomes] = []
-        start = 0
+        told: list[Told] = []
+        start, budget = 0, min(_EXAMPLES + 2 * len(batch), MOST_TOLD)
         while start < len(batch):
-            admission = self.index.admit(batch, start, _EXAMPLES + 2 * len(batch))
+            admission = self.index.admit(batch, start, budget)
             whole = start == 0 and admission.stop == len(batch)
             rows = batch if whole else batch[start : admission.stop]
             parts.append(self._carry(rows, admission, start))
             start = admission.stop
             if len(admission.examples) or self.index.next_row - self.told >= QUIET_ROWS:
-                outcomes.append(self._outcomes(admission))
+                told.append(self._tell(admission.examples))
                 self.told = self.index.next_row
-        return (parts[0] if len(parts) == 1 else self._joined(parts)), outcomes
+        return (parts[0] if len(parts) == 1 else self._joined(parts)), told
 
     def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
         (here,) = (admission.row >= 0).nonzero()
@@ -86,17 +116,15 @@ class Scoring(Intake):
             champions={self.sequence: self.version},
         )
 
-    def _outcomes(self, admission: Admission) -> Outcomes:
-        examples, before = admission.examples, self.outcomes
+    def _tell(self, examples: Examples) -> Told:
+        before = self.outcomes
         self.outcomes += len(examples)
-        return Outcomes(
-            before=before,
-            clock=self.index.clock_us,
-            numbers=self.numbering.of(examples.row).tolist(),
-            values=examples.y.tolist(),
-            known=examples.known_us.tolist(),
-            causes=examples.cause.tolist(),
-            **self.numbering.about(self.index.next_row, self.index.first_row),
+        return Told(
+            before,
+            self.index.clock_us,
+            self.numbering.of(examples.row),
+            examples,
+            self.numbering.about(self.index.next_row, self.index.first_row),
         )
 
     def _joined(self, parts: list[Scored]) -> Scored:

@@ -193,10 +193,12 @@ class Merge:
     def _cut_many(self, having: list[int], counts: list[int], limit: int) -> Taken:
         if not having:
             return _joined([])
+        # In this order of inputs a stable sort by stamps alone is one by rank and place too.
+        having.sort(key=lambda place: (self._ranks[place], place))
         stamps = np.concatenate([self._buffers[place].first(counts[place]) for place in having])
         sizes = [counts[place] for place in having]
         inputs = np.repeat(np.array(having, np.int64), sizes)
-        order = np.lexsort((inputs, self._ranks[inputs], stamps))[:limit]
+        order = np.argsort(stamps, kind="stable")[:limit]
         taken = np.bincount(inputs[order], minlength=len(self._buffers))
         whole = _joined([self._buffers[place].cut(int(taken[place])) for place in having])
         # What was cut lies input after input; `order` visits each input's records in their order.

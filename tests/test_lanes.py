@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -211,7 +212,8 @@ def of_one_process(batches: list[Batch], pipeline: Pipeline = PIPELINE) -> tuple
         rest = (sorter.flush() for _ in range(1))
         ordered = (sorter.push(batch)[0] for batch in batches)
         for batch in (*ordered, *(each for each in rest if each is not None)):
-            scored, outcomes = scoring.process(batch)
+            scored, made = scoring.process(batch)
+            outcomes = [msgspec.json.decode(each.record(), type=Outcomes) for each in made]
             said += prediction_records(batch, scored, scoring.names, scoring.inputs)[1].full()
             numbers |= by_number(said)
             known.update(told(outcomes, numbers))

@@ -31,10 +31,10 @@ from jobs.definition import Pipeline
 from jobs.kafka_host.handing_on import HandingOn
 from jobs.kafka_host.positions import Origin, placed
 from jobs.kafka_host.takeover import Takeover
-from jobs.kafka_host.topic_job import BATCH, RELEASE_ROWS, TopicJob, log
+from jobs.kafka_host.topic_job import RELEASE_ROWS, TopicJob, log
 from jobs.kafka_host.versions import Versions
 from jobs.pipeline import Scored
-from jobs.scoring import Scoring
+from jobs.scoring import Scoring, Told
 from jobs.state import ScoringState
 from jobs.topic_records import (
     Kept,
@@ -54,16 +54,18 @@ from streams.errors import DeadLetter, StateError
 from streams.journal import Entry, Journal
 from streams.merge import Merge, Taken
 from streams.order import Sorter
-from streams.records import Outcomes
 from streams.schema import duration_us
 from streams.timestamps import time_text
 from streams.topics import DEAD_LETTERS, LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 
 Int64s = npt.NDArray[np.int64]
+BATCH = 16_384
+"""The most records of a batch: what is done once a batch costs little, and what the caches hold of
+a kernel is used longer."""
 FAR_AHEAD = 50_000
 """Records of an input that may wait to be merged; with more, it is not read."""
 _KINDS = {TRANSACTIONS: EVENT, LABELS: LABEL}
-_Made = tuple[Batch, Scored, list[Outcomes], list[DeadLetter], list[Headers | None] | None]
+_Made = tuple[Batch, Scored, list[Told], list[DeadLetter], list[Headers | None] | None]
 """A batch, what came of it, and the headers of its predictions."""
 
 
@@ -285,7 +287,7 @@ class ScoreJob(TopicJob):
         records = taken
         if self._sorter:
             batch, records = parted(self._sorter.push(with_records(batch, taken))[0])
-        scored, outcomes = self.scoring.process(batch)
+        scored, told = self.scoring.process(batch)
         letters += [self._decoder.conflict(records, letter) for letter in scored.letters]
         self.sequence += 1
         if promised is None:
@@ -299,7 +301,7 @@ class ScoreJob(TopicJob):
         headers = headers_for(batch, scored, self._headers)
         positions = self._positions.copy()
         if self._delivery.is_new(positions):
-            made = batch, scored, outcomes, letters, headers
+            made = batch, scored, told, letters, headers
             self._handing_on.begin(
                 len(taken), partial(self._hand_on, made, positions, taken.stamps)
             )
@@ -328,7 +330,7 @@ class ScoreJob(TopicJob):
         self,
         batch: Batch,
         scored: Scored,
-        outcomes: list[Outcomes],
+        told: list[Told],
         letters: list[DeadLetter],
         headers: list[Headers | None] | None,
     ) -> None:
@@ -337,9 +339,7 @@ class ScoreJob(TopicJob):
                 batch, scored, self.scoring.names, self.scoring.inputs
             )
             self._delivery.send(self._topics[PREDICTIONS], values, keys, headers)
-        self._delivery.send(
-            self._topics[OUTCOMES], [msgspec.json.encode(each) for each in outcomes]
-        )
+        self._delivery.send(self._topics[OUTCOMES], [each.record() for each in told])
         self._bury(letters)
 
     def _bury(self, letters: list[DeadLetter]) -> None:

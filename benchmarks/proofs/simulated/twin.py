@@ -134,7 +134,7 @@ def scorer(
         keys, values = prediction_records(batch, scored, scoring.names, scoring.inputs)
         said.predictions += zip(keys.full(), values.full(), headers, strict=True)
         said.letters += [(*each, None) for each in zip(*letter_records(letters), strict=True)]
-        said.told += told
+        said.told += [msgspec.json.decode(each.record(), type=Outcomes) for each in told]
     said.counts = dict(zip(COUNTS, scoring.counts.tolist(), strict=True))
     held = sorter.flush() if sorter else None
     if held is not None:
