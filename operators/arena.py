@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,15 +65,12 @@ class Arena:
         chunks = max((limit_bytes or memory) // (8 * CHUNK), 64)
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
         try:
-            room = mmap.mmap(-1, chunks * CHUNK * 8, flags=flags)
+            words = np.frombuffer(mmap.mmap(-1, chunks * CHUNK * 8, flags=flags), np.int64)
         except OSError as error:
             raise MemoryError(
                 f"key records want {chunks * CHUNK * 8 >> 20} MiB of address space (nothing of it "
                 f"is used until it is needed), got {error.strerror}: raise `ulimit -v`"
             ) from error
-        with suppress(AttributeError, OSError):  # another system, or a kernel without large pages
-            room.madvise(mmap.MADV_HUGEPAGE)
-        words = np.frombuffer(room, np.int64)
         heads = np.array([-1, 0, 0, -1, 0, 0, 0, 0, chunks], np.int64)
         return cls(
             words=words,

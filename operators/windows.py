@@ -162,7 +162,7 @@ def update(
                 prefetch(index, home(keys[r, entity, 0], keys[r, entity, 1]) & mask)
             for r in range(row, stop):
                 slot = index[home(keys[r, entity, 0], keys[r, entity, 1]) & mask]
-                prefetch(slots, SLOT * np.int64(slot))
+                prefetch(slots, SLOT * (np.int64(slot) - 1))
             for r in range(row, stop):
                 slot = find(index, slots, keys[r, entity, 0], keys[r, entity, 1])
                 found[r - row] = slot
