@@ -148,15 +148,17 @@ class KafkaConsumer:
     def poll(self, limit: int, timeout: float) -> list[Run]:
         if self._left:
             self._raise_if_failed()
-        messages = self._reader.poll(limit, timeout) if self._sole else None
-        runs = self._records.runs(messages) if messages else []
+        sole = self._sole
         if self._membership:
-            self._serve_group(0.0 if self._sole else timeout)
+            self._serve_group(0.0 if sole else timeout)
         self._commits.serve()
         if not self._sole:
             self._settle()
-        self._raise_if_failed()
         self._watch.look()
+        # Last of all: nothing stands between a record that has come and whoever waits for it.
+        messages = self._reader.poll(limit, timeout) if sole and self._sole else None
+        runs = self._records.runs(messages) if messages else []
+        self._raise_if_failed()
         return runs
 
     def ends(self) -> list[int]:

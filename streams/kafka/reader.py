@@ -125,6 +125,7 @@ class Reader(Handle):
         if len(self._pointers) < limit:
             self._pointers = np.empty(limit, np.int64)
         where = self._pointers.ctypes.data
+        self.serve(0)
         count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
         deadline = time.monotonic() + timeout
         while not count and timeout > 0:
@@ -134,7 +135,6 @@ class Reader(Handle):
                 rest = where + 8 * count, limit - count
                 count += max(rd_kafka.consume_batch_queue(self._queue, 0, *rest), 0)
             timeout = deadline - time.monotonic()
-        self.serve(0)
         return self._taken(places_of(self._pointers[:count])) if count > 0 else None
 
     def _taken(self, messages: Int64s) -> Messages:
