@@ -6,26 +6,22 @@ import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models import trees
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Tensors
 from models.calibration import (
-    Calibrated,
     Calibration,
-    blank,
-    calibrate,
     observe_many,
     publish,
-    score_many,
 )
-from models.contributions import largest, spread
 from models.recent import Recent
 from models.state import restore
-from streams.errors import ConfigError, StateError
+from models.tree_version import TreeVersion
+from streams.errors import ConfigError
 
 _NAN = 2
 """LightGBM's word for cuts that have a direction for what is missing."""
@@ -194,7 +190,7 @@ class BoostedLearner:
             self._recent.columns,
             links=self._links.copy(),
             numbers=self._numbers.copy(),
-            base=self._base.copy(),
+            number=self._base.copy(),
             calibration=publish(self._calibration),
         )
 
@@ -234,73 +230,19 @@ def read(x: Floats) -> Floats:
     return np.where(np.abs(own) <= _NOTHING, 0.0, own)
 
 
-class BoostedVersion(Calibrated):
+class BoostedVersion(TreeVersion):
     """`Boosted` trees as they score. See `models.base.Version`.
 
     The sum of the trees is LightGBM's own, to the bit.
     """
 
-    kind: ClassVar[str] = "boosted"
+    kind, model, word = "boosted", "Boosted", "base"
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        columns: list[int],
-        *,
-        links: trees.Links,
-        numbers: Floats,
-        base: Floats,
-        calibration: Floats,
-    ) -> None:
-        self.names, self._columns = names, columns
-        self._links, self._numbers, self._base = links, numbers, base
-        self._calibration = calibration
+    def _raw(self, x: Floats) -> Floats:
+        return _raw(x, self._columns, self._links, self._numbers, self._number)
 
-    def predict_many(self, x: Floats) -> Floats:
-        examine(self.names, x)
-        out = _raw(x, self._columns, self._links, self._numbers, self._base)
-        score_many(self._calibration, out, out)
-        return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
-
-    def contributions_many(self, x: Floats) -> Floats:
-        examine(self.names, x)
+    def _parts(self, x: Floats) -> Floats:
         parts = np.empty((len(x), len(self._columns) + 1))
         trees.contributions(read(x[:, self._columns]), self._links, self._numbers, parts)
-        parts[:, -1] += self._base
-        calibrate(self._calibration, parts)
-        return spread(parts, self._columns, len(self.names))
-
-    def tensors(self) -> Tensors:
-        return {
-            "links": self._links,
-            "numbers": self._numbers,
-            "base": self._base,
-            "calibration": self._calibration,
-        }
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "names": list(self.names),
-            "columns": list(self._columns),
-            "shape": list(self._links.shape[:2]),
-        }
-
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        columns = [int(each) for each in config["columns"]]
-        links, numbers = trees.room(*config["shape"])
-        version = cls(
-            tuple(config["names"]),
-            columns,
-            links=links,
-            numbers=numbers,
-            base=np.empty(1),
-            calibration=blank(tensors),
-        )
-        restore(version.tensors(), {}, tensors, "Boosted")
-        if not trees.sound(links, len(columns)):
-            raise StateError("Boosted: its nodes lead outside their trees; the version is damaged")
-        return version
+        parts[:, -1] += self._number
+        return parts

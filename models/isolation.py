@@ -9,26 +9,23 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models import trees
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Tensors
 from models.calibration import (
-    Calibrated,
     Calibration,
-    blank,
-    calibrate,
     observe_many,
     publish,
-    score_many,
 )
-from models.contributions import largest, spread, through
+from models.contributions import through
 from models.recent import Recent
 from models.state import restore
-from streams.errors import ConfigError, StateError
+from models.tree_version import TreeVersion
+from streams.errors import ConfigError
 from streams.jit import kernel
 
 _PLATT = Calibration(platt=True)
@@ -163,7 +160,7 @@ class IsolationLearner:
             self._recent.columns,
             links=self._links.copy(),
             numbers=self._numbers.copy(),
-            usual=self._usual.copy(),
+            number=self._usual.copy(),
             calibration=publish(self._calibration),
         )
 
@@ -202,75 +199,21 @@ def _raw(
     return out
 
 
-class IsolationVersion(Calibrated):
+class IsolationVersion(TreeVersion):
     """An `IsolationForest` as it scores. See `models.base.Version`."""
 
-    kind: ClassVar[str] = "isolation forest"
+    kind, model, word = "isolation forest", "IsolationForest", "usual"
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        columns: list[int],
-        *,
-        links: trees.Links,
-        numbers: Floats,
-        usual: Floats,
-        calibration: Floats,
-    ) -> None:
-        self.names, self._columns = names, columns
-        self._links, self._numbers, self._usual = links, numbers, usual
-        self._calibration = calibration
+    def _raw(self, x: Floats) -> Floats:
+        return _raw(x, self._columns, self._links, self._numbers, self._number)
 
-    def predict_many(self, x: Floats) -> Floats:
-        examine(self.names, x)
-        out = _raw(x, self._columns, self._links, self._numbers, self._usual)
-        score_many(self._calibration, out, out)
-        return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
-
-    def contributions_many(self, x: Floats) -> Floats:
-        examine(self.names, x)
+    def _parts(self, x: Floats) -> Floats:
         parts = np.empty((len(x), len(self._columns) + 1))
         trees.contributions(read(x[:, self._columns]), self._links, self._numbers, parts)
         through(parts, self._rarities)
-        calibrate(self._calibration, parts)
-        return spread(parts, self._columns, len(self.names))
+        return parts
 
     def _rarities(self, depths: Floats) -> Floats:
         out = depths.copy()
-        _rarity(out, len(self._links) * self._usual[0])
+        _rarity(out, len(self._links) * self._number[0])
         return out
-
-    def tensors(self) -> Tensors:
-        return {
-            "links": self._links,
-            "numbers": self._numbers,
-            "usual": self._usual,
-            "calibration": self._calibration,
-        }
-
-    def config(self) -> dict[str, Any]:
-        return {
-            "names": list(self.names),
-            "columns": list(self._columns),
-            "shape": list(self._links.shape[:2]),
-        }
-
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], tensors: Mapping[str, npt.NDArray[Any]]) -> Self:
-        columns = [int(each) for each in config["columns"]]
-        links, numbers = trees.room(*config["shape"])
-        version = cls(
-            tuple(config["names"]),
-            columns,
-            links=links,
-            numbers=numbers,
-            usual=np.empty(1),
-            calibration=blank(tensors),
-        )
-        restore(version.tensors(), {}, tensors, "IsolationForest")
-        if not trees.sound(links, len(columns)):
-            raise StateError("IsolationForest: its nodes lead outside their trees; it is damaged")
-        return version

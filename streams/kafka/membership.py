@@ -134,7 +134,7 @@ class Membership:
         """The group as each broker knows it, which only its coordinator does.
 
         `describe_consumer_groups` looks for the coordinator by itself, and librdkafka 2.16 aborts
-        the process when the connection breaks meanwhile (its issue 4605).
+        the process when the connection breaks meanwhile (confluentinc/librdkafka#4605).
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
