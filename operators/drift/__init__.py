@@ -1,0 +1,1 @@
+"""What changes in the stream, noticed: buckets of event time, monitors, alarms."""
