@@ -15,6 +15,20 @@ from operators.drift.sketch import Sketch
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
+SURE = 1e-12
+"""No score counts as surer than this."""
+SCALE = 256.0
+
+
+def scaled_odds(score: Floats) -> Floats:
+    """What a sketch is told of scores: their odds, so scaled that its bins go from 2**-16 to 2**16.
+
+    Bins of odds are .06 to .12 wide in log-odds wherever scores lie; bins of log-odds are widest
+    where the rare scores are.
+    """
+    sure = np.clip(score, SURE, 1 - SURE)
+    return np.asarray(SCALE * sure / (1 - sure), np.float64)
+
 
 @dataclass(frozen=True, slots=True)
 class Matured:
@@ -49,7 +63,7 @@ class Bucket:
     features: Sketch
     """Of the inputs, a row each."""
     scores: Sketch
-    """Log-odds of the scores that decided: a row for all events, then one for each slice value."""
+    """`scaled_odds` of the scores that decided: a row for all events, then for each slice value."""
     matured: Matured
     version: int
     """The newest that had scored by its end."""
