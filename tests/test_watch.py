@@ -118,10 +118,9 @@ def test_another_watch_begins_anew_and_numbers_on(tmp_path: Path) -> None:
     other = replace(PIPELINE, watch=replace(ALL, least=4)).watching()
     assert "declared otherwise" in put_watching(kept, other)
     assert other is not None and other.number == before[-1].number == len(before)
-    times = [100 * DAY, 102 * DAY]
-    assert [each.number for each in tell(other, times, [], 101 * DAY, 101 * DAY)] == [
-        len(before) + 1
-    ]
+    at, x = np.array([100 * DAY]), np.zeros((1, len(flow.names)))
+    other.see(at, x, np.ones(1) / 2, np.zeros(1, np.int64), np.zeros((1, 0), np.int64))
+    assert [each.number for each in other.close(101 * DAY)] == [len(before) + 1]
     assert not put_watching(kept, None)
     assert "begins here" in put_watching({}, other)
     with pytest.raises(StateError, match="begins anew"):
