@@ -41,7 +41,7 @@ class Delays:
 
         `age_us` (spans,) is how old the youngest event of each is.
         """
-        at_risk = DELAY_ENDS_US <= age_us[:, None]
+        at_risk = age_us[:, None] >= DELAY_ENDS_US
         within = np.cumsum(took, axis=1)
         here = whole + (took * at_risk).sum(axis=0)
         upto = np.cumsum(whole) + (within * at_risk).sum(axis=0)

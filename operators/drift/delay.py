@@ -156,9 +156,7 @@ class LabelDelayMonitor:
             return np.nan
         return float(np.sum(fresh[usual, row] - n * share)) / noise**0.5
 
-    def _silence(
-        self, row: int, since: float, gap: float, limit: float, *, over: bool
-    ) -> Finding:
+    def _silence(self, row: int, since: float, gap: float, limit: float, *, over: bool) -> Finding:
         own = self.silence[row]
         name, value = self.spans.rows.names[row]
         return Finding(
@@ -205,9 +203,7 @@ class LabelDelayMonitor:
         return own | {"shares": self.shares, "charts": self.charts.cells} | self.spans.parts()
 
 
-@kernel(
-    "void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])"
-)
+@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])")
 def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no-untyped-def]
     """Labels that became known, in order: what that says of each row's silences."""
     for i in range(len(known_us)):

@@ -9,7 +9,7 @@ import numpy as np
 
 from operators.drift.arrival import Delays
 from operators.drift.ranking import deviations, weighed
-from operators.drift.spans import DELAY_ENDS_US, EVENTS, FRAUDS, PLACES, TOOK, WHEN, Floats, Spans
+from operators.drift.spans import EVENTS, FRAUDS, TOOK, WHEN, Floats, Spans
 
 LEAST_KNOWN = 0.1
 """Where a smaller share of the frauds is known by now, nothing is said."""
