@@ -3,7 +3,7 @@
 Run as `python -m benchmarks.bench_expected`.
 
 A reference of ten spans with labels, then windows whose labels are held back. `simulated`: three
-inputs decide on fraud, the model knows two of them and its scores are too sure by half. `resampled`:
+inputs decide on fraud, the model knows two of them and its scores are too sure. `resampled`:
 transactions as the champion scored them that had learnt from those before (the Handbook's where
 HEADRACE_DATA names their folder), one half for references, the other for windows. Prior: frauds are
 more or fewer. Inputs: one that the model knows has moved; resampled, windows prefer large or small
@@ -121,7 +121,8 @@ def resampled_times(factor: float) -> Draw:
     """Frauds so many times as frequent."""
 
     def draw(random: np.random.Generator, n: int) -> Scored:
-        held = Scored(*(column[half(1)] for column in pool()[0]))
+        scored, rows = pool()[0], half(1)
+        held = Scored(scored.score[rows], scored.fraud[rows])
         return _mixed(random, held, n, held.fraud.mean() * factor)
 
     return draw

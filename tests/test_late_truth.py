@@ -151,9 +151,10 @@ def test_restarts_and_finer_buckets_change_nothing(
         delay=after(35, 2.0, 3.5),
         hidden=after(30, 0.0, 0.4),
     )
-    one, found = watcher.bind(SLICED), []
+    one: Monitor = watcher.bind(SLICED)
+    found: list[Finding] = []
     for bucket in events.buckets(6 * HOUR, (2,)):
-        other = watcher.bind(SLICED)
+        other: Monitor = watcher.bind(SLICED)
         other.load(one.state())
         one = other
         found += one.close(bucket)

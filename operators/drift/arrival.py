@@ -37,7 +37,7 @@ class Delays:
 
     @classmethod
     def of(cls, whole: Floats, took: Int64s, age_us: Int64s) -> Delays:
-        """Of delays by bin: those of spans that are whole, and (spans, bins) those so far of others.
+        """Of delays by bin: of spans that are whole, and (spans, bins) those so far of others.
 
         `age_us` (spans,) is how old the youngest event of each is.
         """

@@ -147,14 +147,14 @@ class LabelDelayMonitor:
         return found
 
     def _apart(self, row: int, fresh: Int64s, known: Int64s) -> float:
-        """By how many deviations more labels are fresh than usual of those known; nan of too few."""
+        """By how many deviations more labels are fresh than usual; nan of too few."""
         hits, of = self.shares[:, row]
         usual = of >= self._least
-        share, n = hits[usual] / of[usual], known[usual, row]
+        share, n = hits[usual] / of[usual], known[usual, row].astype(np.float64)
         noise = float(np.sum(n * share * (1.0 - share) * (1.0 + n / of[usual])))
         if noise < self._least / 4:
-            return np.nan
-        return float(np.sum(fresh[usual, row] - n * share)) / noise**0.5
+            return math.nan
+        return float(np.sum(fresh[usual, row] - n * share)) / math.sqrt(noise)
 
     def _silence(self, row: int, since: float, gap: float, limit: float, *, over: bool) -> Finding:
         own = self.silence[row]

@@ -54,7 +54,7 @@ class SpanMetrics:
     shift: float
     """What the log-odds of a fraud had grown by."""
     alert_rate: float
-    """Share of events whose score is one that the budget's share of the reference has or exceeds."""
+    """Of scores like those that the budget's share of the reference had, or higher ones."""
     expected: dict[str, float]
     """AUC, average precision, recall at the budget."""
     true_share: float
@@ -70,7 +70,8 @@ class Performance:
 
     Of every span of event time a metric is expected from scores alone, and compared with that of
     the spans before; when its labels are in, so is the true one. What is compared is not corrected
-    for the prior, whose correction is often nothing and seldom much. A false alarm comes every `run_length` spans on average, of all rows together. A span in which
+    for the prior: what is corrected by nothing mostly, and seldom by much, is no even series. A
+    false alarm comes every `run_length` spans on average, of all rows together. A span in which
     fewer than `least` frauds are expected, or are, says nothing.
 
     The reference are the spans whose labels are in: their weight halves in `reference`. What the
@@ -233,15 +234,18 @@ class PerformanceMonitor:
             start = int(span[0, NUMBER]) * self.spans.span_us
             for told, errors, name in zip(span, self.errors, self.spans.rows.names, strict=True):
                 yield SpanMetrics(
-                    start,
-                    start + self.spans.span_us,
-                    *name,
-                    int(told[COUNT]),
-                    *told[SHARE:EXPECTED].tolist(),
-                    dict(zip(METRICS, told[EXPECTED:TRUE_SHARE].tolist(), strict=True)),
-                    float(told[TRUE_SHARE]),
-                    dict(zip(METRICS, told[TRUE:].tolist(), strict=True)),
-                    dict(zip(METRICS, errors[1:].tolist(), strict=True)),
+                    start_us=start,
+                    end_us=start + self.spans.span_us,
+                    slice=name[0],
+                    value=name[1],
+                    events=int(told[COUNT]),
+                    share=float(told[SHARE]),
+                    shift=float(told[SHIFT]),
+                    alert_rate=float(told[ALERTS]),
+                    expected=dict(zip(METRICS, told[EXPECTED:TRUE_SHARE].tolist(), strict=True)),
+                    true_share=float(told[TRUE_SHARE]),
+                    true=dict(zip(METRICS, told[TRUE:].tolist(), strict=True)),
+                    errors=dict(zip(METRICS, errors[1:].tolist(), strict=True)),
                 )
 
     def recent(self) -> list[RecentMetrics]:

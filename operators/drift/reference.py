@@ -76,11 +76,11 @@ class Reference:
 
     def spread(self, row: int) -> float:
         """How many times wider than by chance alone figures of a span are."""
-        return max(float(self.usual[row, 0]), 1.0) ** 0.5
+        return math.sqrt(max(float(self.usual[row, 0]), 1.0))
 
     def fits(self, row: int, estimate: Estimate) -> bool:
         """Whether a mixture explains a span's scores as well as usual; then that is told too."""
-        mean, count = self.usual[row]
+        mean, count = self.usual[row].tolist()
         limit = FIT * max(mean, 1.0)
         count = min(count + 1.0, _KEEPS)
         self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
