@@ -158,7 +158,7 @@ class Learner:
         if lesson.offset < self._told:
             return iter(())
         values, keys = self._lessons.examples(lesson)
-        return zip(keys, values, strict=True)
+        return zip(keys.full(), values.full(), strict=True)
 
     def _publish(self, *, at_once: bool = False) -> None:
         """Publish the newest version when it is due and the one before has arrived."""
