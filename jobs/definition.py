@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.decisions import CHAMPION
+from operators.drift.responses import Declared
 from operators.features import Feature
 from operators.plan import Plan, compile_plan
 from operators.ring import LAYOUT
@@ -31,7 +32,7 @@ class Pipeline:
     by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
     long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
     before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
-    the models.
+    the models. `responses`: what is done about alarms (`operators.drift.responses`).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Pipeline:
     cap: int = 4096
     alert_budget: float = 0.01
     top_k: int = 100
+    responses: tuple[Declared, ...] = ()
     file: str = ""
 
     @property
@@ -85,5 +87,6 @@ class Pipeline:
         features = {name: repr(feature) for name, feature in self.features.items()}
         cadence = (self.every, self.every_time, self.lateness, self.retention_us)
         parts = (LAYOUT, self.event, features, self.models, *cadence)
-        text = repr((*parts, self.cap, self.slices, self.top_k))
+        rest = (self.responses,) if self.responses else ()
+        text = repr((*parts, self.cap, self.slices, self.top_k, *rest))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
