@@ -203,6 +203,27 @@ def test_a_reset_leaves_what_the_latest_examples_teach() -> None:
         assert np.array_equal(reset.days[7][f"champion/version/{name}"], part), name
 
 
+def test_what_begins_anew_learns_what_came_since_the_change_alone() -> None:
+    late = {CHANGE + 2: [alarm()]}
+    reset = drive(lambda: lineup_of([On("concept", Reset(recent=900))]), late)
+    # Things are different since the end of day 5; by the end of day 8 three days have come.
+    assert [what for _, _, what, _ in said(reset)] == ["begins anew with 300 examples"]
+
+
+@pytest.mark.parametrize(
+    ("on", "done"),
+    [
+        (On("concept", Tell()), 1),
+        (On("concept", Tell(), detector="a test"), 1),
+        (On("concept", Tell(), detector="another"), 0),
+        (On("concept", Tell(), slice="night"), 0),
+        (On("prior", Tell()), 0),
+    ],
+)
+def test_a_response_goes_by_its_own_alarms(on: On, done: int) -> None:
+    assert len(drive(lambda: lineup_of([on]), RAISED).done) == done
+
+
 def test_a_fork_goes_on_from_the_champion_and_the_champion_from_a_better_fork() -> None:
     forked = drive(lambda: lineup_of([On("concept", Fork("other", times=8, odds=2))]), RAISED)
     assert said(forked)[:2] == [

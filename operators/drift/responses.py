@@ -52,7 +52,10 @@ class RaiseRate:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Forget all that was learnt and begin anew, with the latest `recent` examples."""
+    """Forget all that was learnt and begin anew, with the latest `recent` examples.
+
+    Where an alarm says since when things are different, with those of them that became known since.
+    """
 
     recent: int = 0
     model: str = CHAMPION
@@ -83,9 +86,9 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Try beside the champion what it would be if it knew only the latest `recent` examples.
+    """Try beside the champion what it would be if it knew only the latest examples.
 
-    In all else as a `Fork`.
+    With which it begins, a `Reset` says. In all else it is as a `Fork`.
     """
 
     model: str
@@ -158,12 +161,14 @@ Action: TypeAlias = RaiseRate | Reset | Fork | Start | Retrain | CorrectPrior | 
 class On:
     """What to do when an alarm of a kind, or of one of several, is raised.
 
-    Of the whole stream, unless a `slice` is named: then of any of its values.
+    Of the whole stream, unless a `slice` is named: then of any of its values. Of any detector,
+    unless one is named.
     """
 
     kinds: str | Collection[str]
     do: Action
     slice: str = ""
+    detector: str = ""
 
     def __post_init__(self) -> None:
         strange = sorted({*self.of} - {*_KINDS})
@@ -180,7 +185,9 @@ class On:
 
     def wants(self, alarm: Alarm) -> bool:
         """Whether this alarm is one."""
-        return alarm.kind in self.of and alarm.slice == self.slice
+        detector = self.detector or alarm.detector
+        wanted = self.slice, detector
+        return alarm.kind in self.of and (alarm.slice, alarm.detector) == wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ decide (`models.decisions`), and stays as they decided.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,26 +38,17 @@ from operators.drift.responses import (
     shift_of,
     words,
 )
+from operators.drift.trial import Trial
 from operators.lineup import Floats, Int64s, Lineup, Made
-from streams.jit import kernel
 from streams.schema import duration_us
 
 Labels = npt.NDArray[np.int8]
 Cause = tuple[str, str, str, str]
 """What an alarm is of: kind, detector, slice, value."""
-_BOOK, _TALLIES, _LATEST, _KEPT = "/book", "/tallies", "/latest/", "/kept/"
+_BOOK, _TRIAL, _LATEST, _KEPT = "/book", "/trial/", "/latest/", "/kept/"
 _FIRST = 0
 """The place of the champion."""
-
-
-@kernel("void(float64[::1], float64[::1], int8[::1], float64[::1])")
-def compare(champion: Floats, other: Floats, y: Labels, tally: Floats) -> None:
-    """Add the log of how many times as likely labels are by another's scores, and their number."""
-    for i in range(len(y)):
-        mine = champion[i] if y[i] else 1.0 - champion[i]
-        theirs = other[i] if y[i] else 1.0 - other[i]
-        tally[0] += np.log(theirs) - np.log(mine)
-        tally[1] += 1.0
+_POINTS = 64
 
 
 class _Span(msgspec.Struct):
@@ -90,6 +80,8 @@ class _Book(msgspec.Struct):
     """By place, oldest first."""
     responses: int = 0
     """The last one's number."""
+    points: list[tuple[int, int]] = []
+    """Of the latest points at which was acted: event time, and examples learnt by then."""
     spans: list[_Span] = []
     """The newest last."""
     news: dict[int, str] = {}
@@ -142,7 +134,9 @@ class Responsive(Lineup):
         self._book = _Book([-1] * len(responses), {place: [] for place in self._keep})
         self._stored: dict[int, list[Version]] = {place: [] for place in self._keep}
         """The versions of `_Book.kept`."""
-        self._tallies = np.zeros((len(responses), 2))
+        self._trials = {
+            at: Trial() for at, each in enumerate(responses) if isinstance(each.do, Fork | Start)
+        }
         self._release = False
 
     def learn(self, x: Floats, y: Labels, idents: Int64s) -> None:
@@ -152,7 +146,7 @@ class Responsive(Lineup):
             champion = self.versions[_FIRST].predict_many(x) if trials else np.empty(0)
             for span in trials:
                 other = self.versions[self._places[span.declared]].predict_many(x)
-                compare(champion, other, y, self._tallies[span.declared])
+                self._trials[span.declared].take(champion, other, y)
             self._latest.take(x, y, idents)
         super().learn(x, y, idents)
 
@@ -165,6 +159,7 @@ class Responsive(Lineup):
         if self._release:
             self._publish()
         self._keep_versions(at_us)
+        self._book.points = [*self._book.points, (at_us, self.learnt)][-_POINTS:]
         return done
 
     def _end(self, at_us: int, alarms: Sequence[Alarm]) -> Iterator[Response]:
@@ -175,7 +170,7 @@ class Responsive(Lineup):
             caused = bool(span.causes)
             span.causes = [cause for cause in span.causes if cause not in over]
             trial = isinstance(do, Fork | Start)
-            if trial and self._tallies[span.declared, 0] >= math.log(getattr(do, "odds", math.inf)):
+            if isinstance(do, Fork | Start) and self._trials[span.declared].won(do.odds):
                 yield self._take_over(span, at_us)
             elif at_us >= span.until_us or (caused and not span.causes and not trial):
                 self._drop(span)
@@ -189,14 +184,13 @@ class Responsive(Lineup):
     def _take_over(self, span: _Span, at_us: int) -> Response:
         """Have the champion go on from what was learnt in a trial."""
         place = self._places[span.declared]
-        log_odds, examples = self._tallies[span.declared].tolist()
         self.learners[_FIRST].load(self.learners[place].state())
         self._drop(span)
         self._pace(_FIRST)
         what = f"goes on from {self.names[place]}"
         self._book.news[_FIRST] = f"{what}: {span.said}"
         self._release = True
-        figures = {"log_odds": log_odds, "examples": examples}
+        figures = self._trials[span.declared].figures()
         return self._response(at_us, _FIRST, what, figures=figures)
 
     def _pace(self, place: int) -> None:
@@ -245,7 +239,8 @@ class Responsive(Lineup):
             causes = [cause_of(alarm) for alarm in alarms]
             value = next(iter(figures.values()))
             self._book.spans.append(_Span(declared, until_us, said, value, causes))
-            self._tallies[declared] = 0
+            if trial := self._trials.get(declared):
+                trial.begin()
             self._pace(place)
         elif isinstance(do, Reset | Retrain):
             self._book.news[place] = said
@@ -262,7 +257,8 @@ class Responsive(Lineup):
                 self.learners[place].load(self.learners[_FIRST].state())
                 return {"rate": float(do.times)}
             case Reset() | Start():
-                return {"examples": float(self._teach_again(place, do.recent))}
+                most = min(do.recent, self._learnt_since(alarms))
+                return {"examples": float(self._teach_again(place, most))}
             case Retrain():
                 learner = self.learners[place]
                 if isinstance(learner, Retrainable):
@@ -276,6 +272,12 @@ class Responsive(Lineup):
                 return {"version": float(before[-1].number)} if before else {}
             case Tell():
                 return {}
+
+    def _learnt_since(self, alarms: Sequence[Alarm]) -> int:
+        """Examples since the last point before what is told began; all where none is told of."""
+        since_us = min((alarm.since_us for alarm in alarms), default=0)
+        before = [learnt for at_us, learnt in self._book.points if at_us <= since_us]
+        return self.learnt - before[-1] if before else self.learnt
 
     def _teach_again(self, place: int, most: int) -> int:
         """Have a model begin anew, with the latest examples; how many there were."""
@@ -318,7 +320,8 @@ class Responsive(Lineup):
     def state(self) -> dict[str, npt.NDArray[Any]]:
         parts = super().state() | prefixed(_LATEST, self._latest.parts())
         parts[_BOOK] = np.frombuffer(msgspec.msgpack.encode(self._book), np.uint8)
-        parts[_TALLIES] = self._tallies
+        for declared, trial in self._trials.items():
+            parts |= prefixed(f"{_TRIAL}{declared}/", trial.parts())
         for place, versions in self._stored.items():
             for at, version in enumerate(versions):
                 parts |= prefixed(f"{_KEPT}{place}/{at}/", version.tensors())
@@ -326,8 +329,10 @@ class Responsive(Lineup):
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         super().load(state)
-        own = under(_LATEST, state) | {_TALLIES: state[_TALLIES]}
-        restore(self._latest.parts() | {_TALLIES: self._tallies}, {}, own, "the responses")
+        restore(self._latest.parts(), {}, under(_LATEST, state), "what is taught again")
+        for declared, trial in self._trials.items():
+            own = under(f"{_TRIAL}{declared}/", state)
+            restore(trial.parts(), {}, own, "what is tried")
         self._book = msgspec.msgpack.decode(state[_BOOK].tobytes(), type=_Book)
         for place, kept in self._book.kept.items():
             parts = [under(f"{_KEPT}{place}/{at}/", state) for at in range(len(kept))]
