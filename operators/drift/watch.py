@@ -88,7 +88,9 @@ class Watching:
         self._cell_us = duration_us(watch.bucket)
         self._hour = max(HOUR_US // self._cell_us, 1)
         """Cells that a bucket lasts at most."""
-        self._act_us = duration_us(watch.act) if acting else 0
+        self.acts = acting
+        """Whether responses are told of alarms."""
+        self._act_us = duration_us(watch.act)
         self._sizes = np.array([len(values) for values in scope.slices.values()], np.int64)
         self.number = 0
         """The last alarm's."""
@@ -157,7 +159,7 @@ class Watching:
         if self._start > NEVER:
             self._pass(clock_us // self._cell_us)
         alarms, self._alarms = self._alarms, []
-        if self._act_us:
+        if self.acts:
             self._untold += alarms
         return alarms
 
@@ -172,8 +174,8 @@ class Watching:
         return {"buckets_total": self.buckets, "alarm_number": self.number} | ended
 
     def begin(self, clock_us: int) -> None:
-        """Have responses act from here on, unless they do already."""
-        if self._act_us and self.due_us == FOREVER:
+        """Have responses act from here on, the time of the first event, unless they do already."""
+        if self.acts and self.due_us == FOREVER:
             self._reckon(clock_us)
 
     def act(self) -> list[Alarm]:
