@@ -15,7 +15,7 @@ from operators.evaluate import METRICS, Prequential, WindowMetrics
 from operators.lineup import Lineup, Made
 from streams.schema import duration_us
 
-# Without it torch refuses to give the same bits on a graphics card; it is read at its first use.
+# Before CUDA 13 torch gives the same bits on a graphics card only with it, and else refuses.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 

@@ -61,7 +61,8 @@ class Neural:
     those of the stream with each. `rate`: the largest step, which grows smaller with the root of
     the number of steps, and is taken again when the loss of late is half as much again as it was.
     `decay`, `clip`: see `Trainer`. `device`: a name of torch's, or "auto": a graphics card where
-    there is one and steps are large enough for it. `seed`: of what is random. Learning wants torch, by `uv sync --extra torch`; scoring does not.
+    there is one and steps are large enough for it. `seed`: of what is random. Learning wants torch,
+    by `uv sync --extra torch`; scoring does not.
 
     >>> model = Neural(categories={"shop": 64}, width=2)
     >>> model.frame(("shop", "amount")).columns
