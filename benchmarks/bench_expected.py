@@ -43,7 +43,7 @@ from operators.metrics import auc, average_precision
 from streams.schema import DAY
 
 Bools = npt.NDArray[np.bool_]
-REPEATS = 20
+REPEATS = 12
 SPANS = 10
 SIZES = {"simulated": 50_000, "resampled": 100_000}
 METRICS = ("auc", "average_precision")

@@ -84,7 +84,7 @@ class Reference:
         limit = FIT * max(mean, 1.0)
         count = min(count + 1.0, _KEEPS)
         self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
-        return estimate.misfit <= limit
+        return bool(estimate.misfit <= limit)
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""

@@ -151,7 +151,7 @@ def _label(  # type: ignore[no-untyped-def]
         own = cells[number % len(cells)]
         at = _GENUINE + PLACES * y[i] + place[i]
         octaves = np.log2(max(known_us[i] - time_us[i], 1) / 64e6)
-        took = _TOOK + min(max(np.int64(np.floor(octaves * _PER_OCTAVE)), 0), DELAYS - 1)
+        took = _TOOK + int(min(max(np.floor(octaves * _PER_OCTAVE), 0.0), DELAYS - 1.0))
         for column in range(-1, len(sizes)):
             row = 0
             if column >= 0:
