@@ -21,7 +21,7 @@ from operators.drift.alarm import Finding
 from operators.drift.arrival import Delays
 from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import Chart, Signal
-from operators.drift.spans import DELAYS, TOOK, Floats, Int64s, Rows, Spans
+from operators.drift.spans import DELAYS, TOOK, Floats, Int64s, Rows, Spans, span_of
 from operators.labels import BY_LABEL
 from streams.jit import kernel
 from streams.schema import duration_us
@@ -44,13 +44,13 @@ class LabelDelay:
     That they have stopped is told once their silence is longer than chance makes it at the rate of
     late; where they are known to come at certain hours alone, once it is half as long again as the
     longest so far. That delays have moved is told at the end of a span, where at least `least` of
-    its labels or so were to be expected. Of either a false alarm comes every 2 `run_length` spans
-    on average, of both together every `run_length`, of all rows. What is usual is of the last
+    its labels or so were to be expected. Of either a false alarm comes every 2 `run_length` on
+    average, of both together every `run_length`, of all rows. What is usual is of the last
     spans: their weight halves in `reference`.
     """
 
     span: str = "1d"
-    run_length: float = 365.0
+    run_length: str = "365d"
     reference: str = "28d"
     least: float = 20.0
 
@@ -63,19 +63,20 @@ class LabelDelayMonitor:
     """What `LabelDelay` declares. State: 75 kB a row with spans of a day and a week's maturity."""
 
     def __init__(self, delay: LabelDelay, scope: Scope) -> None:
-        span_us = duration_us(delay.span)
+        span_us = span_of(delay.span, scope.bucket)
+        run_length = duration_us(delay.run_length) / span_us
         self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
         rows, half_life = len(self.spans.rows), duration_us(delay.reference) / span_us
-        self.charts = Chart(rows, run_length=2 * delay.run_length)
+        self.charts = Chart(rows, run_length=2 * run_length)
         self.took = np.zeros((rows, DELAYS))
         self.silence = np.zeros((rows, 8))
         self.known = np.zeros((self.spans.held, rows), np.int64)
         """Frauds of each span that were known when the last span ended."""
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
-        self._rare = 2 * delay.run_length * rows
+        self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
-        settings = span_us, scope.maturity_us, delay.run_length, half_life, delay.least
+        settings = span_us, scope.maturity_us, run_length, half_life, delay.least
         self._fixed = {"settings": np.array(settings, np.float64)}
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from operators.drift.bucket import SCALE, Bucket, scaled_odds
 from operators.drift.sketch import HALF, LEAST, PER_OCTAVE
+from streams.errors import ConfigError
 from streams.jit import kernel
+from streams.schema import DAY, duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -43,6 +45,17 @@ WIDTH = _WHEN + PARTS
 EVENTS, GENUINE = slice(0, _GENUINE), slice(_GENUINE, _FRAUDS)
 FRAUDS, TOOK, WHEN = slice(_FRAUDS, _TOOK), slice(_TOOK, _WHEN), slice(_WHEN, WIDTH)
 NONE = -(2**62)
+
+
+def span_of(span: str, bucket: str) -> int:
+    """A span in microseconds. ConfigError where it is not of whole hours, or of whole buckets."""
+    span_us = duration_us(span)
+    if span_us % (DAY // 24) or span_us % duration_us(bucket) or not span_us:
+        raise ConfigError(
+            f"watch: wanted a span of so many hours, and of so many times {bucket}, the bucket; "
+            f"got {span}"
+        )
+    return span_us
 
 
 class Rows:
