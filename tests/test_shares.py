@@ -6,13 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from operators.drift.bucket import scaled_odds
 from operators.drift.shares import FIT, Curve, chances, corrected, likeliest, log_odds, offset
-from operators.drift.spans import LOG_ODDS, PLACES, Floats, places
+from operators.drift.sketch import HALF, Sketch
+from operators.drift.spans import LOG_ODDS, PLACES, Floats, place
 
 
 def counted(score: Floats) -> Floats:
-    return np.bincount(places(score), minlength=PLACES).astype(np.float64)
+    sketch = Sketch.empty(1)
+    sketch.add(scaled_odds(score)[:, None].copy())
+    return sketch.counts[0, HALF:].astype(np.float64)
 
 
 def drawn(
@@ -30,6 +36,11 @@ def drawn(
 def curve(n: int = 200_000, share: float = 0.02) -> Curve:
     genuine, frauds = drawn(0, n, share)
     return Curve.of(counted(genuine), counted(frauds))
+
+
+@given(st.floats(0, 1))
+def test_labels_are_counted_where_a_sketch_counts_their_scores(score: float) -> None:
+    assert counted(np.array([score]))[place(score)] == 1
 
 
 def test_a_curve_promises_as_many_frauds_as_there_were_and_rises() -> None:

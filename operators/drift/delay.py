@@ -34,7 +34,8 @@ _LONGER = 1.5
 _DAY_US = 86_400_000_000
 LAST, CELL, BEGAN, HITS, CELLS, LONGEST, RAISED, MUTED = range(8)
 """Of a row: when its last label became known and in which cell, when its first; how many cells had
-a label, of how many; the longest silence; whether one was told, and was in this span."""
+a label, of how many; the longest silence; when the one began that is told, 0 of none; whether one
+was told in this span."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class LabelDelayMonitor:
     def __init__(self, delay: LabelDelay, scope: Scope) -> None:
         span_us = span_of(delay.span, scope.bucket)
         run_length = duration_us(delay.run_length) / span_us
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=False)
         rows, half_life = len(self.spans.rows), duration_us(delay.reference) / span_us
         self.charts = Chart(rows, run_length=2 * run_length)
         self.took = np.zeros((rows, DELAYS))
@@ -74,56 +75,27 @@ class LabelDelayMonitor:
         """Frauds of each span that were known when the last span ended."""
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
+        self._told = np.zeros((rows, 4))
         self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
         settings = span_us, scope.maturity_us, run_length, half_life, delay.least
         self._fixed = {"settings": np.array(settings, np.float64)}
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
-        before = self.silence[:, LAST].copy()
         done, whole = self.spans.take(bucket)
-        told = bucket.matured.cause == BY_LABEL
-        rows = self.spans.rows
-        _arrive(
-            bucket.matured.known_us[told], bucket.matured.codes[told], rows.first, rows.sizes,
-            self.spans.span_us // _CELLS, self.silence,
+        told, rows = bucket.matured, self.spans.rows
+        news = _arrive(
+            told.known_us, told.cause, told.codes, rows.first, rows.sizes,
+            np.array([bucket.start_us, bucket.end_us, self.spans.span_us]), self._rare,
+            self.silence, self._told,
         )  # fmt: skip
-        found = [f for row in range(len(rows)) for f in self._silent(row, bucket, before[row])]
+        found = [self._silence(row) for row in np.flatnonzero(self._told[:, 0])] if news else []
         for number in whole:
             self.took *= self._fade
             self.took += self.spans.of(number)[:, TOOK]
         if done:
             found += self._moved(done, bucket.end_us)
         return found
-
-    def _silent(self, row: int, bucket: Bucket, before: float) -> list[Finding]:
-        """Whether a row's labels have stopped by a bucket's end, or come again."""
-        own = self.silence[row]
-        if not own[LAST]:
-            return []
-        cell_us = self.spans.span_us / _CELLS
-        if own[RAISED]:
-            if own[LAST] <= before:
-                return []
-            own[RAISED] = 0.0
-            return [self._silence(row, own[LAST], (own[LAST] - before), np.nan, over=True)]
-        own[CELLS] += (bucket.end_us - max(bucket.start_us, own[BEGAN])) / cell_us
-        if own[CELLS] < _WARM * _CELLS or bucket.end_us - own[BEGAN] < _WARM * self.spans.span_us:
-            return []
-        gap, limit = bucket.end_us - own[LAST], self._limit(own, bucket)
-        if gap < limit:
-            return []
-        own[RAISED] = own[MUTED] = 1.0
-        return [self._silence(row, own[LAST], gap, limit, over=False)]
-
-    def _limit(self, own: Floats, bucket: Bucket) -> float:
-        """How long a silence is told of, in microseconds."""
-        empty = max(1.0 - own[HITS] / own[CELLS], 1.0 / own[CELLS])
-        rate = -math.log(empty) * _CELLS / self.spans.span_us
-        length = bucket.end_us - bucket.start_us
-        checks = self._rare * self.spans.span_us / length
-        limit = math.log(max(checks * -math.expm1(-rate * length), math.e)) / rate
-        return limit if own[LONGEST] <= limit else _LONGER * float(own[LONGEST])
 
     def _moved(self, done: list[int], now_us: int) -> list[Finding]:
         """Whether delays have moved, of the labels that came within the span that is over."""
@@ -138,7 +110,7 @@ class LabelDelayMonitor:
         for row in range(len(self.spans.rows)):
             own = self.silence[row]
             told = np.nan if own[MUTED] or len(done) > 1 else self._apart(row, fresh, known)
-            own[MUTED] = own[RAISED]
+            own[MUTED] = own[RAISED] > 0
             own[[HITS, CELLS, LONGEST]] *= self._fade
             signal = self.charts.take(row, told, number * self.spans.span_us)
             if signal:
@@ -157,8 +129,8 @@ class LabelDelayMonitor:
             return math.nan
         return float(np.sum(fresh[usual, row] - n * share)) / math.sqrt(noise)
 
-    def _silence(self, row: int, since: float, gap: float, limit: float, *, over: bool) -> Finding:
-        own = self.silence[row]
+    def _silence(self, row: int) -> Finding:
+        told, since, gap, limit = self._told[row].tolist()
         name, value = self.spans.rows.names[row]
         return Finding(
             kind="label delay",
@@ -168,8 +140,8 @@ class LabelDelayMonitor:
             threshold=limit / _DAY_US,
             slice=name,
             value=value,
-            evidence={"days": gap / _DAY_US, "longest_days": own[LONGEST] / _DAY_US},
-            over=over,
+            evidence={"days": gap / _DAY_US, "longest": self.silence[row, LONGEST] / _DAY_US},
+            over=told < 0,
         )
 
     def _delay(self, row: int, signal: Signal, now_us: int) -> Finding:
@@ -204,10 +176,33 @@ class LabelDelayMonitor:
         return own | {"shares": self.shares, "charts": self.charts.cells} | self.spans.parts()
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])")
-def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no-untyped-def]
-    """Labels that became known, in order: what that says of each row's silences."""
+@kernel("float64(float64[::1], float64, float64, float64)")
+def _limit(own: Floats, span: float, length: float, rare: float) -> float:
+    """How long a silence of a row is told of, looked for after every bucket of a length."""
+    empty = max(1.0 - own[HITS] / own[CELLS], 1.0 / own[CELLS])
+    rate = -np.log(empty) * _CELLS / span
+    checks = rare * span / length
+    limit = np.log(max(checks * -np.expm1(-rate * length), np.e)) / rate
+    return float(limit if own[LONGEST] <= limit else _LONGER * own[LONGEST])
+
+
+@kernel(
+    "int64(Array(int64, 1, 'A', readonly=True), Array(uint8, 1, 'A', readonly=True),"
+    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64[::1], float64,"
+    " float64[:, ::1], float64[:, ::1])"
+)
+def _arrive(  # type: ignore[no-untyped-def]
+    known_us, cause, codes, first, sizes, where, rare, silence, told
+):
+    """Labels of a bucket, in order: what that says of each row's silences; of how many is told.
+
+    Of each row into `told`: 1 for a silence, -1 for the end of one; since when, how long, and the
+    limit.
+    """
+    start, end, span = where
     for i in range(len(known_us)):
+        if cause[i] != BY_LABEL:
+            continue
         for column in range(-1, len(sizes)):
             row = 0
             if column >= 0:
@@ -221,8 +216,29 @@ def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no
                 own[CELL] = -1.0
             elif own[RAISED] == 0.0:
                 own[LONGEST] = max(own[LONGEST], known_us[i] - own[LAST])
-            cell = known_us[i] // cell_us
+            cell = known_us[i] * _CELLS // span
             if cell != own[CELL]:
                 own[CELL] = cell
                 own[HITS] += 1.0
             own[LAST] = max(own[LAST], known_us[i])
+    news = 0
+    for row in range(len(silence)):
+        own = silence[row]
+        told[row, :] = 0.0
+        if own[LAST] == 0.0:
+            continue
+        if own[RAISED] > 0.0:
+            if own[LAST] > own[RAISED]:
+                told[row, 0], told[row, 1], told[row, 2] = -1.0, own[LAST], own[LAST] - own[RAISED]
+                own[RAISED] = 0.0
+                news += 1
+            continue
+        own[CELLS] += (end - max(start, own[BEGAN])) * _CELLS / span
+        if end - own[BEGAN] < _WARM * span:
+            continue
+        gap, limit = end - own[LAST], _limit(own, float(span), float(end - start), rare)
+        if gap >= limit:
+            told[row, 0], told[row, 1], told[row, 2], told[row, 3] = 1.0, own[LAST], gap, limit
+            own[RAISED], own[MUTED] = own[LAST], 1.0
+            news += 1
+    return news

@@ -96,7 +96,7 @@ class PerformanceMonitor:
 
     def __init__(self, performance: Performance, scope: Scope) -> None:
         span_us = span_of(performance.span, scope.bucket)
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
         rows, half_life = len(self.spans.rows), duration_us(performance.reference) / span_us
         self.reference = Reference(rows, half_life, performance.least)
         run_length = duration_us(performance.run_length) / span_us

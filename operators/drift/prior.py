@@ -53,7 +53,7 @@ class PriorMonitor:
         span_us = span_of(positives.span, scope.bucket)
         half_life = duration_us(positives.reference) / span_us
         run_length = duration_us(positives.run_length) / span_us
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
         rows = len(self.spans.rows)
         self.reference = Reference(rows, half_life, positives.least)
         self.charts = EarlyAndLate(rows, run_length=run_length)
