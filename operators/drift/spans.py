@@ -143,7 +143,8 @@ def place(score: float) -> int:
     sure = min(max(score, SURE), 1.0 - SURE)
     fraction, exponent = math.frexp(SCALE * sure / (1.0 - sure))
     within = np.int64((2.0 * fraction - 1.0) * PER_OCTAVE)
-    return int(min(max((exponent - 1 - LOW) * PER_OCTAVE + within + 1, 0), HALF))
+    at = int((exponent - 1 - LOW) * PER_OCTAVE + within + 1)
+    return min(max(at, 0), HALF)
 
 
 @kernel(
@@ -160,7 +161,7 @@ def _count(  # type: ignore[no-untyped-def]
     Returns how many labels were for spans no longer held; -1 of scores below 0.
     """
     span_us, newest, oldest, part, ends, every = where
-    own, n = cells[newest % len(cells)], 0
+    own = cells[newest % len(cells)]
     for row in range(len(counts)):
         n = np.int64(0)
         for at in range(HALF):
