@@ -3,8 +3,8 @@
 Run as `python -m benchmarks.bench_late`.
 
 Streams in which nothing changes: 2,500 events a day, 3 % of them frauds, labels after two days in
-the median, a maturity of seven. Each is watched until its first alarm, or for 400 days; days watched
-by alarms is the run length, and its interval of 95 % that of a count of so many alarms.
+the median, a maturity of seven. Each is watched until its first alarm, or for 400 days; the days
+watched by alarms are the run length; its interval of 95 % is that of a count of so many alarms.
 Days before a monitor says anything (the maturity, and those its first figures are compared with)
 count as well.
 """

@@ -60,6 +60,7 @@ def test_the_share_is_found_that_em_climbs_to(factor: float) -> None:
     made, others = curve(), drawn(2, 50_000, 0.02 * factor)
     events = counted(np.concatenate(others))
     found = made.estimate(events)
+    assert found
     share = prior = made.share
     for _ in range(5000):
         share = float(corrected(made.chance, log_odds(share) - log_odds(prior)) @ events) / 50_000
@@ -75,6 +76,7 @@ def test_the_stated_deviation_is_the_one_over_streams() -> None:
         genuine, frauds = drawn(2 * seed + 1, 40_000, 0.02)
         made = Curve.of(counted(genuine), counted(frauds))
         found = made.estimate(counted(np.concatenate(drawn(2 * seed + 2, 20_000, 0.04))))
+        assert found
         apart.append((log_odds(found.share) - log_odds(0.04)) / found.deviation)
     assert abs(np.mean(apart)) < 0.35
     assert np.std(apart) == pytest.approx(1, abs=0.2)
@@ -82,7 +84,19 @@ def test_the_stated_deviation_is_the_one_over_streams() -> None:
 
 def test_events_that_have_changed_fit_no_mixture_and_are_carried_over() -> None:
     found = curve().estimate(counted(np.concatenate(drawn(3, 50_000, 0.02, moved=0.4))))
+    assert found
     assert found.misfit > FIT
+
+
+def test_scores_that_are_all_alike_tell_nothing() -> None:
+    same = np.full(1000, 0.3)
+    assert Curve.of(counted(same[:970]), counted(same[970:])).estimate(counted(same)) is None
+
+
+def test_a_span_without_frauds_has_a_share_of_nothing() -> None:
+    found = curve().estimate(counted(drawn(4, 20_000, 0.0)[0]))
+    assert found
+    assert found.share < 0.002
 
 
 def test_the_correction_is_a_shift_of_log_odds() -> None:

@@ -261,6 +261,7 @@ class PerformanceMonitor:
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         restore(self._parts(), self._fixed, state, "performance monitor")
+        self.reference.refit()
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         own = {"took": self.took, "errors": self.errors, "kept": self.kept, "now": self._now}

@@ -102,7 +102,8 @@ class PriorMonitor:
     def _said(self, row: int, events: Floats) -> float:
         """The share of frauds among events: its root, of which the noise is even."""
         curve = self.reference.curves[row]
-        return math.sqrt(curve.estimate(events[row]).share) if curve else math.nan
+        estimate = curve.estimate(events[row]) if curve else None
+        return math.sqrt(estimate.share) if estimate else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
         """`log_odds` is what to add to those of a score: see `shares.corrected`."""
@@ -141,6 +142,7 @@ class PriorMonitor:
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         restore(self._parts(), self._fixed, state, "prior monitor")
+        self.reference.refit()
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         return self.spans.parts() | self.reference.parts() | self.charts.parts()
