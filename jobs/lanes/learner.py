@@ -168,8 +168,8 @@ class Learner:
         self.gauge.closed(lesson.learnt.windows)
         self.gauge.raised(lesson.learnt.alarms)
         if lesson.offset >= self._told:
-            values, keys = self._lessons.examples(lesson)
-            made.examples.extend(zip(keys, values, strict=True))
+            examples, numbers = self._lessons.examples(lesson)
+            made.examples.extend(zip(numbers.full(), examples.full(), strict=True))
             values, keys = alarm_records(lesson.learnt.alarms)
             made.alarms.extend(zip(keys, values, strict=True))
 
