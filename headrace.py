@@ -24,6 +24,11 @@ from models.linear import Linear
 from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
+from operators.drift.declared import Covariate, Positives, Scores
+from operators.drift.delay import LabelDelay
+from operators.drift.performance import Performance
+from operators.drift.volume import Volume
+from operators.drift.watch import Watch
 from operators.features import (
     Entity,
     Feature,
@@ -48,6 +53,7 @@ __all__ = [
     "Calibration",
     "Category",
     "ConfigError",
+    "Covariate",
     "Edges",
     "Ensemble",
     "Entity",
@@ -59,17 +65,23 @@ __all__ = [
     "InputError",
     "IsolationForest",
     "Label",
+    "LabelDelay",
     "Linear",
     "Neural",
     "Number",
     "OutputError",
+    "Performance",
     "Pipeline",
+    "Positives",
     "Prior",
     "Random",
     "Replay",
     "River",
+    "Scores",
     "Slice",
     "StateError",
+    "Volume",
+    "Watch",
     "automatic_edges",
     "bucket",
     "difference",

@@ -10,34 +10,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from jobs.progress import Progress
+from streams.atomic import write_whole
 from streams.errors import ConfigError, OutputError
 from streams.simulation.simulator import Simulation
-from streams.simulation.traffic import (
-    Drift,
-    NewTactic,
-    PopulationShift,
-    PriceInflation,
-    PriorShift,
-    TerminalOutage,
-    Traffic,
-)
+from streams.simulation.traffic import DRIFTS, SHAPES, Drift, Traffic
 
 DAYS = 60.0
-DRIFTS: dict[str, type[Drift]] = {
-    "population": PopulationShift,
-    "tactic": NewTactic,
-    "prior": PriorShift,
-    "prices": PriceInflation,
-    "outage": TerminalOutage,
-}
+_DRIFT = re.compile(
+    r"(?P<kind>\w+)@(?P<at>.+?)(?:\.\.(?P<until>.+?))?(?:=(?P<size>\d+(?:\.\d*)?|\.\d+))?"
+    rf"(?::(?P<shape>{'|'.join(SHAPES)})(?:/(?P<span>\d+[smhd]))?)?"
+)
 _LOOK_EVERY = 0.2
 
 
 def simulate(out: Path, drifts: Sequence[str], options: Mapping[str, Any]) -> Counter[str]:
     """Write traffic to a .parquet or .ndjson file, whole or not at all; what was written, counted.
 
-    `options` are fields of `Traffic`; with neither days nor events it is 60 days.
+    `options` are fields of `Traffic`; with neither days nor events it is 60 days. Where there are
+    drifts, what they have changed is written beside it, as NAME.scenario.json.
     """
     options = dict(options)
     if options.get("days") is None and options.get("events") is None:
@@ -55,6 +48,9 @@ def simulate(out: Path, drifts: Sequence[str], options: Mapping[str, Any]) -> Co
         out.parent.mkdir(parents=True, exist_ok=True)
         with _watched(simulation):
             written = writers[out.suffix](partial)
+        if drifts:
+            text = msgspec.json.format(msgspec.json.encode(simulation.truth()), indent=2)
+            write_whole(out.with_suffix(".scenario.json"), [text, b"\n"])
         partial.replace(out)
     except OSError as error:
         raise OutputError(
@@ -69,15 +65,19 @@ def parse_drift(text: str) -> Drift:
     """A drift as the command line says it.
 
     >>> parse_drift("prices@2024-02-01..2024-03-01=1.3")
-    PriceInflation(at='2024-02-01', size=1.3, until='2024-03-01')
+    PriceInflation(at='2024-02-01', size=1.3, until='2024-03-01', shape='sudden', span='14d')
+    >>> parse_drift("prior@2024-02-01=3:gradual/30d").span
+    '30d'
     """
-    match = re.fullmatch(r"(\w+)@(.+?)(?:\.\.(.+?))?(?:=([\d.]+))?", text)
-    if match is None or match[1] not in DRIFTS:
-        wanted = f"KIND@FROM[..UNTIL][=SIZE], KIND being {', '.join(DRIFTS)}"
-        raise ConfigError(f"--drift: wanted {wanted}; got {text!r}")
-    kind, at, until, size = match.groups()
-    sized = {} if size is None else {"size": float(size)}
-    return DRIFTS[kind](at=at, until=until, **sized)
+    match = _DRIFT.fullmatch(text)
+    if match is None or match["kind"] not in DRIFTS:
+        wanted = "KIND@FROM[..UNTIL][=SIZE][:SHAPE[/SPAN]]"
+        kinds = f"KIND being {', '.join(DRIFTS)}, SHAPE {', '.join(SHAPES)}, SPAN like 14d"
+        raise ConfigError(f"--drift: wanted {wanted}, {kinds}; got {text!r}")
+    said: dict[str, Any] = {name: value for name, value in match.groupdict().items() if value}
+    if "size" in said:
+        said["size"] = float(said["size"])
+    return DRIFTS[said.pop("kind")](**said)
 
 
 @contextmanager

@@ -35,9 +35,10 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--conflicts", type=SHARE, default=0.0, help="Share sent again with another amount.")
 @click.option("--garbage", type=SHARE, default=0.0, help="Share of malformed lines (NDJSON only).")
 @click.option(
-    "--drift", "drifts", multiple=True, metavar="KIND@FROM[..UNTIL][=SIZE]",
-    help="A change of the world at a date: population, tactic, prior, prices or outage. "
-    "May be given several times.",
+    "--drift", "drifts", multiple=True, metavar="KIND@FROM[..UNTIL][=SIZE][:SHAPE[/SPAN]]",
+    help="A change of the world at a date: inputs, prior, concept, population, tactic, attacker, "
+    "prices, holidays, outage, unit or missing; sudden, gradual, incremental or recurring. "
+    "May be given several times. The truth about each is written to NAME.scenario.json.",
 )  # fmt: skip
 def simulate(out: Path, drifts: tuple[str, ...], **options: object) -> None:
     """Make card traffic with known frauds, as a file.
@@ -52,6 +53,8 @@ def simulate(out: Path, drifts: tuple[str, ...], **options: object) -> None:
       headrace simulate --events 100000 --garbage 0.01 --duplicates 0.01 --late 0.01 --out t.ndjson
       headrace simulate --days 90 --drift prior@2024-02-15=3 \\
         --drift prices@2024-02-01..2024-03-01=1.3 --out drifting.parquet
+      headrace simulate --days 90 --drift unit@2024-03-01..2024-03-08 \\
+        --drift concept@2024-02-15=.5:gradual/14d --out scenario.parquet
     """
     from jobs.simulate import simulate as write
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.jit import kernel
-from streams.schema import DAY, SECOND
+from streams.schema import DAY, MISSING, SECOND
 from streams.simulation.scenarios import CENTS, ID, IS_LABEL, TIME, WHERE, WHO
 from streams.written import BYTES, write_bytes, write_digits
 
@@ -24,6 +24,7 @@ _TIME = _bytes('","time":"')
 _WHO = _bytes('Z","customer":"')
 _WHERE = _bytes('","terminal":"')
 _AMOUNT = _bytes('","amount":')
+_NO_AMOUNT = _bytes('"}\n')
 _FRAUD = _bytes('Z","fraud":true}\n')
 _END = _bytes("}\n")
 
@@ -32,7 +33,8 @@ def lines(rows: Int64s) -> tuple[memoryview, Int64s]:
     """Records (n, RECORD_COLUMNS) as NDJSON, and where each line ends, (n,).
 
     A transaction is `{"id":"1","time":"2024-01-01T00:00:01.250000Z","customer":"7","terminal":"9",
-    "amount":12.30}`, a label `{"id":"1","time":"2024-01-04T09:00:00.000000Z","fraud":true}`.
+    "amount":12.30}`, without an amount that is missing, and a label
+    `{"id":"1","time":"2024-01-04T09:00:00.000000Z","fraud":true}`.
     """
     out = np.empty(_LONGEST * len(rows), np.uint8)
     ends = np.empty(len(rows), np.int64)
@@ -90,6 +92,10 @@ def _write(rows, out, ends):  # type: ignore[no-untyped-def]
             at = write_digits(out, at, rows[i, WHO], 1)
             at = _text(out, at, _WHERE)
             at = write_digits(out, at, rows[i, WHERE], 1)
+            if rows[i, CENTS] == MISSING:
+                at = _text(out, at, _NO_AMOUNT)
+                ends[i] = at
+                continue
             at = _text(out, at, _AMOUNT)
             at = write_digits(out, at, rows[i, CENTS] // 100, 1)
             out[at] = 46

@@ -14,21 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streams.jit import kernel
-from streams.schema import DAY, SECOND, duration_us
+from streams.schema import DAY, duration_us
 from streams.simulation.draws import SLOT, bell, choose, hashed, uniform, unit, weigh
-from streams.simulation.traffic import (
-    NewTactic,
-    PopulationShift,
-    PriceInflation,
-    PriorShift,
-    TerminalOutage,
-    Traffic,
-)
+from streams.simulation.drift import Drifts, drifts_of
+from streams.simulation.traffic import Traffic
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-HOUR = 3600 * SECOND
 WEEK = 7 * DAY
 MONDAY = 72
 """Hours from the Monday before 1970 to 1970."""
@@ -39,13 +32,9 @@ REGULARS = 6
 FAULTS = ("disorder", "late", "duplicates", "conflicts", "labels_missing")
 _USUAL = math.log(2600.0)
 
-# What a hashed word is for.
+# What a hashed word is for; 3, 4 and from 50 to 59 are for drifts.
+_ORDER, _ACTIVITY, _POPULARITY = range(3)
 (
-    _ORDER,
-    _ACTIVITY,
-    _POPULARITY,
-    _MOVED,
-    _SILENT,
     _LEVEL,
     _SPREAD,
     _HOME,
@@ -56,13 +45,11 @@ _USUAL = math.log(2600.0)
     _DIGITAL,
     _DEARNESS,
     _SOFT,
-) = range(15)
+) = range(5, 15)
 
-TACTICS = ("genuine", "terminal", "stolen", "testing", "takeover", "vouchers")
-"""The ground truth of a transaction, by its code; `vouchers` exists only after a `NewTactic`."""
-GENUINE, TERMINAL, STOLEN, TESTING, TAKEOVER, VOUCHERS = range(6)
-_DRIFTS = (PopulationShift, NewTactic, PriorShift, PriceInflation, TerminalOutage)
-_POPULATION, _NOVELTY, _PRIOR, _PRICES, _OUTAGE = range(5)
+TACTICS = ("genuine", "terminal", "stolen", "testing", "takeover", "vouchers", "slow", "changed")
+"""The ground truth of a transaction, by its code; the last three exist only by a drift."""
+GENUINE, TERMINAL, STOLEN, TESTING, TAKEOVER, VOUCHERS, SLOW, CHANGED = range(8)
 
 # Of each rhythm: the share of customers, its peaks as (hour, width in hours, weight), and how much
 # of a working day's activity a Saturday and a Sunday have.
@@ -96,14 +83,6 @@ class Groups(NamedTuple):
     """(groups + 1,) where each group begins in `slots`."""
     slots: npt.NDArray[np.void]
     """(members,) of `streams.simulation.draws.SLOT`."""
-
-
-class Drifts(NamedTuple):
-    """The dated changes of a world."""
-
-    windows: Int64s
-    """(drifts, 3) code, from, until."""
-    sizes: Floats
 
 
 class World(NamedTuple):
@@ -158,12 +137,7 @@ def world(traffic: Traffic) -> World:
         terminals,
         _towns(np.diff(terminals.starts)),
         traffic.per_day * traffic.fraud_rate / DAY,
-        Drifts(
-            np.array(
-                [(_DRIFTS.index(type(d)), *d.window) for d in traffic.drifts], np.int64
-            ).reshape(-1, 3),
-            np.array([d.size for d in traffic.drifts], np.float64),
-        ),
+        drifts_of(traffic.drifts),
         float(duration_us(traffic.label_delay)),
         traffic.label_spread,
         np.array([getattr(traffic, name) for name in FAULTS], np.float64),
@@ -240,62 +214,6 @@ def _bells(words, out):  # type: ignore[no-untyped-def]
 # Kernels that take a World or a part of it are compiled at their first call. Those on the way of
 # every visit are inlined: at a call, numba counts references to each array of what is passed, and
 # that took a third of the time.
-
-
-@kernel("boolean(int64[:, ::1], int64, int64, int64)")
-def _active(windows, i, code, time):  # type: ignore[no-untyped-def]
-    return windows[i, 0] == code and windows[i, 1] <= time < windows[i, 2]
-
-
-@kernel(inline=True)
-def life(seed, drifts, customer, time):  # type: ignore[no-untyped-def]
-    """Which habits the customer lives by: 0, or another number after each shift that moved them."""
-    lived = 0
-    for i in range(len(drifts.sizes)):
-        if _active(drifts.windows, i, _POPULATION, time):
-            lived += (unit(hashed(seed, _MOVED, customer, i)) < drifts.sizes[i]) << i
-    return lived
-
-
-@kernel(inline=True)
-def silent(seed, drifts, terminal, time):  # type: ignore[no-untyped-def]
-    """Whether an outage keeps the terminal from being heard at this time."""
-    off = False
-    for i in range(len(drifts.sizes)):
-        if _active(drifts.windows, i, _OUTAGE, time):
-            off |= unit(hashed(seed, _SILENT, terminal, i)) < drifts.sizes[i]
-    return off
-
-
-@kernel(inline=True)
-def prices(drifts, time):  # type: ignore[no-untyped-def]
-    """What amounts are multiplied by at this time."""
-    factor = 1.0
-    for i in range(len(drifts.sizes)):
-        code, begin, end = drifts.windows[i]
-        if code == _PRICES and time > begin:
-            factor *= 1.0 + (drifts.sizes[i] - 1.0) * min(1.0, (time - begin) / (end - begin))
-    return factor
-
-
-@kernel()
-def crime(drifts, time):  # type: ignore[no-untyped-def]
-    """How many times as often as without drift cases of fraud begin."""
-    factor = 1.0
-    for i in range(len(drifts.sizes)):
-        if _active(drifts.windows, i, _PRIOR, time):
-            factor *= drifts.sizes[i]
-    return factor
-
-
-@kernel()
-def novelty(drifts, time):  # type: ignore[no-untyped-def]
-    """The share of new fraud that is of the new tactic."""
-    share = 0.0
-    for i in range(len(drifts.sizes)):
-        if _active(drifts.windows, i, _NOVELTY, time):
-            share = max(share, min(1.0, drifts.sizes[i]))
-    return share
 
 
 @kernel("float64(uint64, int64, int64)")

@@ -16,29 +16,36 @@ import numpy.typing as npt
 
 from streams.jit import kernel
 from streams.schema import DAY, LATEST, SECOND
+from streams.simulation.attack import attack, attack_at
 from streams.simulation.draws import exponential, integer, normal, pop, push, uniform
+from streams.simulation.drift import (
+    ATTACKER,
+    HOUR,
+    bustle,
+    crime,
+    life,
+    next_change,
+    novelty,
+    prices,
+    unsent,
+)
 from streams.simulation.population import (
     CASES,
     GENUINE,
-    HOUR,
     MONDAY,
     NEVER,
     ONLINE,
+    SLOW,
     SPREE,
     STOLEN,
     TAKEOVER,
     TERMINAL,
     TESTING,
     VOUCHERS,
-    crime,
     dearness,
-    life,
-    novelty,
     pick,
-    prices,
     regular,
     shop,
-    silent,
     soft,
     someone,
     spread,
@@ -62,13 +69,16 @@ NEXT, SERIAL, KIND, CUSTOMER, PLACE, STEP, STEPS, GAP, LEVEL = range(9)
 CASE_COLUMNS = 9
 
 # A record, as it is sent: when, in which order among equals, and what it says.
-(ARRIVAL, RANK, IS_LABEL, TIME, ID, WHO, WHERE, CENTS, TACTIC, KNOWN, COPY) = range(11)
-RECORD_COLUMNS = 11
+(ARRIVAL, RANK, IS_LABEL, TIME, ID, WHO, WHERE, CENTS, TACTIC, KNOWN, COPY, TOUCHED) = range(12)
+RECORD_COLUMNS = 12
 RESENT, CONFLICTING = 1, 2
 
 # Counters of a run.
-(SLOT, VISIT_AT, CASE_AT, SERIALS, IDS, OPEN, WAITING, HELD, ENDED, SENT) = range(10)
-COUNTERS = 10
+(SLOT, VISIT_AT, CASE_AT, SERIALS, IDS, OPEN, WAITING, HELD, ENDED, SENT, OWED) = range(11)
+COUNTERS = 11
+_ENDLESS = 1 << 40
+LATER = 2
+"""Hours by which the more visits of a holiday come later than others."""
 
 
 class Run(NamedTuple):
@@ -83,7 +93,7 @@ class Run(NamedTuple):
     cases: Int64s
     """(capacity, 9) a heap of `OPEN` rows."""
     delayed: Int64s
-    """(capacity, 11) a heap of `WAITING` records."""
+    """(capacity, 12) a heap of `WAITING` records."""
 
 
 @kernel()
@@ -93,6 +103,10 @@ def begin(w, run):  # type: ignore[no-untyped-def]
     run.offset[0] = w.begin % HOUR
     run.counters[CASE_AT] = _next_case(w, run, w.begin - WARM)
     run.counters[VISIT_AT] = _next_visit(w, run)
+    for i in range(len(w.drifts.sizes)):
+        if w.drifts.windows[i, 0] == ATTACKER:
+            first = attack_at(w, i, 0, w.drifts.windows[i, 1])
+            _plan(run, first, SLOW, i, 0, _ENDLESS, 0, 0.0)
 
 
 @kernel(inline=True)
@@ -102,6 +116,7 @@ def _next_visit(w, run):  # type: ignore[no-untyped-def]
     while True:
         slot = run.counters[SLOT]
         pace = w.pace[(slot + MONDAY) % 168]
+        pace += bustle(w.seed, w.drifts, slot * HOUR) * w.pace[(slot + MONDAY - LATER) % 168]
         left = (HOUR - run.offset[0]) * pace
         if wait < left:
             run.offset[0] += wait / pace
@@ -112,9 +127,9 @@ def _next_visit(w, run):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _mix(drifts, time, shares):  # type: ignore[no-untyped-def]
+def _mix(w, time, shares):  # type: ignore[no-untyped-def]
     """Fill in how many cases of each tactic one fraudulent transaction stands for; their sum."""
-    new = novelty(drifts, time)
+    new = novelty(w.seed, w.drifts, time)
     total = 0.0
     for tactic in range(1, len(CASES)):
         share, least, most = CASES[tactic]
@@ -130,12 +145,8 @@ def _next_case(w, run, time):  # type: ignore[no-untyped-def]
     shares = np.empty(len(CASES))
     wait = exponential(run.rng, FRAUD)
     while time < LATEST:
-        pace = w.fraud * crime(w.drifts, time) * _mix(w.drifts, time, shares)
-        change = LATEST
-        for window in w.drifts.windows:
-            for edge in window[1:]:
-                if time < edge < change:
-                    change = edge
+        pace = w.fraud * crime(w.seed, w.drifts, time) * _mix(w, time, shares)
+        change = next_change(w.drifts, time)
         if wait < (change - time) * pace:
             return time + 1 + np.int64(wait / pace)
         wait -= (change - time) * pace
@@ -164,7 +175,7 @@ def _plan(run, time, kind, customer, place, steps, gap, level):  # type: ignore[
 def _open_case(w, run, time):  # type: ignore[no-untyped-def]
     """Begin a case of fraud of some tactic."""
     shares = np.empty(len(CASES))
-    share = uniform(run.rng, FRAUD) * _mix(w.drifts, time, shares)
+    share = uniform(run.rng, FRAUD) * _mix(w, time, shares)
     tactic = 1
     while tactic < len(CASES) - 1 and share >= shares[tactic]:
         share -= shares[tactic]
@@ -201,9 +212,10 @@ def _awake(rng, time, share):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline=True)
-def _cents(drifts, log_cents, time):  # type: ignore[no-untyped-def]
+def _cents(w, log_cents, time):  # type: ignore[no-untyped-def]
     """The amount of this logarithm at the prices of the time, within the field's range."""
-    return max(10, min(MOST_CENTS, np.int64(math.exp(log_cents) * prices(drifts, time) + 0.5)))
+    level = prices(w.seed, w.drifts, time)
+    return max(10, min(MOST_CENTS, np.int64(math.exp(log_cents) * level + 0.5)))
 
 
 @kernel(inline=True)
@@ -231,7 +243,7 @@ def _visit(w, run, stream, customer, time):  # type: ignore[no-untyped-def]
         amount += 1.2 + 0.4 * normal(rng, stream)
     elif odd > 0.98:
         amount -= 2.2
-    cents = _cents(w.drifts, amount, time)
+    cents = _cents(w, amount, time)
     if uniform(rng, stream) < 0.12:
         cents = max(100, (cents + 250) // 500 * 500)
     _say(run, time, customer, terminal, cents, GENUINE)
@@ -270,23 +282,23 @@ def _fraud(w, run, case):  # type: ignore[no-untyped-def]
     later = time + 1 + np.int64(case[GAP] * exponential(rng, FRAUD))
     if kind == TERMINAL:
         terminal = place
-        cents = _cents(w.drifts, usual + dearness(w.seed, terminal) + 0.35 + 0.5 * noise, time)
+        cents = _cents(w, usual + dearness(w.seed, terminal) + 0.35 + 0.5 * noise, time)
         later = _awake(rng, later, 0.75)
     elif kind == STOLEN:
         terminal = pick(w.terminals, place if there < 0.6 else ONLINE, uniform(rng, FRAUD))
-        cents = _cents(w.drifts, usual + 0.001 * case[LEVEL] + 0.45 * noise, time)
+        cents = _cents(w, usual + 0.001 * case[LEVEL] + 0.45 * noise, time)
     elif kind == TESTING and step < case[STEPS] - case[LEVEL] // 1000:
         terminal = place
-        cents = _cents(w.drifts, math.log(50.0 + 350.0 * there), time)
+        cents = _cents(w, math.log(50.0 + 350.0 * there), time)
     elif kind == TESTING:
         terminal = pick(w.terminals, ONLINE, there)
-        cents = _cents(w.drifts, usual + 1.2 + 0.5 * noise, time)
+        cents = _cents(w, usual + 1.2 + 0.5 * noise, time)
         later += np.int64(40 * MINUTE * uniform(rng, FRAUD))
     elif kind == TAKEOVER:
         terminal = pick(w.terminals, ONLINE, uniform(rng, FRAUD))
         if there < 0.4:
             terminal = shop(w, rng, FRAUD, customer, lived, time)
-        cents = _cents(w.drifts, usual + 0.1 + 0.11 * step + 0.35 * noise, time)
+        cents = _cents(w, usual + 0.1 + 0.11 * step + 0.35 * noise, time)
         later = _awake(rng, later, 0.8)
     else:
         place = whereabouts(w.seed, w.towns, customer, lived, time)
@@ -324,6 +336,10 @@ def happen(w, run):  # type: ignore[no-untyped-def]
             if case[KIND] == GENUINE:
                 _visit(w, run, ROUNDS, case[CUSTOMER], step)
                 later += np.int64(case[GAP] * exponential(run.rng, ROUNDS))
+            elif case[KIND] == SLOW:
+                customer, terminal, amount = attack(w, case[CUSTOMER], case[STEP])
+                _say(run, step, customer, terminal, _cents(w, amount, step), SLOW)
+                later = attack_at(w, case[CUSTOMER], case[STEP] + 1, step)
             else:
                 later = _fraud(w, run, case)
             case[STEP] += 1
@@ -332,7 +348,10 @@ def happen(w, run):  # type: ignore[no-untyped-def]
                 counters[OPEN] = push(run.cases, counters[OPEN], case)
         else:
             _genuine(w, run)
-        if time >= w.begin and not silent(w.seed, w.drifts, run.held[WHERE] - 1, time):
+        held = run.held
+        if time >= w.begin and not unsent(
+            w.seed, w.drifts, held[WHO], held[WHERE] - 1, held[CENTS], time
+        ):
             counters[IDS] += 1
             run.held[ID] = counters[IDS]
             return 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 
 from streams.batch import LABEL, UNKNOWN, Batch
 from streams.errors import ConfigError, DeadLetter, StateError
-from streams.schema import Event, Label, Number, duration_us
+from streams.schema import MISSING, Event, Label, Number, duration_us
+from streams.simulation.drift import life, silent
 from streams.simulation.garbage import garbage
 from streams.simulation.lines import lines
-from streams.simulation.population import TACTICS, World, life, silent, world
+from streams.simulation.population import TACTICS, VOUCHERS, World, world
 from streams.simulation.scenarios import (
     ARRIVAL,
     CASE_COLUMNS,
@@ -41,6 +42,7 @@ from streams.simulation.scenarios import (
     SENT,
     TACTIC,
     TIME,
+    TOUCHED,
     WAITING,
     WHERE,
     WHO,
@@ -49,6 +51,7 @@ from streams.simulation.scenarios import (
 )
 from streams.simulation.traffic import Traffic
 from streams.simulation.transport import arrive
+from streams.simulation.truth import Change, Truth
 
 Int64s = npt.NDArray[np.int64]
 
@@ -70,6 +73,7 @@ COLUMNS = {
     "known": KNOWN,
     "received": ARRIVAL,
     "copy": COPY,
+    "touched": TOUCHED,
 }
 _PARQUET = pa.schema(
     [
@@ -83,6 +87,7 @@ _PARQUET = pa.schema(
         ("known", pa.timestamp("us", "UTC")),
     ]
 )
+_DRIFT = pa.field("drift", pa.dictionary(pa.int32(), pa.string()))
 _CHUNK = 65_536
 
 
@@ -122,6 +127,7 @@ class Simulation:
             cases=np.zeros((256, CASE_COLUMNS), np.int64),
             delayed=np.zeros((256, RECORD_COLUMNS), np.int64),
         )
+        self._truth = Truth(traffic)
         begin(self._world, self._run)
 
     @property
@@ -169,7 +175,8 @@ class Simulation:
 
         `amount` is in cents, `tactic` a place in `TACTICS`, `known` when the chargeback comes (0:
         never), `received` when the transaction arrives, `copy` 0, or 1 of one sent again unchanged,
-        or 2 of one sent again with another amount. Times are in microseconds.
+        or 2 of one sent again with another amount; bit i of `touched` says that drift i of the
+        traffic has touched it. Times are in microseconds. A missing amount is `MISSING`.
         """
         rows = self._take(n, labels=False)
         return {name: rows[:, column].copy() for name, column in COLUMNS.items()}
@@ -208,6 +215,10 @@ class Simulation:
             delayed=_doubled(np.frombuffer(saved.delayed, np.int64).reshape(-1, RECORD_COLUMNS)),
         )
 
+    def truth(self) -> tuple[Change, ...]:
+        """Each drift of the traffic, and which of the payments given out here it has touched."""
+        return self._truth.changes()
+
     def lives(self, time: int) -> Int64s:
         """By which habits each customer lives then, (customers,): another number, another life."""
         w, count = self._world, self.traffic.customers
@@ -226,9 +237,9 @@ class Simulation:
         """
         written: Counter[str] = Counter()
         self._must_end()
-        with pq.ParquetWriter(path, _PARQUET) as writer:
+        with pq.ParquetWriter(path, self._parquet) as writer:
             while len((columns := self.columns(_CHUNK))["id"]):
-                writer.write_table(_table(columns))
+                writer.write_table(self._table(columns))
                 delay = columns["received"] - columns["time"]
                 written.update(self._count(columns["copy"], delay))
         return written
@@ -273,6 +284,7 @@ class Simulation:
                 self._run = self._run._replace(cases=_doubled(self._run.cases))
             if 2 * counters[WAITING] > len(self._run.delayed):
                 self._run = self._run._replace(delayed=_doubled(self._run.delayed))
+        self._truth.take(out[:got])
         return out[:got]
 
     def _count(self, copy: Int64s, delay: Int64s) -> dict[str, int]:
@@ -283,6 +295,16 @@ class Simulation:
             "duplicates": int((copy == RESENT).sum()),
             "conflicts": int((copy == CONFLICTING).sum()),
         }
+
+    @property
+    def _parquet(self) -> pa.Schema:
+        return _PARQUET.append(_DRIFT) if self.traffic.drifts else _PARQUET
+
+    def _table(self, columns: dict[str, Int64s]) -> pa.Table:
+        if not self.traffic.drifts:
+            return _table(columns, TACTICS[: VOUCHERS + 1])
+        drift = self._truth.named(columns["touched"])
+        return _table(columns, TACTICS).append_column(_DRIFT, drift)
 
     def _must_end(self) -> None:
         if self.traffic.expected_rows is None:
@@ -298,7 +320,8 @@ def _seeds(traffic: Traffic) -> list[int]:
 
 
 def _digest(traffic: Traffic) -> str:
-    return hashlib.blake2b(traffic.definition.encode(), digest_size=16).hexdigest()
+    shape = f"{COUNTERS} {RECORD_COLUMNS} {CASE_COLUMNS}"
+    return hashlib.blake2b(f"{shape} {traffic.definition}".encode(), digest_size=16).hexdigest()
 
 
 def _doubled(queue: Int64s) -> Int64s:
@@ -308,7 +331,7 @@ def _doubled(queue: Int64s) -> Int64s:
     return roomy
 
 
-def _table(columns: dict[str, Int64s]) -> pa.Table:
+def _table(columns: dict[str, Int64s], tactics: Sequence[str]) -> pa.Table:
     tactic = pa.array(columns["tactic"].astype(np.int8))
     known = pa.array(columns["known"], mask=columns["known"] == 0)
     return pa.table(
@@ -317,9 +340,9 @@ def _table(columns: dict[str, Int64s]) -> pa.Table:
             pa.array(columns["time"]).cast(_PARQUET.field("time").type),
             pa.array(columns["customer"]),
             pa.array(columns["terminal"]),
-            pa.array(columns["amount"] / 100),
+            pa.array(columns["amount"] / 100, mask=columns["amount"] == MISSING),
             pa.array(columns["tactic"] > 0),
-            pa.DictionaryArray.from_arrays(tactic, pa.array(TACTICS)),
+            pa.DictionaryArray.from_arrays(tactic, pa.array(tactics)),
             known.cast(_PARQUET.field("known").type),
         ],
         schema=_PARQUET,

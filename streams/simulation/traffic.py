@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Literal, get_args
 
 from streams.errors import ConfigError
 from streams.schema import LATEST, duration_us
 
+Shape = Literal["sudden", "gradual", "incremental", "recurring"]
+Law = Literal["inputs", "prior", "concept"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
 _SHARES = ("disorder", "late", "duplicates", "conflicts", "garbage", "labels_missing")
 
 
@@ -28,11 +32,25 @@ def moment_us(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A change of the world from `at` until `until`, or for good; `size` says how much changes."""
+    """A change of the world from `at` until `until`, or for good; `size` says how much changes.
+
+    What shape it has is the same for all kinds. `sudden` is whole at once. `gradual` holds in some
+    hours, in ever more of them until after `span` in all. `incremental` grows evenly, by the hour,
+    to its size after `span`. `recurring` holds for a span, is away for one, and so on.
+    """
+
+    kind: ClassVar[str] = ""
+    """What the command line calls it."""
+    changes: ClassVar[tuple[Law, ...]] = ()
+    """Which laws change, of an event's own inputs and its label; not what their history tells."""
+    fields: ClassVar[tuple[str, ...]] = ()
+    """Inputs that are otherwise distributed."""
 
     at: str
     size: float
     until: str | None = None
+    shape: Shape = "sudden"
+    span: str = "14d"
 
     @property
     def window(self) -> tuple[int, int]:
@@ -44,6 +62,7 @@ class Drift:
 class PopulationShift(Drift):
     """A share `size` of customers live in another town, with other shops and other amounts."""
 
+    kind, changes, fields = "population", ("inputs", "concept"), ("terminal", "amount")
     size: float = 0.3
 
 
@@ -51,6 +70,7 @@ class PopulationShift(Drift):
 class NewTactic(Drift):
     """A share `size` of new fraud is of the tactic `vouchers`, which was not there before."""
 
+    kind, changes = "tactic", ("concept",)
     size: float = 0.4
 
 
@@ -58,6 +78,7 @@ class NewTactic(Drift):
 class PriorShift(Drift):
     """Cases of fraud begin `size` times as often; what has begun goes on."""
 
+    kind, changes = "prior", ("prior",)
     size: float = 3.0
 
 
@@ -65,6 +86,7 @@ class PriorShift(Drift):
 class PriceInflation(Drift):
     """All amounts grow evenly from `at` to `until`, to `size` times what they were, and stay."""
 
+    kind, changes, fields = "prices", ("inputs",), ("amount",)
     size: float = 1.3
 
 
@@ -72,7 +94,69 @@ class PriceInflation(Drift):
 class TerminalOutage(Drift):
     """A share `size` of terminals say nothing: what happens there is never sent, nor noticed."""
 
+    kind, changes, fields = "outage", ("inputs",), ("terminal",)
     size: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class InputShift(Drift):
+    """Of payments below 26.00 a share `size`, whoever makes them, is paid in cash: never sent."""
+
+    kind, changes, fields = "inputs", ("inputs",), ("amount",)
+    size: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ConceptShift(Drift):
+    """A share `size` of what was fraud is none, and as many payments of 80.00 to 99.99 are."""
+
+    kind, changes = "concept", ("concept",)
+    size: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class UnitError(Drift):
+    """A share `size` of terminals send cents as if they were units, up to the largest amount."""
+
+    kind, changes, fields = "unit", ("inputs",), ("amount",)
+    size: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MissingField(Drift):
+    """A share `size` of terminals send no amount."""
+
+    kind, changes, fields = "missing", ("inputs",), ("amount",)
+    size: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowAttack(Drift):
+    """More fraud, `size` times as much again: a payment a card, all of them online and by day."""
+
+    kind, changes = "attacker", ("prior", "concept")
+    size: float = 0.3
+    shape: Shape = "incremental"
+    span: str = "60d"
+
+
+@dataclass(frozen=True, slots=True)
+class Holidays(Drift):
+    """`size` times as many visits again, two hours later, and fraud; amounts grow by half of it."""
+
+    kind, changes, fields = "holidays", ("inputs",), ("time", "amount")
+    size: float = 0.4
+
+
+DRIFTS: dict[str, type[Drift]] = {
+    drift.kind: drift
+    for drift in (
+        PopulationShift, NewTactic, PriorShift, PriceInflation, TerminalOutage, InputShift,
+        ConceptShift, UnitError, MissingField, SlowAttack, Holidays,
+    )
+}  # fmt: skip
+"""The kinds of drift by what the command line calls them."""
+MOST_DRIFTS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,11 +221,20 @@ class Traffic:
         if duration_us(self.late_delay) <= duration_us(self.max_delay):
             got = f"{self.late_delay} and {self.max_delay}"
             raise ConfigError(f"Traffic.late_delay must be longer than max_delay; got {got}")
+        if len(self.drifts) > MOST_DRIFTS:
+            raise ConfigError(f"a world has at most {MOST_DRIFTS} drifts; got {len(self.drifts)}")
         for drift in self.drifts:
             if drift.window[1] <= drift.window[0] or drift.size < 0:
                 raise ConfigError(f"a drift ends after it begins, with a size >= 0; got {drift}")
-            if isinstance(drift, PriceInflation) and drift.until is None:
-                raise ConfigError(f"prices grow until a date; say until=..., got {drift}")
+            if drift.shape not in SHAPES or duration_us(drift.span) < duration_us("1h"):
+                wanted = f"a shape of {', '.join(SHAPES)}, with a span of 1h or more"
+                raise ConfigError(f"a drift has {wanted}; got {drift}")
+            if isinstance(drift, PriceInflation) and (
+                drift.until is None or drift.shape != "sudden"
+            ):
+                raise ConfigError(
+                    f"prices grow evenly until a date; say until=... and no shape, got {drift}"
+                )
 
     @property
     def begin(self) -> int:

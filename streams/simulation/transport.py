@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from streams.jit import kernel
-from streams.schema import DAY
+from streams.schema import DAY, MISSING
+from streams.simulation.changes import change
 from streams.simulation.draws import before, normal, pop, push, uniform
 from streams.simulation.scenarios import (
     ARRIVAL,
@@ -76,7 +77,9 @@ def _again(run, copy):  # type: ignore[no-untyped-def]
     record = run.held.copy()
     record[COPY] = copy
     record[ARRIVAL] += 1 + np.int64(uniform(run.rng, TRANSPORT) * 10 * MINUTE)
-    if copy == CONFLICTING:
+    if copy == CONFLICTING and record[CENTS] == MISSING:
+        record[CENTS] = MOST_CENTS
+    elif copy == CONFLICTING:
         record[CENTS] += 1 if record[CENTS] < MOST_CENTS else -1
     run.counters[WAITING] = push(run.delayed, run.counters[WAITING], record)
 
@@ -116,6 +119,7 @@ def arrive(w, run, labels, out):  # type: ignore[no-untyped-def]
             if got < 0:
                 break
             if got:
+                change(w, run)
                 _send(w, run)
             else:
                 counters[ENDED] = 1

@@ -1,0 +1,92 @@
+"""What scores were worth of late: the events whose labels are in, older ones fading."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.drift.shares import FIT, Curve, Estimate
+from operators.drift.spans import FRAUDS, GENUINE, PLACES, Floats, Int64s
+
+_KEEPS = 30.0
+"""How many spans the usual misfit is the mean of."""
+
+
+class Reference:
+    """Labelled events by place, a row each; their weight halves in so many spans.
+
+    A figure that is said by a curve moves a little with each span that the curve is fitted to, and
+    stays there: over weeks that adds up to what a chart would take for a change of events. `moved`
+    is how far it has gone, and is taken off what charts are told.
+
+    Memory: 4 kB a row, and as much again for its curve. A row with fewer than `least` frauds, or
+    no genuine event, has no curve, and nothing is estimated of it.
+    """
+
+    def __init__(self, rows: int, half_life: float, least: float) -> None:
+        self.cells = np.zeros((rows, 2, PLACES))
+        self.usual = np.ones((rows, 2))
+        """The mean misfit of spans that are told by their scores, and of how many."""
+        self.moved = np.zeros(rows)
+        """By how much what is said of the same events has moved as the curve did."""
+        self._fade, self._least = 0.5 ** (1.0 / half_life), least
+        self._curves: list[Curve | None] | None = None
+
+    def add(self, counts: Int64s, said: Callable[[int, Floats], float]) -> None:
+        """Take a span whose labels are in, (rows, spans.WIDTH).
+
+        `said` is what is said of a row, given the events (rows, PLACES), by the curves as they are.
+        """
+        cells = self.cells * self._fade
+        cells[:, 0] += counts[:, GENUINE]
+        cells[:, 1] += counts[:, FRAUDS]
+        events = cells.sum(axis=1)
+        before = [said(row, events) if self.curves[row] else np.nan for row in range(len(cells))]
+        self.cells[...] = cells
+        self._curves = None
+        for row, old in enumerate(before):
+            if not math.isnan(old) and self.curves[row]:
+                self.moved[row] += said(row, events) - old
+
+    @property
+    def curves(self) -> list[Curve | None]:
+        """The curve of each row: that of all events, and for each slice value what it has more."""
+        if self._curves is None:
+            whole = Curve.of(*self.cells[0]) if self._enough(0) else None
+            self._curves = [whole] * len(self.cells)
+            for row in range(1, len(self.cells)) if whole else ():
+                own = whole.of_slice(*self.cells[row]) if whole and self._enough(row) else None
+                self._curves[row] = own
+        return self._curves
+
+    def _enough(self, row: int) -> bool:
+        genuine, frauds = self.cells[row].sum(axis=1)
+        return bool(genuine > 0 and frauds >= self._least)
+
+    def estimate(self, row: int, events: Floats) -> Estimate | None:
+        """Of events by place; None without a curve, or where too few frauds are to be expected."""
+        curve = self.curves[row]
+        if curve is None or curve.chance @ events < self._least:
+            return None
+        return curve.estimate(events)
+
+    def spread(self, row: int) -> float:
+        """How many times wider than by chance alone figures of a span are."""
+        return math.sqrt(max(float(self.usual[row, 0]), 1.0))
+
+    def fits(self, row: int, estimate: Estimate) -> bool:
+        """Whether a mixture explains a span's scores as well as usual; then that is told too."""
+        mean, count = self.usual[row].tolist()
+        limit = FIT * max(mean, 1.0)
+        count = min(count + 1.0, _KEEPS)
+        self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
+        return estimate.misfit <= limit
+
+    def parts(self) -> dict[str, npt.NDArray[Any]]:
+        """All that changes, by name."""
+        self._curves = None
+        return {"labelled": self.cells, "usual": self.usual, "moved": self.moved}
