@@ -176,6 +176,7 @@ class Rows:
         else:
             changed.size[statistic, rows] = scales.sizes[shape, rows]
             changed.threshold[statistic, rows] = scales.told_from(shape, scale, first, level)
+        # A part of an open alarm is named when that is over.
         if not changed.join(statistic, rows, max(scale, DAILY), bucket.end_us, WEEK):
             return []
         evidence = scales.figures(scale, first) | {
@@ -190,11 +191,12 @@ class Rows:
         self, statistic: int, rows: Int64s, evidence: dict[str, float], *, over: bool
     ) -> Finding:
         first = int(rows[0])
+        earliest = int(rows[self.changed.joined_us[statistic, rows].argmin()])
         detectors = (self.measures[first], self.share_detector, "schema")
         return Finding(
             kind=self.kinds[statistic],
             detector=detectors[statistic],
-            since_us=int(self.changed.since_us[statistic, first]),
+            since_us=int(self.changed.since_us[statistic, earliest]),
             size=float(self.changed.size[statistic, first]),
             threshold=float(self.changed.threshold[statistic, first]),
             evidence=evidence,
