@@ -252,7 +252,7 @@ def delays(make: Callable[[int], Detector], kind: str, shape: str, size: float) 
 
 
 def delay() -> dict[str, Any]:
-    """By detector, kind, shape and size: ours at a run length of 10,000, and River's tuned to it."""
+    """By detector, stream, shape and size: ours at a run length of 10,000, River's tuned to it."""
     out: dict[str, Any] = {}
     for name, ours in OURS.items():
         for kind in KINDS:

@@ -188,7 +188,7 @@ def test_a_state_of_another_configuration_is_refused(configuration: Any) -> None
     [
         (lambda: PageHinkley(mode="sideways"), "mode is up, down or both"),  # type: ignore[arg-type]
         (lambda: PageHinkley(shift=0.0), "shift is above 0"),
-        (lambda: PageHinkley(run_length=10).bind(), "run_length is 1,000 to"),
+        (lambda: PageHinkley(run_length=10).bind(), "run_length is 100 to"),
         (lambda: Adwin(run_length=1e9).bind(), "run_length is 1,000 to"),
         (lambda: Adwin(delta=0.1, max_buckets=1), "max_buckets at least 2"),
         (lambda: Kswin(window_size=50), "at most half of window_size"),

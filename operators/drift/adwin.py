@@ -142,7 +142,7 @@ def step(words: Int64s, reals: Floats, settings: Floats, x: float) -> int:
         _drop(words, reals, most)
         words[TOLD] = ALARM
     words[SINCE] = np.int64(reals[WIDTH])
-    return words[TOLD]
+    return int(words[TOLD])
 
 
 @kernel(RUN)

@@ -14,12 +14,11 @@ from operators.drift import expected
 from operators.drift.alarm import Finding, Kind
 from operators.drift.bucket import Bucket
 from operators.drift.detector import RANDOM, Floats, Int64s, word
-from operators.drift.page_hinkley import THRESHOLD, Mode, PageHinkley
+from operators.drift.page_hinkley import THRESHOLD, PageHinkley
 from operators.drift.ranks import WORDS
 
-KINDS: tuple[Kind, Kind] = "concept", "calibration"
-MODES: tuple[Mode, Mode] = "up", "both"
-"""Of the places of positives only a rise is for the worse; of the gaps between them either side."""
+KINDS: tuple[Kind, ...] = ("concept", "calibration", "calibration")
+"""Of what is watched: places, fewer positives, more positives."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +30,14 @@ class Concept:
     fewer positives than the scores say, by another factor than before.
 
     `run_length`: positives from one false alarm to the next, on average, of everything together.
-    `shift`: the change told soonest, in standard deviations of what is watched of a positive: half
-    as many or twice as many positives are a change by one half and by one. While a change is
-    not over, one more to the same side is told after 1,000 positives at the earliest.
+    `shift`: the change told soonest, in standard deviations of the mean of 30 positives. `after`:
+    positives that are waited for first. While a change is not over, one more to the same side is
+    told after 1,000 positives at the earliest.
     """
 
     run_length: float = 10_000
-    shift: float = 0.5
+    shift: float = 1.0
+    after: int = 1_000
     seed: int = 0
 
     def bind(self, slices: Mapping[str, Sequence[str]]) -> ConceptMonitor:
@@ -46,48 +46,49 @@ class Concept:
 
 
 class ConceptMonitor:
-    """A `Monitor` of matured scores. Memory: 36 kB, and as much for each value of a slice.
+    """A `Monitor` of matured scores. Memory: 55 kB, and as much for each value of a slice.
 
-    Each example is in one series of all and in one of each slice, so that the rates of false alarms
-    of the parts, at their run length, add up to that of the whole.
+    Each example is in one series of all and in one of each slice, and three things are watched of
+    each: the rates of false alarms of the parts, at their run length, add up to that of the whole.
     """
 
     def __init__(self, declared: Concept, slices: Mapping[str, tuple[str, ...]]) -> None:
         self.slices = slices
+        self._after = declared.after
         length = declared.run_length * len(KINDS) * (1 + len(slices))
-        tracks = [
-            PageHinkley(run_length=length, shift=declared.shift, mode=mode).arrays()
-            for mode in MODES
-        ]
+        watched = PageHinkley(
+            run_length=length / expected.GROUP, shift=declared.shift, mode="up", min_instances=1
+        )
+        track = watched.arrays()
         self._names = [("", ""), *((name, value) for name in slices for value in slices[name])]
         count = len(self._names)
-        words = np.stack([[track.words for track in tracks]] * count)
+        words = np.tile(track.words, (count, len(KINDS), 1))
         words[:, :, RANDOM] = [
-            [word(declared.seed + 2 * series + track) for track in range(2)]
+            [word(declared.seed + len(KINDS) * series + each) for each in range(len(KINDS))]
             for series in range(count)
         ]
-        beliefs = np.zeros((count, expected.HAZARD + 1))
-        beliefs[:, expected.SCALE] = 1.0
         self._parts = {
             "begun": np.zeros(2, np.int64),
             "words": words,
-            "reals": np.stack([[track.reals for track in tracks]] * count),
-            "trees": np.zeros((count, 2, WORDS), np.int64),
-            "expected": beliefs,
-            "sums": np.zeros((count, 2, 3, expected.TIME + 1)),
-            "alarms": np.zeros((count, 2, expected.SINCE_TOLD + 1)),
+            "reals": np.tile(track.reals, (count, len(KINDS), 1)),
+            "trees": np.zeros((count, len(KINDS), WORDS), np.int64),
+            "bins": np.zeros((count, 2 * expected.BINS)),
+            "groups": np.zeros((count, expected.FIELDS)),
+            "sums": np.zeros((count, len(KINDS), 2, expected.FIELDS)),
+            "alarms": np.zeros((count, len(KINDS), expected.SINCE_TOLD + 1)),
         }
-        self._settings = np.stack([track.settings for track in tracks])
+        self._settings = track.settings
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
         """Take the examples that matured in the next bucket."""
         matured, parts = bucket.matured, self._parts
         positives = int(np.count_nonzero(matured.y))
-        out = np.zeros((1 + 2 * positives * (1 + len(self.slices)), expected.TOLD_WIDTH))
+        most = 1 + positives * len(KINDS) * (1 + len(self.slices))
+        out = np.zeros((most, expected.ROW))
         rows = expected.take(
             matured.score, matured.y, matured.cause, matured.time_us, self._series(matured.codes),
-            parts["begun"], parts["words"], parts["reals"], self._settings, parts["trees"],
-            parts["expected"], parts["sums"], parts["alarms"], out,
+            parts["begun"], self._after, parts["words"], parts["reals"], self._settings,
+            parts["trees"], parts["bins"], parts["groups"], parts["sums"], parts["alarms"], out,
         )  # fmt: skip
         return [self._finding(row) for row in out[:rows]]
 
@@ -105,7 +106,7 @@ class ConceptMonitor:
         restore(self._parts, self._fixed(), state, "concept")
 
     def _fixed(self) -> dict[str, npt.NDArray[Any]]:
-        return {"settings": self._settings.copy()}
+        return {"settings": self._settings.copy(), "after": np.array(self._after)}
 
     def _series(self, codes: Int64s) -> Int64s:
         """The series of each example: that of all, then those of its values; -1 for none."""
@@ -121,7 +122,7 @@ class ConceptMonitor:
     def _finding(self, row: Floats) -> Finding:
         """What a row of `expected.take` says."""
         track = int(row[expected.TRACK])
-        before, after = row[expected.SIZE + 1 :].reshape(2, -1)
+        before, after = row[expected.SUMS :].reshape(2, -1)
         name, value = self._names[int(row[expected.SERIES])]
         over = bool(row[expected.WHAT] == expected.ENDED)
         return Finding(
@@ -129,7 +130,7 @@ class ConceptMonitor:
             detector="page_hinkley",
             since_us=int((after if over else before)[expected.TIME]),
             size=float(row[expected.SIZE]),
-            threshold=float(self._settings[track, THRESHOLD]),
+            threshold=float(self._settings[THRESHOLD]),
             slice=name,
             value=value,
             evidence=_figures("before", before) | _figures("now", after),
@@ -139,7 +140,7 @@ class ConceptMonitor:
 
 def _figures(when: str, sums: Floats) -> dict[str, float]:
     """Means of a span: loss, score, share of positives; of positives what is watched."""
-    examples, positives, loss, scores, level, _ = sums.tolist()
+    examples, positives, loss, scores, _, _, level = sums.tolist()
     if not positives:
         return {}
     return {
@@ -148,5 +149,5 @@ def _figures(when: str, sums: Floats) -> dict[str, float]:
         f"log loss {when}": loss / examples,
         f"score {when}": scores / examples,
         f"share of positives {when}": positives / examples,
-        f"watched {when}": level / positives,
+        f"watched {when}": abs(level) / positives,
     }

@@ -77,19 +77,19 @@ def step(words: Int64s, reals: Floats, settings: Floats, x: float) -> int:
         words[N], reals[P], reals[LEAST_P], reals[LEAST_S], words[LEAST_AT], settings, x
     )
     words[SINCE] = words[N] - words[LEAST_AT]
-    return words[TOLD]
+    return int(words[TOLD])
 
 
 @kernel()
 def _skip(
     values: Floats, i: int, words: Int64s, reals: Floats, settings: Floats, told: Int8s
 ) -> int:
-    """Take values from the i-th on until before one that is an alarm; its place."""
+    """Take values from the i-th on until before an alarm or a new beginning; the place."""
     if words[TOLD] == ALARM:
         clear(words, reals)
     n, p, least_at = words[N], reals[P], words[LEAST_AT]
     least_p, least_s = reals[LEAST_P], reals[LEAST_S]
-    while i < len(values):
+    while i < len(values) and (n == 0 or n != settings[RENEW]):
         after = _move(n + 1, p, least_p, least_s, least_at, settings, values[i])
         if after[4] == ALARM:
             break
@@ -174,11 +174,12 @@ class Ddm:
         words, reals = np.zeros(LEAST_AT + 1, np.int64), np.zeros(3)
         clear(words, reals)
         words[RANDOM] = word(self.seed)
-        settings = self.warm_start, self.warning_threshold, self.drift_threshold, 0.0
         if self.drift_threshold is None:
             threshold = setting("Ddm", self.run_length)
-            settings = WARM, threshold * 2 / 3, threshold, MEMORY
-        return Arrays(words, reals, np.array(settings, np.float64))
+            own: tuple[float, ...] = WARM, threshold * 2 / 3, threshold, MEMORY
+        else:
+            own = self.warm_start, self.warning_threshold, self.drift_threshold, 0
+        return Arrays(words, reals, np.array(own, np.float64))
 
     def bind(self) -> Detector:
         """One that has seen nothing."""

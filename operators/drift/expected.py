@@ -1,17 +1,18 @@
 """Where positives were to be expected by the scores, and where they came.
 
-A score says how likely an event is positive, so the scores of recent events, each counted by its
-probability, say of what scores the next positive will be. Its *place* is the share of this
-expectation that lies above it: even in (0, 1) as long as labels follow from inputs as the scores
-have it, whether positives become more or fewer and whatever the inputs are, since both move the
-expectation too. Positives that the model no longer recognises come at low scores: at places near 1.
+Matured examples are taken in groups that end with every 30th positive. The scores of a group say
+where among them its positives are to be expected: their log-odds are moved together until they
+expect 30, which is what a change of the prior does to them, and then each counts by its
+probability. A positive's *place* is the share of this expectation above it: one half on average as
+long as labels follow from inputs as the scores have it, however many positives there are and
+whatever the inputs are, since both move the expectation too. Positives that the model no longer
+recognises come at low scores, at places near 1. The *gap* is the sum of the unmoved probabilities
+from one positive to the next, 1 on average as long as there are as many positives as scores say.
 
-Its *gap* is the sum of the probabilities since the positive before, exponentially distributed with
-mean 1 as long as there are as many positives as the scores say: time rescaled by the hazard (Brown,
-Barbieri, Ventura, Kass and Frank, 2002).
-
-Either is watched by Page-Hinkley's test over its sequential ranks, for all events and for each
-value of each slice: the word *series* is of one of these.
+The means of a group are watched: of places for a rise, of gaps for a rise and for a fall, each by
+Page-Hinkley's test over sequential ranks, for all events and for each value of each slice: a
+*series* is of one of these. Positives come in bursts, of a stolen card or a terminal; groups are
+long enough that little of this is left between them.
 """
 
 from __future__ import annotations
@@ -20,44 +21,37 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.drift.detector import ALARM, RANDOM, TOLD, Floats, Int64s
-from operators.drift.page_hinkley import (
-    FALL,
-    LEAST,
-    LEAST_AT,
-    MOST,
-    MOST_AT,
-    RISE,
-    SIDE,
-    N,
-    step,
-)
+from operators.drift.page_hinkley import LEAST, LEAST_AT, RISE, N, step
 from operators.drift.ranks import rank, surprise
 from operators.labels import BY_MATURITY
-from streams.draw import uniform
-from streams.jit import kernel
+from streams.jit import borrow, kernel
 
-PLACE, GAP = range(2)
-"""What is watched of a series."""
-EXAMPLES, POSITIVES, LOSS, SCORES, LEVEL, TIME = range(6)
-"""What is summed up: examples, positives, their losses, their scores; what is watched; and when the
-latest positive was."""
-NOW, AT_LEAST, AT_MOST = range(3)
-"""Sums until now, and as they were when rises or falls began."""
+GROUP = 30
+PLACE, FEWER, MORE = range(3)
+"""What is watched of a series: places, gaps, and gaps with the sign turned."""
+TRACKS = 3
+EXAMPLES, POSITIVES, LOSS, SCORES, HAZARD, TIME, LEVEL = range(7)
+"""What is summed up: examples, positives, losses, scores, the same as hazards; when the latest
+positive was; and what is watched, by group."""
+FIELDS = LEVEL + 1
+NOW, AT_LEAST = range(2)
+"""Sums until now, and as they were when the latest rise began."""
 OPEN, BEFORE, AFTER, LATELY, SINCE_TOLD = range(5)
-"""Of an alarm: 1 or -1 while things are higher or lower than they were, means, positives since."""
-BINS = 256
-SCALE, TOTAL, HAZARD = BINS, BINS + 1, BINS + 2
-SERIES, TRACK, WHAT, SIZE = range(4)
-"""Of a row that is told, followed by sums before and after."""
-TOLD_WIDTH = 4 + 2 * (TIME + 1)
+"""Of an alarm: 1 while it is not over; means before, after and of late; positives since."""
+SERIES, TRACK, WHAT, SIZE, SUMS = range(5)
+"""Of a row that is told: SUMS are those before and those after."""
+ROW = SUMS + 2 * FIELDS
 BEGAN, ENDED = 1, 2
+CLEAR, SEEN = range(2)
+"""Whether negatives come too; until then negatives that were told, from then on positives."""
+BINS = 256
+CAME = BINS
+"""Of a group, by bins of its scores: how many examples, then how many positives."""
 
 _PER_UNIT, _REACH = 8, 16
 _SMALLEST = 1e-12
-GROWTH = 2.0 ** (1 / 4_000)
-"""An example counts half of one that is 4,000 later."""
-_RENEW = 2.0**64
-_SLOW = 1.0 / 256
+_ROUNDS, _NEAR = 40, 1e-6
+_SLOW = 1.0 / 8
 SETTLED = 1_000
 """Positives after which one more change to the same side is told."""
 NEGATIVES = 1_000
@@ -65,23 +59,31 @@ NEGATIVES = 1_000
 
 
 @kernel()
-def _expect(expected: Floats, place: int, p: float) -> None:
-    """Count a score among those that expect positives."""
-    expected[SCALE] *= GROWTH
-    if expected[SCALE] > _RENEW:
-        for i in range(TOTAL + 1):
-            expected[i] /= _RENEW
-    expected[place] += p * expected[SCALE]
-    expected[TOTAL] += p * expected[SCALE]
+def _mean_place(bins: Floats) -> float:
+    """Of a group's positives, all log-odds moved by as much as makes the expectation as many."""
+    moved, total = 0.0, 0.0
+    for _ in range(_ROUNDS):
+        total = 0.0
+        for i in range(BINS):
+            if bins[i] > 0:
+                total += bins[i] / (1.0 + np.exp(_REACH - (i + 0.5) / _PER_UNIT - moved))
+        if abs(np.log(GROUP / total)) < _NEAR:
+            break
+        moved += np.log(GROUP / total)
+    above = places = 0.0
+    for i in range(BINS - 1, -1, -1):
+        if bins[i] > 0:
+            own = bins[i] / (1.0 + np.exp(_REACH - (i + 0.5) / _PER_UNIT - moved))
+            places += bins[CAME + i] * (above + own / 2)
+            above += own
+    return float(places / (above * GROUP))
 
 
 @kernel()
-def _above(expected: Floats, place: int, part: float) -> float:
-    """The share of the expectation above a bin and so much of it."""
-    above = expected[place] * part
-    for i in range(place + 1, BINS):
-        above += expected[i]
-    return above / expected[TOTAL]
+def _renew(words: Int64s, sums: Floats) -> None:
+    """What is now is what it begins with."""
+    words[TOLD] = ALARM
+    sums[:] = 0.0
 
 
 @kernel()
@@ -94,55 +96,89 @@ def _observe(
     alarm: Floats,
     x: float,
     row: Floats,
-) -> bool:
-    """Take the next of what is watched; whether there is something to tell, written to the row."""
+) -> int:
+    """Take what is watched of a group: BEGAN or ENDED, with sums written to the row, or 0."""
     if words[TOLD] == ALARM:
         tree[:] = 0
     told = step(words, reals, settings, surprise(rank(tree, words, RANDOM, x)))
     if words[LEAST_AT] == words[N]:
         sums[AT_LEAST] = sums[NOW]
-    if words[MOST_AT] == words[N]:
-        sums[AT_MOST] = sums[NOW]
+    row[SIZE] = reals[RISE] - reals[LEAST]
+    before, after = row[SUMS : SUMS + FIELDS], row[SUMS + FIELDS :]
+    alarm[SINCE_TOLD] += GROUP
     if told == ALARM:
-        side = words[SIDE]
-        was = AT_LEAST if side > 0 else AT_MOST
-        row[SIZE] = reals[RISE] - reals[LEAST] if side > 0 else reals[MOST] - reals[FALL]
-        row[SIZE + 1 : SIZE + 1 + TIME + 1] = sums[was]
-        row[SIZE + 2 + TIME :] = sums[NOW] - sums[was]
-        row[TOLD_WIDTH - 1] = sums[NOW, TIME]
-        back = alarm[OPEN] == -side
-        same = alarm[OPEN] == side and alarm[SINCE_TOLD] < SETTLED
-        row[WHAT] = ENDED if back else BEGAN
-        if back:
-            alarm[OPEN] = 0.0
-        elif not same:
-            alarm[OPEN] = side
-            alarm[BEFORE] = sums[was, LEVEL] / sums[was, POSITIVES]
-            now = sums[NOW] - sums[was]
-            alarm[AFTER] = alarm[LATELY] = now[LEVEL] / now[POSITIVES]
-            alarm[SINCE_TOLD] = 0.0
-        sums[:] = 0.0
-        return not same
+        before[:] = sums[AT_LEAST]
+        after[:] = sums[NOW] - sums[AT_LEAST]
+        after[TIME] = sums[NOW, TIME]
+        _renew(words, sums)
+        if alarm[OPEN] > 0 and alarm[SINCE_TOLD] < SETTLED:
+            return 0
+        alarm[OPEN], alarm[SINCE_TOLD] = 1.0, 0.0
+        alarm[BEFORE] = before[LEVEL] / before[POSITIVES]
+        alarm[AFTER] = alarm[LATELY] = after[LEVEL] / after[POSITIVES]
+        return BEGAN
     if alarm[OPEN] == 0:
-        return False
+        return 0
     alarm[LATELY] += _SLOW * (x - alarm[LATELY])
-    alarm[SINCE_TOLD] += 1.0
     middle = (alarm[BEFORE] + alarm[AFTER]) / 2
-    if (alarm[LATELY] - middle) * (alarm[AFTER] - middle) < 0:
-        row[WHAT], row[SIZE] = ENDED, 0.0
-        row[SIZE + 1 : SIZE + 1 + TIME + 1] = 0.0
-        row[SIZE + 2 + TIME :] = sums[NOW]
-        alarm[OPEN] = 0.0
-        words[TOLD] = ALARM  # As after an alarm: what is now is what it begins with.
-        sums[:] = 0.0
-        return True
-    return False
+    if (alarm[LATELY] - middle) * (alarm[AFTER] - middle) >= 0:
+        return 0
+    before[:] = 0.0
+    after[:] = sums[NOW]
+    alarm[OPEN] = 0.0
+    _renew(words, sums)
+    return ENDED
+
+
+@kernel()
+def _close(
+    s: int,
+    words: Int64s,
+    reals: Floats,
+    settings: Floats,
+    trees: Int64s,
+    bins: Floats,
+    group: Floats,
+    sums: Floats,
+    alarms: Floats,
+    out: Floats,
+    rows: int,
+) -> int:
+    """End a group of a series; how many rows are told now. The arrays are of that series."""
+    place, gap = _mean_place(bins), group[HAZARD] / GROUP
+    for track in range(TRACKS):
+        x = place if track == PLACE else gap if track == FEWER else -gap
+        for i in range(TIME):
+            sums[track, NOW, i] += group[i]
+        sums[track, NOW, TIME] = group[TIME]
+        sums[track, NOW, LEVEL] += x * GROUP
+        what = _observe(
+            words[track],
+            reals[track],
+            settings,
+            trees[track],
+            sums[track],
+            alarms[track],
+            x,
+            out[rows],
+        )
+        if what == 0:
+            continue
+        if track != PLACE:
+            other = FEWER + MORE - track
+            _renew(words[other], sums[other])
+            if what == BEGAN and alarms[other, OPEN] > 0:
+                what = ENDED
+                alarms[track, OPEN] = alarms[other, OPEN] = 0.0
+        out[rows, SERIES], out[rows, TRACK], out[rows, WHAT] = s, track, what
+        rows += 1
+    return rows
 
 
 @kernel(
-    "int64(float64[::1], int8[::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], float64[:, :, ::1], float64[:, ::1], int64[:, :, ::1], float64[:, ::1],"
-    " float64[:, :, :, ::1], float64[:, :, ::1], float64[:, ::1])"
+    "int64(float64[::1], int8[::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1], int64,"
+    " int64[:, :, ::1], float64[:, :, ::1], float64[::1], int64[:, :, ::1], float64[:, ::1],"
+    " float64[:, ::1], float64[:, :, :, ::1], float64[:, :, ::1], float64[:, ::1])"
 )
 def take(
     score: Floats,
@@ -151,11 +187,13 @@ def take(
     time_us: Int64s,
     series: Int64s,
     begun: Int64s,
+    after: int,
     words: Int64s,
     reals: Floats,
     settings: Floats,
     trees: Int64s,
-    expected: Floats,
+    bins: Floats,
+    groups: Floats,
     sums: Floats,
     alarms: Floats,
     out: Floats,
@@ -163,15 +201,18 @@ def take(
     """Take n matured examples, in order, each in its `series` (n, k), -1 for none; write what is
     to be told to rows of `out` and return how many. The other arrays have a row a series.
 
-    Until negatives come too, positives are only those that become known early: nothing is watched.
+    Until negatives come too, positives are only those that become known early: nothing is counted.
+    Nothing is watched before `after` positives: scores of a new model change as it learns.
     """
+    bins, groups = borrow(bins), borrow(groups)
     rows = 0
     for i in range(len(score)):
-        if begun[0] == 0:
-            begun[1] += 1 - y[i]
-            if cause[i] != BY_MATURITY and begun[1] < NEGATIVES:
+        if begun[CLEAR] == 0:
+            begun[SEEN] += 1 - y[i]
+            if cause[i] != BY_MATURITY and begun[SEEN] < NEGATIVES:
                 continue
-            begun[0] = 1
+            begun[CLEAR], begun[SEEN] = 1, 0
+        begun[SEEN] += y[i]
         p = min(max(score[i], _SMALLEST), 1.0 - _SMALLEST)
         hit, miss = -np.log(p), -np.log1p(-p)
         place = np.int64(min(max((miss - hit + _REACH) * _PER_UNIT, 0.0), BINS - 1.0))
@@ -179,33 +220,32 @@ def take(
             s = series[i, k]
             if s < 0:
                 continue
-            _expect(expected[s], place, p)
-            for track in range(2):
-                sums[s, track, NOW, EXAMPLES] += 1.0
-                sums[s, track, NOW, LOSS] += hit if y[i] else miss
-                sums[s, track, NOW, SCORES] += p
+            bins[s, place] += 1.0
+            groups[s, EXAMPLES] += 1.0
+            groups[s, SCORES] += p
+            groups[s, HAZARD] += miss
+            groups[s, LOSS] += hit if y[i] else miss
             if y[i] == 0:
-                expected[s, HAZARD] += miss
                 continue
-            for track in range(2):
-                part = uniform(words[s, track], RANDOM)
-                if track == PLACE:
-                    x = _above(expected[s], place, part)
-                else:
-                    x = expected[s, HAZARD] - np.log1p(-part * p)
-                sums[s, track, NOW, POSITIVES] += 1.0
-                sums[s, track, NOW, LEVEL] += x
-                sums[s, track, NOW, TIME] = time_us[i]
-                out[rows, SERIES], out[rows, TRACK] = s, track
-                rows += _observe(
-                    words[s, track],
-                    reals[s, track],
-                    settings[track],
-                    trees[s, track],
-                    sums[s, track],
-                    alarms[s, track],
-                    x,
-                    out[rows],
+            bins[s, CAME + place] += 1.0
+            groups[s, POSITIVES] += 1.0
+            groups[s, TIME] = time_us[i]
+            if groups[s, POSITIVES] < GROUP:
+                continue
+            if begun[SEEN] > after:
+                rows = _close(
+                    s,
+                    words[s],
+                    reals[s],
+                    settings,
+                    trees[s],
+                    bins[s],
+                    groups[s],
+                    sums[s],
+                    alarms[s],
+                    out,
+                    rows,
                 )
-            expected[s, HAZARD] = 0.0
+            bins[s] = 0.0
+            groups[s] = 0.0
     return rows

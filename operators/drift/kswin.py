@@ -52,7 +52,7 @@ def _smaller(values: Floats, than: float) -> int:
     count = np.int64(0)
     for i in range(len(values)):
         count += np.int64(values[i] < than)
-    return count
+    return int(count)
 
 
 @kernel()
@@ -121,7 +121,7 @@ def step(words: Int64s, reals: Floats, settings: Floats, x: float) -> int:
     ):
         words[TOLD] = ALARM
         words[SINCE] = stat
-    return words[TOLD]
+    return int(words[TOLD])
 
 
 @kernel(RUN)

@@ -53,7 +53,7 @@ def _below(tree: Int64s, bin_: int) -> int:
     while bin_ > 0:
         total += tree[bin_]
         bin_ &= bin_ - 1
-    return total
+    return int(total)
 
 
 @kernel()

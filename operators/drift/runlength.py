@@ -24,7 +24,7 @@ TABLES = {
 }
 """By the last of LENGTHS: the logarithm of ADWIN's delta, DDM's threshold, and the distance of two
 samples of 30, times 30, beyond which KSWIN tells. DDM begins at 10,000: it waits for 600 values."""
-SHORTEST, LONGEST = 1e3, 1e9
+SHORTEST, LONGEST = 1e2, 1e9
 """Run lengths for which Page-Hinkley's threshold is solved."""
 _CELLS = 400
 
@@ -89,5 +89,5 @@ def cusum_run_length(threshold: float, allowance: float, upwards: bool) -> float
 def _at_most(added: Floats, upwards: bool) -> Floats:
     """How likely a step is no larger: one of an exponential number less 1, or of 1 less that."""
     if upwards:
-        return np.where(added > -1.0, -np.expm1(-np.maximum(added + 1.0, 0.0)), 0.0)
-    return np.exp(np.minimum(added - 1.0, 0.0))
+        return np.asarray(-np.expm1(-np.maximum(added + 1.0, 0.0)))
+    return np.asarray(np.exp(np.minimum(added - 1.0, 0.0)))

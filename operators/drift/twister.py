@@ -21,7 +21,8 @@ _ALL = 0xFFFFFFFF
 
 def seeded(seed: int) -> Int64s:
     """The first `STATE` words of `random.Random(seed)`; the others may be anything."""
-    key, rest = [], abs(seed)
+    key: list[int] = []
+    rest = abs(seed)
     while rest or not key:
         key.append(rest & _ALL)
         rest >>= 32
@@ -79,7 +80,7 @@ def bits(words: Int64s, at: int, count: int) -> int:
         _renew(words, at)
         used = 0
     words[at] = used + 1
-    return words[at + STATE + used] >> (32 - count)
+    return int(words[at + STATE + used] >> (32 - count))
 
 
 @kernel()
@@ -116,7 +117,7 @@ def sample(words: Int64s, at: int, n: int, limit: int, drawn: Int64s, pool: Int6
     i, used, new = 0, words[at], words[at + STATE : at + WORDS]
     while i < len(drawn):  # Without branches: what is refused cannot be foreseen.
         left = n - i
-        length -= np.int64(left >> (length - 1) == 0)
+        length -= int(left >> (length - 1) == 0)
         if used == NUMBERS:
             _renew(words, at)
             used = 0
@@ -127,5 +128,5 @@ def sample(words: Int64s, at: int, n: int, limit: int, drawn: Int64s, pool: Int6
         own, last = pool[j], pool[left - 1]
         drawn[i] = own
         pool[j] = last if taken else own
-        i += np.int64(taken)
+        i += int(taken)
     words[at] = used
