@@ -61,7 +61,7 @@ def cut(examples: Matured, start: int, stop: int) -> Matured:
     return Matured(*(getattr(examples, name)[start:stop] for name in Matured.__slots__))
 
 
-def monitor(run_length: float = 100_000, **declared: Any) -> ConceptMonitor:
+def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
     return Concept(run_length=run_length, **declared).bind(SLICES)
 
 
