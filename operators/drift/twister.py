@@ -126,10 +126,9 @@ def sample(words: Int64s, at: int, n: int, limit: int, drawn: Int64s, pool: Int6
                 used = 0
             j = new[used] >> (32 - length)
             used += 1
-            taken = j < left
-            place = np.uint64(j if taken else 0)
-            own, last = pool[place], pool[left - 1]
-            drawn[n - left] = own
-            pool[place] = last if taken else own
-            left -= int(taken)
+            drawn[n - left] = j
+            left -= int(j < left)
     words[at] = used
+    for i in range(len(drawn)):
+        place = np.uint64(drawn[i])
+        drawn[i], pool[place] = pool[place], pool[n - 1 - i]
