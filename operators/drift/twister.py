@@ -89,7 +89,7 @@ def _under(words: Int64s, at: int, limit: int, length: int) -> int:
     while True:
         number = bits(words, at, length)
         if number < limit:
-            return number
+            return int(number)
 
 
 def set_limit(k: int) -> int:
