@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
 
+from jobs.promotion.catalogue import Catalogue
+from jobs.promotion.view import listing, page
 from models.base import Floats, Labels, Model
 from models.baselines import Prior
+from models.decisions import Decisions
 from models.forest import Forest
 from models.linear import Linear
+from models.manifest import Manifest
 from models.shifted import Shifted
 from operators.drift.alarm import Alarm
 from operators.drift.response import Response
@@ -329,6 +335,27 @@ def test_what_operators_hold_scores_on_whatever_is_done() -> None:
     assert not np.array_equal(lineup.versions[0].predict_many(x), held)
     lineup.follow(1)
     assert lineup.number == lineup.sequence + 1
+
+
+def test_a_list_of_versions_says_what_came_of_a_response() -> None:
+    versions = {
+        number: Manifest(
+            sequence=number, name="champion", pipeline="9f3a", examples=9, response=response
+        )
+        for number, response in ((2, ""), (4, "learns 4 times as fast (alarm 1)"))
+    }
+    decisions = Decisions("9f3a")
+    catalogue = Catalogue("here", "9f3a", ("champion",), (), versions, frozenset({4}), decisions)
+    console = Console(width=160, record=True, file=StringIO())
+    for each in listing(catalogue, 0):
+        console.print(each)
+    head, newest, older = console.export_text().splitlines()[:3]
+    assert head.split()[-2:] == ["came", "of"]
+    assert newest.endswith("learns 4 times as fast (alarm 1)")
+    assert "alarm" not in older
+    assert "response                    learns 4 times as fast (alarm 1)" in page(
+        versions[4], catalogue
+    )
 
 
 def test_what_is_done_again_and_again_is_done_by_time_or_by_examples() -> None:
