@@ -261,6 +261,14 @@ def test_a_fork_that_is_no_better_ends_and_changes_nothing() -> None:
             assert np.array_equal(part, learnt[name]), name
 
 
+def test_a_trial_begins_anew_with_another_alarm() -> None:
+    responses = [On("concept", Fork("other", times=8, odds=1e300, lasting="3d"))]
+    again = drive(lambda: lineup_of(responses), {4: [alarm()], 6: [alarm(number=2)]})
+    assert [(day, over) for day, *_, over in said(again)] == [(4, False), (6, False), (9, True)]
+    champion, other = (again.days[6][f"{who}/learner/weights"] for who in ("champion", "other"))
+    assert np.array_equal(champion, other)
+
+
 def test_a_challenger_starts_from_the_latest_examples() -> None:
     started = drive(lambda: lineup_of([On("concept", Start("other", recent=150, odds=2))]), RAISED)
     assert said(started)[0] == (7, "other", "begins anew with 150 examples", False)
