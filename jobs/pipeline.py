@@ -253,10 +253,10 @@ class Flow(Intake):
             known_us=known,
             time_us=ids[first, TIME],
             ident=ids[first, LO],
-            score=self._decided(examples.row[first], logged[first]),
+            score=self._decided(examples.row, logged)[first],
             y=examples.y[first],
             cause=examples.cause[first],
-            codes=logged[first][:, self._slices].astype(np.int64),
+            codes=logged[:, self._slices][first].astype(np.int64),
         )
         self.watching.mature(np.maximum(known, clock[examples.after[first]]), matured)
         self.watching.see(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from operators.drift.bucket import Scope, Watcher
+from operators.drift.concept import Concept
 from operators.drift.covariate import CovariateMonitor, ScoreMonitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
-from operators.drift.prior import Prior
+from operators.drift.prior import Positives
 from operators.drift.scales import Measure
 from operators.drift.season import Reference
 from operators.drift.volume import Volume
@@ -56,12 +57,7 @@ class Scores:
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Positives(Prior):
-    """Watches the share of positives: see `operators.drift.prior.Prior`."""
-
-
 ALL: tuple[Watcher, ...] = (
-    Volume(), Covariate(), Scores(), Positives(), Performance(), LabelDelay(),
+    Volume(), Covariate(), Scores(), Positives(), Performance(), Concept(), LabelDelay(),
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""

@@ -29,10 +29,10 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 BURST, DAILY, WEEKLY = range(3)
 BURST_EVENTS = 128
 """A burst is whole buckets with at least so many events, within a day."""
-KEPT = (672, 56, 26)
+KEPT = (672, 112, 52)
 """Distances that are kept of each scale."""
-_FROM = (0, 672, 728)
-NEEDED = (24, 6, 3)
+_FROM = (0, KEPT[0], KEPT[0] + KEPT[1])
+NEEDED = (24, 14, 4)
 """Distances without which nothing is judged."""
 CERTAIN = 0.05
 """A row with a mean distance below this is decided by the hour alone: not one of many tests."""
@@ -59,14 +59,20 @@ class Scales:
         """From how many independent ones."""
         self.spread = np.zeros((3, rows, GROUPS, GROUPS))
         """Sums of products of deviations of groups, older ones forgotten as from the history."""
-        self.weight = np.zeros((3, 2, rows))
-        """Of those, the sum of weights and that of their squares."""
-        self.moments = np.ones((3, 2, rows))
-        """Second and third moment of a distance as of independent parts of a sum of 1."""
+        self.weight = np.zeros((3, 3, rows))
+        """Of those, the sums of weights, of their squares, and of the events of windows."""
+        self.moments = np.ones((3, 4, rows))
+        self.moments[:, 2] = 0
+        """Second and third moment of a distance of mean 1, by which its tail goes; what events have
+        in common, which adds that much to a distance by event beside 1; their usual number.
+        """
         self.p = np.empty((3, rows))
         self.sizes = np.empty((2, rows))
         self._distances = np.empty((2, rows))
         """Of the window judged last."""
+        self._windows = list(zip(self.seen, self.wanted, self.only, strict=True))
+        self._known = list(zip(self.unit, self.known, self.moments, strict=True))
+        self._past = list(zip(self.spread, self.weight, strict=True))
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -82,16 +88,15 @@ class Scales:
         or a row that varied has one value only, else 1. Returns whether a row not changed may be
         told, at levels (2,) of shape and share.
         """
-        unit, known = self.unit[scale], self.known[scale]
+        unit, known, moments = self._known[scale]
         if scale != BURST and changed.any():
             borrowed = np.isnan(unit) & changed
             unit = np.where(borrowed, self.unit[BURST], unit)
             known = np.where(borrowed, self.known[BURST], known)
         return bool(
             judge(
-                self.seen[scale], self.wanted[scale], self.only[scale], self.measures, unit, known,
-                self.moments[scale], scale == BURST, self.apart, changed, levels,
-                self.p, self.sizes, self._distances,
+                *self._windows[scale], self.measures, unit, known, moments, scale == BURST,
+                self.apart, changed, levels, self.p, self.sizes, self._distances,
             )
         )  # fmt: skip
 
@@ -105,7 +110,7 @@ class Scales:
         freedom = second = third = 1.0
         if statistic == SHAPE:
             freedom = max(1.0, (self.wanted[scale, row, :GROUPS] >= 0.5).sum() - 1.0)
-            second, third = self.moments[scale, :, row].tolist()
+            second, third = self.moments[scale, :2, row].tolist()
         known = float(self.known[scale, statistic, row])
         low, high = 0.0, 1e6
         while high - low > 1e-3:
@@ -141,10 +146,9 @@ class Scales:
         place = int(self.told[scale]) % KEPT[scale]
         longer = min(scale + 1, WEEKLY)
         end(
-            self.seen[scale], self.wanted[scale], self.only[scale],
-            self.seen[longer], self.wanted[longer], self.only[longer], scale == WEEKLY,
+            *self._windows[scale], *self._windows[longer], scale == WEEKLY,
             self._distances, changed, alone, 1.0 - 1.0 / KEPT[scale],
-            self.history[_FROM[scale] + place], self.spread[scale], self.weight[scale],
+            self.history[_FROM[scale] + place], *self._past[scale],
         )  # fmt: skip
         if scale == BURST:
             self.began_us[place] = self.start_us[scale]
@@ -161,7 +165,7 @@ class Scales:
             calibrate(kept, NEEDED[scale], self.unit[scale], self.known[scale])
             shape(
                 self.spread[scale], self.weight[scale], self.known[scale, SHAPE],
-                self.moments[max(scale - 1, 0)], scale == BURST, self.moments[scale],
+                self.moments[max(scale - 1, 0)], scale, self.moments[scale],
             )  # fmt: skip
 
     def forget(self, row: int) -> None:
