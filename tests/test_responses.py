@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
 
+from jobs.promotion.catalogue import Catalogue
+from jobs.promotion.view import listing, page
 from models.base import Floats, Labels, Model
 from models.baselines import Prior
+from models.decisions import Decisions
 from models.forest import Forest
 from models.linear import Linear
+from models.manifest import Manifest
 from models.shifted import Shifted
 from operators.drift.alarm import Alarm
 from operators.drift.response import Response
@@ -255,6 +261,14 @@ def test_a_fork_that_is_no_better_ends_and_changes_nothing() -> None:
             assert np.array_equal(part, learnt[name]), name
 
 
+def test_a_trial_begins_anew_with_another_alarm() -> None:
+    responses = [On("concept", Fork("other", times=8, odds=1e300, lasting="3d"))]
+    again = drive(lambda: lineup_of(responses), {4: [alarm()], 6: [alarm(number=2)]})
+    assert [(day, over) for day, *_, over in said(again)] == [(4, False), (6, False), (9, True)]
+    champion, other = (again.days[6][f"{who}/learner/weights"] for who in ("champion", "other"))
+    assert np.array_equal(champion, other)
+
+
 def test_a_challenger_starts_from_the_latest_examples() -> None:
     started = drive(lambda: lineup_of([On("concept", Start("other", recent=150, odds=2))]), RAISED)
     assert said(started)[0] == (7, "other", "begins anew with 150 examples", False)
@@ -329,6 +343,27 @@ def test_what_operators_hold_scores_on_whatever_is_done() -> None:
     assert not np.array_equal(lineup.versions[0].predict_many(x), held)
     lineup.follow(1)
     assert lineup.number == lineup.sequence + 1
+
+
+def test_a_list_of_versions_says_what_came_of_a_response() -> None:
+    versions = {
+        number: Manifest(
+            sequence=number, name="champion", pipeline="9f3a", examples=9, response=response
+        )
+        for number, response in ((2, ""), (4, "learns 4 times as fast (alarm 1)"))
+    }
+    decisions = Decisions("9f3a")
+    catalogue = Catalogue("here", "9f3a", ("champion",), (), versions, frozenset({4}), decisions)
+    console = Console(width=160, record=True, file=StringIO())
+    for each in listing(catalogue, 0):
+        console.print(each)
+    head, newest, older = console.export_text().splitlines()[:3]
+    assert head.split()[-2:] == ["came", "of"]
+    assert newest.endswith("learns 4 times as fast (alarm 1)")
+    assert "alarm" not in older
+    assert "response                    learns 4 times as fast (alarm 1)" in page(
+        versions[4], catalogue
+    )
 
 
 def test_what_is_done_again_and_again_is_done_by_time_or_by_examples() -> None:
