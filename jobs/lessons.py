@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning, Learnt
+from jobs.held import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learnt
+from jobs.learning import Learning
 from jobs.lineup import Basis
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import Input, Run
