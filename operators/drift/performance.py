@@ -7,6 +7,7 @@ have become more or fewer, and look as they did, chances are corrected for it fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -176,7 +177,7 @@ class PerformanceMonitor:
             told[ALERTS] = alert_rate(events, curve.events, self._budget)
             told[EXPECTED:TRUE_SHARE] = expected(events, chance, self._budget)
             moved = float(self.reference.moved[row])
-            value = self._said(row, counts) - moved
+            value = self._said(row, counts) - moved if self.reference.settled(row) else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
                 usual = self._said(row, self.reference.cells.sum(axis=1))

@@ -90,7 +90,7 @@ class PriorMonitor:
             estimate = self.reference.estimate(row, events)
             if estimate is None:
                 continue
-            fits = self.reference.fits(row, estimate)
+            fits = self.reference.fits(row, estimate) and self.reference.settled(row)
             value = math.sqrt(estimate.share) - self.reference.moved[row] if fits else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:

@@ -14,6 +14,8 @@ from operators.drift.spans import FRAUDS, GENUINE, PLACES, Floats, Int64s
 
 _KEEPS = 30.0
 """How many spans the usual misfit is the mean of."""
+_SETTLED = 40.0
+"""How many times the least number of frauds a curve is of before charts are told what it says."""
 _MOST, _VAGUE = 2.0, 0.7
 """What misfit counts as usual at most; from what standard error of log-odds on nothing is said."""
 
@@ -76,6 +78,10 @@ class Reference:
         if curve is None or curve.chance @ events < self._least:
             return None
         return curve.estimate(events)
+
+    def settled(self, row: int) -> bool:
+        """Whether the curve is of enough frauds to move little from span to span."""
+        return bool(self.cells[row, 1].sum() >= _SETTLED * self._least)
 
     def spread(self, row: int) -> float:
         """How many times wider than by chance alone figures of a span are."""
