@@ -24,6 +24,8 @@ from models.linear import Linear
 from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
+from operators.drift.volume import Volume
+from operators.drift.watch import Watch
 from operators.features import (
     Entity,
     Feature,
@@ -70,6 +72,8 @@ __all__ = [
     "River",
     "Slice",
     "StateError",
+    "Volume",
+    "Watch",
     "automatic_edges",
     "bucket",
     "difference",

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.decisions import CHAMPION
+from operators.drift.bucket import Scope
+from operators.drift.watch import Watch, Watching
 from operators.features import Feature
 from operators.plan import Plan, compile_plan
 from operators.ring import LAYOUT
@@ -31,7 +33,7 @@ class Pipeline:
     by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
     long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
     before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
-    the models.
+    the models. `watch`: how it is watched for drift; None is not at all.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Pipeline:
     cap: int = 4096
     alert_budget: float = 0.01
     top_k: int = 100
+    watch: Watch | None = field(default_factory=Watch)
     file: str = ""
 
     @property
@@ -72,6 +75,20 @@ class Pipeline:
         """How its features are computed; ConfigError where one cannot be."""
         lateness_us = duration_us(self.lateness)
         return compile_plan(self.event, self.features, lateness_us=lateness_us, cap=self.cap)
+
+    def watching(self) -> Watching | None:
+        """What watches it, having seen nothing. No state of it depends on how it is watched."""
+        if self.watch is None:
+            return None
+        scope = Scope(
+            names=self.plan().names,
+            slices={name: each.values for name, each in self.slices.items()},
+            maturity_us=self.event.label.maturity_us,
+            budget=self.alert_budget,
+            settle_us=tuple(each.horizon_us for each in self.features.values()),
+            bucket=self.watch.bucket,
+        )
+        return self.watch.bind(scope)
 
     @property
     def inputs(self) -> str:

@@ -34,11 +34,14 @@ def describe(pipeline: Pipeline) -> Group:
 
 
 def _heading(pipeline: Pipeline) -> Text:
+    watch = pipeline.watch
+    by = ", ".join(type(each).__name__ for each in watch.monitors) if watch else ""
+    watched = f"watched by {by} in buckets of {watch.bucket}" if watch else "not watched"
     return Text(
         f"{pipeline.name}: {len(pipeline.features)} features, a version every "
         f"{pipeline.every:,} examples, lateness {pipeline.lateness}, ids kept for "
         f"{duration_text(pipeline.retention_us)}, {pipeline.alert_budget:.1%} of events for "
-        f"review, definition {pipeline.definition[:12]}\n"
+        f"review, {watched}, definition {pipeline.definition[:12]}\n"
     )
 
 

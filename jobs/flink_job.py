@@ -7,7 +7,8 @@
 And the learn job:
 
     predictions ┬► learn ─► examples
-       outcomes ┘    └► models
+       outcomes ┘    ├► models
+                     └► drift
 
 Between two operators rows travel in parcels, each for a lane: Flink's key.
 """
@@ -37,7 +38,7 @@ from jobs.config import Settings
 from jobs.flink_host.function import LETTERS_TAG
 from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.headed import headed_schema, table_rows
-from jobs.flink_host.learning import Learn
+from jobs.flink_host.learning import ALARMS_TAG, Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.plan import Plan
@@ -46,7 +47,7 @@ from jobs.flink_host.states import BYTES
 from jobs.load_pipeline import load_pipeline
 from jobs.release import RELEASE
 from streams.schema import duration_us
-from streams.topics import DEAD_LETTERS, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
+from streams.topics import DEAD_LETTERS, DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
@@ -64,7 +65,9 @@ class HeadTime(TimestampAssigner):  # type: ignore[misc]
 def build_learning(env: StreamExecutionEnvironment, plan: Plan) -> None:
     """Put the learn job together: one task learns. It hands versions to their topic itself."""
     learn = _keyed(_seeds(env, plan), plan).process(Learn(plan), output_type=RECORD)
-    _sink(_named(learn, "learn"), plan, EXAMPLES)
+    learn = _named(learn, "learn")
+    _sink(learn, plan, EXAMPLES)
+    _sink(learn.get_side_output(ALARMS_TAG), plan, DRIFT)
 
 
 def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:

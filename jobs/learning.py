@@ -19,6 +19,9 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.lineup import Basis, judge_of, lineup_of
+from operators.drift.alarm import Alarm
+from operators.drift.bucket import Matured
+from operators.drift.watch import FOREVER, NEVER, Watching
 from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
 from operators.lineup import Made
@@ -62,6 +65,8 @@ class Learnt:
     """New versions of champion and challengers, in order."""
     windows: list[WindowMetrics]
     """Metric windows that closed."""
+    alarms: list[Alarm]
+    """What has changed in the stream."""
 
 
 @dataclass(slots=True)
@@ -74,6 +79,10 @@ class Lane:
     """Places that are held although not all before them are."""
     scored: int = 0
     """How many of them the models have scored that did not when they came."""
+    watched: int = 0
+    """How many of them were watched go by."""
+    clock_us: int = NEVER
+    """How far time has come in it."""
     learnt: int = 0
     """Outcomes learnt from."""
     first: int = 0
@@ -102,6 +111,7 @@ class Learning:
         self.names, self.inputs = pipeline.plan().names, pipeline.inputs
         self.lineup = lineup_of(pipeline, self.names)
         self.evaluation = judge_of(pipeline)
+        self.watching = pipeline.watching()
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         self.words = MappedRows(folder / "held.rows", 4)
         width = len(self.names) + len(self.lineup.names)
@@ -123,6 +133,8 @@ class Learning:
     def first(self) -> int:
         """The number of the first prediction that may still be asked for, or one below it."""
         first = min(each.first for each in self.lanes)
+        if self.watching:
+            first = min(first, *(each.watched for each in self.lanes))
         return 0 if first < 0 else self.base + first * len(self.lanes)
 
     def skip(self, first: int) -> None:
@@ -227,6 +239,7 @@ class Learning:
             return False
         for lane in range(count):
             self._challenge(lane, -(-(room - lane) // count))
+        self._watch_rest()
         self.base, self.moved = outcomes.base, outcomes.moved
         self._begin(outcomes.lanes, -1, after)
         return True
@@ -272,7 +285,7 @@ class Learning:
         self.words.view[held, MODEL] = FOREIGN
         self.log.view[held] = np.nan
         for each in self.lanes:
-            each.scored = max(each.scored, each.held)
+            each.scored = each.watched = max(each.scored, each.held)
 
     def learn(self, outcomes: Outcomes) -> Learnt:
         """Learn what became known, after all models have scored what had been scored before it.
@@ -310,7 +323,9 @@ class Learning:
         lineup.tick(outcomes.clock)
         if lineup.sequence > before:
             versions += lineup.made()
-        return Learnt(versions, self._judge(outcomes, row, y))
+        if not outcomes.more:
+            lane.clock_us = max(lane.clock_us, outcomes.clock)
+        return Learnt(versions, *self._judge(outcomes, row, y))
 
     def _challenge(self, lane: int, stop: int) -> None:
         """The models that did not score predictions when they came do, by their versions in force.
@@ -332,19 +347,75 @@ class Learning:
 
     def _judge(
         self, outcomes: Outcomes, row: Int64s, y: npt.NDArray[np.int8]
-    ) -> list[WindowMetrics]:
-        """Judge the scores whose labels have become known, each by the first that did."""
+    ) -> tuple[list[WindowMetrics], list[Alarm]]:
+        """Judge the scores whose labels have become known, each by the first that did, and watch.
+
+        Metric windows that closed, and what has changed.
+        """
         cause = np.array(outcomes.causes, np.uint8)
         first = (cause == BY_LABEL) | (cause == BY_MATURITY)
         words, logged = self.words.take(row[first]), self.log.take(row[first])
-        return self.evaluation.observe(
+        known = np.array(outcomes.known, np.int64)[first]
+        codes = logged[:, self._slices].astype(np.int64)
+        windows = self.evaluation.observe(
             words[:, TIME],
-            np.array(outcomes.known, np.int64)[first],
+            known,
             logged[:, len(self.names) :],
             y[first],
             words[:, CARD],
-            logged[:, self._slices].astype(np.int64) if self._slices else None,
+            codes if self._slices else None,
         )
+        if self.watching is None:
+            return windows, []
+        decided = logged[np.arange(len(logged)), len(self.names) + self._places(words)]
+        columns = known, words[:, TIME], words[:, IDENT], decided, y[first], cause[first], codes
+        at_us = np.maximum(np.maximum(known, words[:, TIME]), self.watching.open_us)
+        self.watching.mature(at_us, Matured(*columns))
+        return windows, self._watch()
+
+    def _watch(self) -> list[Alarm]:
+        """Watch predictions go by as far as time has come in all lanes; what has changed."""
+        if self.watching is None:
+            return []
+        clock_us = min(each.clock_us for each in self.lanes)
+        seen = [
+            self._unseen(lane, clock_us)
+            for lane, each in enumerate(self.lanes)
+            if each.watched < each.scored
+        ]
+        if seen:
+            self._see(self.watching, np.concatenate(seen))
+        return self.watching.close(clock_us)
+
+    def _unseen(self, lane: int, clock_us: int) -> Int64s:
+        """The numbers of predictions of a lane that now go by: those before one that is later."""
+        here, count = self.lanes[lane], len(self.lanes)
+        numbers = self.base + np.arange(here.watched, here.scored) * count + lane
+        if len(numbers):
+            later = self.words.view[numbers[0] : numbers[-1] + 1 : count, TIME] > clock_us
+            if later.any():
+                numbers = numbers[: int(later.argmax())]
+            here.watched += len(numbers)
+        return numbers
+
+    def _see(self, watching: Watching, numbers: Int64s, until_us: int = FOREVER) -> None:
+        """Have these predictions go by, at a time that is not closed and not after `until_us`."""
+        words, score, x = self.said(numbers)
+        own = words[:, MODEL] != FOREIGN
+        if not own.all():
+            words, score, x = words[own], score[own], x[own]
+        at_us = np.minimum(np.maximum(words[:, TIME], watching.open_us), until_us)
+        x = np.ascontiguousarray(x)
+        watching.see(at_us, x, score, words[:, MODEL], x[:, self._slices].astype(np.int64))
+
+    def _watch_rest(self) -> None:
+        """Watch what is left of these lanes go by, before there are others; it closes nothing."""
+        if self.watching is None:
+            return
+        for lane in range(len(self.lanes)):
+            open_us = self.watching.open_us
+            numbers = self._unseen(lane, FOREVER)
+            self._see(self.watching, numbers, open_us if open_us > NEVER else FOREVER)
 
     def sizes(self) -> dict[str, int]:
         """Bytes on disk of the predictions that are held."""

@@ -80,5 +80,6 @@ def _check(path: Path, pipeline: Pipeline) -> None:
         plan = pipeline.plan()
         for model in pipeline.models.values():
             model.bind(plan.names)
+        pipeline.watching()
     except (ConfigError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from error

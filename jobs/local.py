@@ -29,6 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.alarms import ALARMS
 from jobs.definition import Pipeline
 from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.state import FlowState
@@ -40,7 +41,7 @@ from streams.journal import Entry, Journal
 from streams.order import Sorter
 from streams.ownership import own
 from streams.schema import MISSING, duration_us
-from streams.sinks import DeadLettersNdjson, PredictionsParquet
+from streams.sinks import Lines, PredictionsParquet, encode_dead_letter
 
 SNAPSHOT_SECONDS = 5.0
 RELEASE_ROWS = 4096
@@ -115,7 +116,8 @@ class LocalRun:
         self._journal = Journal(self.folder / "journal")
         self._rows = self._schema()
         self._predictions = PredictionsParquet(out / "predictions.parquet", self._rows)
-        self._letters = DeadLettersNdjson(out / "dead_letters.ndjson")
+        self._letters = Lines(out / "dead_letters.ndjson")
+        self._alarms = Lines(out / ALARMS)
         self.taken = Counter({"events": 0, "labels": 0})
         self.dead = Counter[str]()
         self.top_reasons = np.zeros(len(self.flow.names), np.int64)
@@ -145,6 +147,7 @@ class LocalRun:
         meta, blobs = found or ({}, {})
         self._predictions.truncate_after(meta.get("parts", 0))
         self._letters.truncate(meta.get("letters", 0))
+        self._alarms.truncate(meta.get("alarms", 0))
         if not found:
             return
         self.taken.update(meta["taken"])
@@ -159,6 +162,11 @@ class LocalRun:
     def resumed(self) -> bool:
         """Whether an earlier run's state is gone on with."""
         return self.sequence > 0
+
+    @property
+    def said(self) -> str:
+        """What is to be said of the state that is gone on with."""
+        return self._state.said
 
     @property
     def counts(self) -> dict[str, int]:
@@ -203,6 +211,7 @@ class LocalRun:
         self._bury(
             [replace(each, topic=self.source.topic(each.partition)) for each in scored.letters]
         )
+        self._alarms.write(alarm.encode() for alarm in scored.alarms)
         self._explain(scored)
         return Step(batch, scored, sum(self.taken.values()), seconds)
 
@@ -236,7 +245,7 @@ class LocalRun:
     def _bury(self, letters: list[DeadLetter]) -> None:
         if letters:
             self.dead.update(letter.reason.value for letter in letters)
-            self._letters.write(letters)
+            self._letters.write(map(encode_dead_letter, letters))
 
     def _table(self, batch: Batch, scored: Scored) -> pa.Table:
         """The predictions of a batch as rows of `predictions.parquet`."""
@@ -279,6 +288,7 @@ class LocalRun:
         meta = {
             "parts": self._predictions.commit(),
             "letters": self._letters.commit(),
+            "alarms": self._alarms.commit(),
             "taken": dict(self.taken),
             "dead": dict(self.dead),
             "sequence": self.sequence,
@@ -297,6 +307,7 @@ class LocalRun:
         self._state.close()
         self._journal.close()
         self._letters.close()
+        self._alarms.close()
         self._owned.close()
 
     def finish(self) -> Path:

@@ -1,4 +1,4 @@
-"""The flow, once, top to bottom: admit, features, score, join, evaluate, learn.
+"""The flow, once, top to bottom: admit, features, score, join, evaluate, learn, watch.
 
 A `Flow` is the state of a pipeline and the one method that carries a batch through it. Hosts bring
 batches, take what comes out, and keep the state. Where scoring and learning are two processes, each
@@ -7,7 +7,7 @@ has its half: `jobs.scoring` and `jobs.learning`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,11 @@ from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS, Intake
 from jobs.lineup import judge_of, lineup_of
 from models.base import Version
-from operators.admission import Admission, Examples
+from operators.admission import TIME, Admission, Examples
+from operators.drift.alarm import Alarm
+from operators.drift.bucket import Matured
 from operators.evaluate import WindowMetrics
+from operators.idtable import LO
 from operators.labels import BY_LABEL, BY_MATURITY
 from streams.batch import Batch
 from streams.errors import DeadLetter
@@ -58,6 +61,8 @@ class Scored:
     """Metric windows that closed."""
     champions: dict[int, Version]
     """The versions that scored, by number."""
+    alarms: list[Alarm] = field(default_factory=list)
+    """What has changed in the stream."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,8 +94,11 @@ class Flow(Intake):
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
+        self.watching = pipeline.watching()
         self.since_us: int | None = None
         """Time of the first event that was learnt from."""
+        self.places = [(0, 0)]
+        """From which row on which model has decided."""
         self._slices = [self.names.index(each.feature) for each in pipeline.slices.values()]
         # Without keys each event is its own card.
         self._card = KEY_WORDS + 1 if pipeline.event.keys else 1
@@ -99,20 +107,25 @@ class Flow(Intake):
         """Carry a batch through. Any cut of the same rows into batches gives the same bits."""
         if len(batch):
             self.lineup.begin(int(batch.time[0]))
+        self._note_place()
         parts: list[Scored] = []
         start = 0
         while start < len(batch):
+            clock_us = self.index.clock_us
             admission = self.index.admit(
                 batch, start, _EXAMPLES + 2 * len(batch), self.lineup.due_us
             )
-            parts.append(self._carry(batch[start : admission.stop], admission, start))
+            parts.append(self._carry(batch[start : admission.stop], admission, start, clock_us))
             start = admission.stop
             if start < len(batch):
                 self.lineup.tick(int(batch.time[start]))
         return parts[0] if len(parts) == 1 else self._joined(parts)
 
-    def _carry(self, rows: Batch, admission: Admission, start: int) -> Scored:
-        """Carry admitted rows through: they are the batch's from `start` on."""
+    def _carry(self, rows: Batch, admission: Admission, start: int, clock_us: int) -> Scored:
+        """Carry admitted rows through: they are the batch's from `start` on.
+
+        `clock_us` is how far time had come before them.
+        """
         here = np.flatnonzero(admission.row >= 0)
         features = self.featurize(rows, admission, here)
         log = self._room(admission.row[here])
@@ -130,7 +143,7 @@ class Flow(Intake):
         if self.lineup.place:
             scores[:, 0] = scores[:, self.lineup.place]
         self.counts += admission.counts
-        return Scored(
+        scored = Scored(
             rows=here + start,
             number=admission.row[here],
             scores=scores,
@@ -143,6 +156,9 @@ class Flow(Intake):
             windows=self._judge(admission.examples, ids, logged),
             champions=champions,
         )
+        clock = np.maximum.accumulate(np.concatenate([[clock_us], rows.time]))
+        scored.alarms.extend(self._watch(clock, admission, scored, ids, logged))
+        return scored
 
     def _room(self, at: Int64s) -> Floats:
         """Where these events' features and scores are kept until their labels are known."""
@@ -193,6 +209,51 @@ class Flow(Intake):
             logged[first][:, self._slices].astype(np.int64) if self._slices else None,
         )
 
+    def _watch(
+        self, clock: Int64s, admission: Admission, scored: Scored, ids: Int64s, logged: Floats
+    ) -> list[Alarm]:
+        """Watch events and examples go by; what has changed.
+
+        `clock` is how far time had come before the first of the rows, then after each.
+        """
+        if self.watching is None:
+            return []
+        examples = admission.examples
+        first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
+        known = examples.known_us[first]
+        matured = Matured(
+            known_us=known,
+            time_us=ids[first, TIME],
+            ident=ids[first, LO],
+            score=self._decided(examples.row[first], logged[first]),
+            y=examples.y[first],
+            cause=examples.cause[first],
+            codes=logged[first][:, self._slices].astype(np.int64),
+        )
+        self.watching.mature(np.maximum(known, clock[examples.after[first]]), matured)
+        self.watching.see(
+            clock[1:][admission.row >= 0],
+            scored.features,
+            scored.scores[:, 0],
+            scored.version,
+            scored.features[:, self._slices].astype(np.int64),
+        )
+        return self.watching.close(int(clock[-1]))
+
+    def _note_place(self) -> None:
+        """Note which model decides from here on."""
+        if self.lineup.place != self.places[-1][1]:
+            self.places.append((self.index.next_row, self.lineup.place))
+        while len(self.places) > 1 and self.places[1][0] <= self.index.first_row:
+            del self.places[0]
+
+    def _decided(self, rows: Int64s, logged: Floats) -> Floats:
+        """The scores that decided about these events."""
+        since, places = np.array(self.places).T
+        place = places[np.searchsorted(since, rows, "right") - 1]
+        decided: Floats = logged[np.arange(len(rows)), len(self.names) + place]
+        return decided
+
     def _joined(self, parts: list[Scored]) -> Scored:
         """One `Scored` from those between which versions changed by time, or from none."""
         wide, deep = len(self.names), len(self.lineup.names)
@@ -209,4 +270,5 @@ class Flow(Intake):
             letters=[letter for part in parts for letter in part.letters],
             windows=[window for part in parts for window in part.windows],
             champions={n: each for part in parts for n, each in part.champions.items()},
+            alarms=[alarm for part in parts for alarm in part.alarms],
         )

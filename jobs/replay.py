@@ -58,6 +58,8 @@ def replay(
         inputs.save(out)
         if not inputs.has_labels:
             click.echo(UNLABELLED, err=True)
+        if run.said:
+            click.echo(run.said, err=True)
         resumed = run.resumed
         meter = Meter()
         try:

@@ -25,11 +25,9 @@ from models.base import Version
 from operators.admission import Admission, Examples
 from operators.labels import CONFLICTING
 from streams.batch import Batch
-from streams.records import Outcomes
+from streams.records import Outcomes, quiet
 
 Int64s = npt.NDArray[np.int64]
-QUIET_ROWS = 1000
-"""Without any outcome the learner is told how far scoring is after this many predictions."""
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
 MOST_TOLD = 20_000
@@ -45,7 +43,7 @@ class Told:
     numbers: Int64s
     """(n,) the predictions' numbers."""
     examples: Examples
-    about: dict[str, int]
+    about: dict[str, Any]
     """The rest of the fields."""
 
     def record(self) -> bytes:
@@ -88,13 +86,15 @@ class Scoring(Intake):
         told: list[Told] = []
         start, budget = 0, min(_EXAMPLES + 2 * len(batch), MOST_TOLD)
         while start < len(batch):
+            before_us = self.index.clock_us
             admission = self.index.admit(batch, start, budget)
             whole = start == 0 and admission.stop == len(batch)
             rows = batch if whole else batch[start : admission.stop]
             parts.append(self._carry(rows, admission, start))
             start = admission.stop
-            if len(admission.examples) or self.index.next_row - self.told >= QUIET_ROWS:
-                told.append(self._tell(admission.examples))
+            untold = self.index.next_row - self.told
+            if len(admission.examples) or not quiet(untold, before_us, self.index.clock_us):
+                told.append(self._tell(admission.examples, more=start < len(batch)))
                 self.told = self.index.next_row
         return (parts[0] if len(parts) == 1 else self._joined(parts)), told
 
@@ -117,7 +117,7 @@ class Scoring(Intake):
             champions={self.sequence: self.version},
         )
 
-    def _tell(self, examples: Examples) -> Told:
+    def _tell(self, examples: Examples, *, more: bool) -> Told:
         before = self.outcomes
         self.outcomes += len(examples)
         return Told(
@@ -125,7 +125,7 @@ class Scoring(Intake):
             self.index.clock_us,
             self.numbering.of(examples.row),
             examples,
-            self.numbering.about(self.index.next_row, self.index.first_row),
+            self.numbering.about(self.index.next_row, self.index.first_row) | {"more": more},
         )
 
     def _joined(self, parts: list[Scored]) -> Scored:

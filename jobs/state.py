@@ -23,14 +23,17 @@ from jobs.pipeline import Flow
 from jobs.scoring import Scoring
 from models.registry import Registry, spare
 from operators.capture import Capture
+from operators.drift.watch import Watching
 from operators.evaluate import Prequential
 from operators.featurize import EntityWindows
 from operators.keyrecords import clock, set_clock, unpack
 from operators.lineup import LEARNT, Lineup
+from streams.errors import StateError
 from streams.rows import MappedRows
 from streams.snapshots import Pieces, Snapshots, State
 
 KEPT_VERSIONS = 8
+_WATCHING = "watching/"
 Arrays = dict[str, npt.NDArray[Any]]
 Meta = dict[str, Any]
 Blobs = dict[str, bytes]
@@ -139,14 +142,17 @@ class FlowState(KeptState):
         self.registry = Registry(folder.parent / "models")
         self.heeding = Heeding(flow, self.registry)
         self._kept = self.registry.by_model(flow.pipeline.definition)
+        self.said = ""
+        """What is to be said of the state that was gone on with."""
 
     def commit(self, meta: Meta, blobs: Blobs, *, wait: bool = False) -> None:
         """Take a snapshot; records that did not change since the last are not copied."""
         flow = self._flow
         arrays, of_intake = _take_intake(flow)
-        arrays |= take_models(flow.lineup, flow.evaluation)
+        arrays |= take_models(flow.lineup, flow.evaluation, flow.watching)
         self._publish(meta)
         of_intake |= {"decisions": len(self.heeding.decisions.log), "since": flow.since_us}
+        of_intake |= {"places": flow.places}
         self._begin(arrays, meta | of_intake, blobs, flow)
         self.write(wait=wait)
 
@@ -177,8 +183,10 @@ class FlowState(KeptState):
         flow = self._flow
         flow.log.reserve(int(state.meta["index"]["next_row"]))
         put_models(state.arrays, flow.lineup, flow.evaluation)
+        self.said = put_watching(state.arrays, flow.watching)
         _put_intake(state, flow)
         flow.since_us = state.meta.get("since")
+        flow.places = [(row, place) for row, place in state.meta.get("places", [(0, 0)])]
         self.heeding.heed_at_once(state.meta.get("decisions", 0))
         return state.meta, _blobs(state)
 
@@ -242,11 +250,13 @@ class LearningState(KeptState):
         super().__init__(folder, learning.pipeline, rows, fsync=fsync)
         self._learning, self._folder = learning, folder
         self.change: Change | None = None
+        self.said = ""
+        """What is to be said of how watching goes on."""
 
     def begin(self, meta: Meta) -> None:
         """Begin a snapshot. The predictions held lie in files of their own."""
         learning = self._learning
-        arrays = take_models(learning.lineup, learning.evaluation)
+        arrays = take_models(learning.lineup, learning.evaluation, learning.watching)
         lanes = [msgspec.to_builtins(each) for each in learning.lanes]
         numbers = {"base": learning.base, "moved": learning.moved}
         of_learning = {"lanes": lanes, "numbers": numbers, "since": learning.since_us}
@@ -277,6 +287,7 @@ class LearningState(KeptState):
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
         learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))
+        self.said = put_watching(state.arrays, learning.watching, learning.lanes)
         learning.since_us = meta.get("since")
         if self.change and not self.change.same_columns:
             learning.disown()
@@ -326,16 +337,39 @@ def _put_intake(state: State, intake: Intake, change: Change | None = None) -> N
         set_clock(entity.arena, clock_us)
 
 
-def take_models(lineup: Lineup, evaluation: Prequential) -> Arrays:
-    """All that was learnt, and how it was judged."""
+def take_models(
+    lineup: Lineup, evaluation: Prequential, watching: Watching | None = None
+) -> Arrays:
+    """All that was learnt, how it was judged, and what was seen of the stream."""
     arrays: Arrays = {f"lineup/{name}": values for name, values in lineup.state().items()}
-    return arrays | {f"evaluation/{name}": v for name, v in evaluation.state().items()}
+    arrays |= {f"evaluation/{name}": v for name, v in evaluation.state().items()}
+    seen = watching.state() if watching else {}
+    return arrays | {f"{_WATCHING}{name}": v for name, v in seen.items()}
 
 
 def put_models(arrays: Arrays, lineup: Lineup, evaluation: Prequential) -> None:
     """Go on from what `take_models` took."""
     lineup.load(_under(arrays, "lineup/"))
     evaluation.load(_under(arrays, "evaluation/"))
+
+
+def put_watching(arrays: Arrays, watching: Watching | None, lanes: Sequence[Lane] = ()) -> str:
+    """Go on watching from what `take_models` took; why it begins anew, if it does.
+
+    Then what `lanes` have scored until now is not watched.
+    """
+    said, state = "", _under(arrays, _WATCHING)
+    if watching is not None and state:
+        try:
+            watching.load(state)
+        except StateError as error:
+            said = str(error)
+    elif watching is not None:
+        said = "watching for drift begins here: what was kept is from before there was any"
+    if said:
+        for each in lanes:
+            each.watched = each.scored
+    return said
 
 
 def _blobs(state: State) -> Blobs:

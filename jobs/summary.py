@@ -16,11 +16,13 @@ from typing import Any
 
 import orjson
 
+from jobs.alarms import ALARMS, alarms_in
 from jobs.importance import moved
 from jobs.lately import lately
 from jobs.ledger import as_json, balances
 from jobs.local import LocalRun
 from jobs.meter import Meter
+from jobs.report.drift import marks
 from jobs.report.page import Balance, Figure, Report, Version, page
 from models.manifest import content_hash
 from operators.evaluate import METRICS, WindowMetrics
@@ -121,6 +123,7 @@ def _report(
 ) -> Report:
     judge = run.flow.evaluation
     models = ("champion", *run.pipeline.challengers)
+    alarms = alarms_in(run.out / ALARMS)
     return Report(
         title=metrics["title"],
         subtitle=subtitle,
@@ -134,6 +137,8 @@ def _report(
         throughput=meter.rates,
         ledger=ledger,
         versions=list(_versions(run, meter)),
+        marks=marks(alarms),
+        alarms=alarms,
         footer=f"Pipeline {run.pipeline.name}, definition {run.pipeline.definition[:12]}.",
     )
 

@@ -42,6 +42,17 @@ class Prediction(msgspec.Struct, frozen=True):
     """Between what shares of positives events of such scores have had lately, at 95 %."""
 
 
+QUIET_ROWS = 1000
+"""Without any outcome the learner is told how far scoring is after this many predictions,"""
+QUIET_US = 3_600_000_000
+"""and when time has come to another such span of it."""
+
+
+def quiet(predictions: int, before_us: int, clock_us: int) -> bool:
+    """Whether the learner need not be told that scoring has come this far since."""
+    return predictions < QUIET_ROWS and clock_us // QUIET_US == before_us // QUIET_US
+
+
 class Outcomes(msgspec.Struct, frozen=True):
     """Whose labels became known, in the order of the score job: columns of equal length.
 
@@ -73,6 +84,8 @@ class Outcomes(msgspec.Struct, frozen=True):
     base: int = 0
     moved: int = 0
     """How many predictions are numbered below `base`."""
+    more: bool = False
+    """Whether more became known at this `clock`, which is told next."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -91,19 +104,3 @@ class Example(msgspec.Struct, frozen=True):
     score: float
     model_version: int
     features: tuple[float | None, ...]
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """One number about one model over one window of event time and one slice."""
-
-    time: int
-    """The end of the window."""
-    window: str
-    """Its length, as in `7d`; `all` is from the beginning."""
-    slice: str
-    model: str
-    name: str
-    value: float | None
-    """Null where it is not defined, as an AUC without positives."""
-    count: int
-    """Matured examples behind it."""

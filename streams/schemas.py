@@ -18,11 +18,16 @@ from streams.schema import Category, Event, Number
 
 Schema = dict[str, Any]
 
+KINDS = (
+    "covariate", "missing", "schema", "score", "prior", "concept", "calibration", "performance",
+    "label delay", "volume",
+)  # fmt: skip
+"""What an alarm may be of."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(event: Event) -> dict[str, Schema]:
-    """File stem → schema: the event, its label, the prediction, the example and the dead letter.
+    """File stem → schema: the event, its label, prediction, example, alarm and dead letter.
 
     A schema says what can be said in JSON Schema; scale, duplicate keys and times too far ahead are
     the decoder's alone.
@@ -32,6 +37,7 @@ def schemas(event: Event) -> dict[str, Schema]:
         "label": label_schema(event),
         "prediction": prediction_schema(),
         "example": example_schema(),
+        "alarm": alarm_schema(),
         "dead_letter": dead_letter_schema(),
     }
 
@@ -120,6 +126,44 @@ def example_schema() -> Schema:
         "features": prediction["features"],
     }
     return _object("example", properties, list(properties), closed=True)
+
+
+def alarm_schema() -> Schema:
+    """What `operators.drift.alarm.Alarm` is written as."""
+    properties: Schema = {
+        "kind": {"enum": [*KINDS], "description": "What has changed."},
+        "detector": {"type": "string", "description": "The test or statistic that found it."},
+        "since_us": {
+            "type": "integer",
+            "description": "Event time from which on things are different, microseconds UTC.",
+        },
+        "size": {"type": "number", "description": "In the detector's own measure."},
+        "threshold": {"type": "number", "description": "From what size on it is told."},
+        "features": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Those that changed, most changed first.",
+        },
+        "slice": {"type": "string", "description": "Of which slice; empty for all events."},
+        "value": {"type": "string", "description": "Of which of its values."},
+        "evidence": {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "description": "Figures by name.",
+        },
+        "over": {"type": "boolean", "description": "Whether the change that was told has ended."},
+        "number": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Counted from 1. What is told again has the same number and bytes.",
+        },
+        "at_us": {
+            "type": "integer",
+            "description": "Event time at which it was told, microseconds UTC.",
+        },
+        "version": {"type": "integer", "description": "The newest that had scored by then."},
+    }
+    return _object("alarm", properties, list(properties), closed=True)
 
 
 def dead_letter_schema() -> Schema:

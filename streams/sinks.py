@@ -1,4 +1,4 @@
-"""Where a run's results go: predictions as Parquet, dead letters as NDJSON.
+"""Where a run's results go: predictions as Parquet, dead letters and alarms as lines of JSON.
 
 Both are cut back exactly to what a saved state counts.
 """
@@ -189,8 +189,8 @@ def _parts_in(path: Path) -> int | None:
         return None
 
 
-class DeadLettersNdjson:
-    """Appends dead letters as JSON lines; `commit` says the length to cut back to on restart."""
+class Lines:
+    """Appends lines of JSON; `commit` says the length to cut back to on restart."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -207,12 +207,12 @@ class DeadLettersNdjson:
             )
         with _writing(self._path):
             self._file.truncate(position)
-            self._file.seek(position)  # what is committed next may be no letter at all
+            self._file.seek(position)  # what is committed next may be nothing at all
 
-    def write(self, letters: Iterable[DeadLetter]) -> None:
+    def write(self, lines: Iterable[bytes]) -> None:
         """Append; on disk for good after the next `commit`."""
         with _writing(self._path):
-            self._file.writelines(encode_dead_letter(letter) + b"\n" for letter in letters)
+            self._file.writelines(line + b"\n" for line in lines)
 
     def commit(self) -> int:
         """Sync; the length of the file in bytes."""

@@ -61,7 +61,7 @@ TOPICS = MappingProxyType(
                 retention_ms=FOREVER_MS,
                 compacted=True,
             ),
-            Topic(DRIFT, "metric", "the model"),
+            Topic(DRIFT, "alarm", "what has changed, as covariate"),
             Topic(DEAD_LETTERS, "dead_letter", "topic/partition/offset", max_bytes=4 << 20),
         )
     }

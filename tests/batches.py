@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
+from benchmarks.proofs.watched import ALL
 from jobs.definition import Pipeline
 from models.bins import ratio_edges
 from models.linear import Linear
@@ -49,6 +50,7 @@ PIPELINE = Pipeline(
     lateness="12h",
     retention="30d",
     cap=64,
+    watch=ALL,
 )
 
 

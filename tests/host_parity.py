@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,9 +14,15 @@ from typing import Any
 import numpy as np
 import orjson
 
+from jobs.alarms import ALARMS
+from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.kafka_host.learn_job import LearnJob
+from jobs.load_pipeline import load_pipeline
+from jobs.local import LocalRun
 from streams.broker import Headers
-from tests.deployment import Deployment
+from streams.sources import FileSource
+from tests.deployment import PATIENCE_S, Deployment
 from tests.published import published
 
 NOON = 1_704_110_400_000_000
@@ -136,3 +144,35 @@ def accounted(deployment: Deployment) -> str:
         cwd=Path(__file__).parents[1],
     )
     return done.stdout
+
+
+def watched(deployment: Deployment) -> list[Any]:
+    """The alarms that a learn job raises on what was predicted and became known."""
+    env = deployment.environment
+    settings = Settings.load(environ=env, flags={"state": str(deployment.folder / "watched")})
+    known = sum(len(each["numbers"]) for each in deployment.read("outcomes"))
+    pipeline = load_pipeline(str(deployment.folder / "pipeline.py"))
+    job = LearnJob(pipeline, deployment.client, settings)
+    deadline = time.monotonic() + PATIENCE_S
+    while job.learnt < known or job.behind:
+        job.step(0.1)
+        assert time.monotonic() < deadline, job.said()
+    job.close()
+    return before_the_end(deployment.read("drift"))
+
+
+def replayed(events: list[bytes], labels: list[bytes], pipeline: Path, folder: Path) -> list[Any]:
+    """The alarms of one process that takes it all from a file, and scores by one version."""
+    file = folder / "events.ndjson"
+    file.write_bytes(b"\n".join([*labels, *events]))
+    one = replace(load_pipeline(str(pipeline)), every=10**9)
+    run = LocalRun(one, FileSource([file], one.event, {}, 4096), folder, order="strict")
+    for _ in run:
+        pass
+    run.finish()
+    return before_the_end(map(orjson.loads, (folder / ALARMS).read_bytes().splitlines()))
+
+
+def before_the_end(alarms: Iterable[Any]) -> list[Any]:
+    """Those before the last events, at which hosts let time come to different moments."""
+    return [each for each in alarms if each["at_us"] < NOON + SPAN + 30 * DAY]

@@ -48,8 +48,8 @@ class Kept:
 
 
 def known(learning: Learning) -> dict[str, bytes]:
-    """All that it has learnt, and how it was judged."""
-    arrays = take_models(learning.lineup, learning.evaluation)
+    """All that it has learnt, how it was judged, and what it saw."""
+    arrays = take_models(learning.lineup, learning.evaluation, learning.watching)
     return {name: array.tobytes() for name, array in arrays.items()}
 
 

@@ -17,6 +17,7 @@ from jobs.ledger import balances
 from jobs.pipeline import Flow
 from jobs.state import FlowState
 from operators.admission import COUNTS
+from operators.drift.alarm import Alarm
 from streams.batch import EVENT, Batch
 from streams.order import Sorter
 from streams.schema import DAY, duration_us
@@ -39,10 +40,12 @@ class Seen:
 
     said: dict[int, bytes] = field(default_factory=dict)
     learnt: dict[str, bytes] = field(default_factory=dict)
+    alarms: list[Alarm] = field(default_factory=list)
     flow: Flow | None = None
 
     def take(self, flow: Flow, batch: Batch) -> None:
         scored = flow.process(batch)
+        self.alarms += scored.alarms
         for place, row in enumerate(scored.rows):
             bits = scored.features[place].tobytes() + scored.scores[place].tobytes()
             ident = int(batch.idents[row, 0, 1])
@@ -74,6 +77,7 @@ def test_any_cut_into_batches_gives_the_same_bits(
     whole, cut = run([batch_of(stream)]), run(pieces(stream, edges))
     assert whole.said == cut.said
     assert whole.learnt == cut.learnt
+    assert whole.alarms == cut.alarms
 
 
 @given(transactions(), delays, cuts, st.randoms(use_true_random=False))
@@ -86,8 +90,9 @@ def test_in_strict_order_every_arrival_within_the_lateness_gives_the_sorted_pred
     sorter = Sorter(lateness)
     batches = [sorter.push(batch)[0] for batch in pieces(arrived, edges)]
     held = sorter.flush()
-    ordered = run([*batches, *([] if held is None else [held])])
-    assert ordered.said == run([batch_of(stream)]).said
+    ordered, straight = run([*batches, *([] if held is None else [held])]), run([batch_of(stream)])
+    assert ordered.said == straight.said
+    assert ordered.alarms == straight.alarms
 
 
 @given(transactions(), st.randoms(use_true_random=False))
@@ -128,6 +133,7 @@ def test_a_restart_anywhere_gives_what_the_run_without_it_would_have_given(
         seen.close(second)
     assert seen.said == whole.said
     assert seen.learnt == whole.learnt
+    assert seen.alarms == whole.alarms
 
 
 @given(transactions(), delays, st.integers(0, 14 * 24), st.integers(1, 1000))

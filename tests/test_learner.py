@@ -21,7 +21,7 @@ from models.manifest import Manifest
 from streams.errors import StateError
 from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.schema import DAY
-from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
+from streams.topics import DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 from tests.batches import PIPELINE, Row, pieces, with_labels
 from tests.learnt_once import known
 from tests.test_lanes import Engine, lanes
@@ -35,8 +35,8 @@ class Host:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
         self.settings = Settings(state=folder, snapshot_seconds=0.7)
-        self.store, self.examples = MemoryStore(), Examples()
-        self.saved: tuple[dict[bytes, bytes], int] = {}, 0
+        self.store, self.examples, self.alarms = MemoryStore(), Examples(), Examples()
+        self.saved: tuple[dict[bytes, bytes], int, int] = {}, 0, 0
         self.lives = 0
         self.begin()
 
@@ -49,20 +49,22 @@ class Host:
         )  # fmt: skip
 
     def turn(self) -> None:
-        self.examples += self.learner.turn()
+        made = self.learner.turn()
+        self.examples += made.examples
+        self.alarms += made.alarms
         self.cluster.clock.sleep(0.3)
 
     def checkpoint(self) -> None:
-        self.saved = dict(self.store.entries), len(self.examples)
+        self.saved = dict(self.store.entries), len(self.examples), len(self.alarms)
 
     def crash(self) -> None:
         """Lose what was not in the last checkpoint, and begin again from that."""
         self.broker.crash()
         with suppress(Crash):
             self.learner.close()
-        entries, count = self.saved
+        entries, examples, alarms = self.saved
         self.store.entries = dict(entries)
-        del self.examples[count:]
+        del self.examples[examples:], self.alarms[alarms:]
         self.begin()
 
     def drain(self) -> None:
@@ -91,8 +93,8 @@ def contents(cluster: Cluster) -> dict[int, set[str]]:
 
 def of_the_learn_job(
     engine: Engine, folder: Path
-) -> tuple[Examples, dict[int, set[str]], dict[str, bytes]]:
-    """Its examples, its versions, and what it knows in the end."""
+) -> tuple[tuple[Examples, Examples], dict[int, set[str]], dict[str, bytes]]:
+    """Its examples and alarms, its versions, and what it knows in the end."""
     cluster = Cluster(clock=Clock())
     publish(cluster, engine)
     job = LearnJob(PIPELINE, MemoryBroker(cluster), Settings(state=folder), now_us=cluster.clock)
@@ -101,8 +103,11 @@ def of_the_learn_job(
         idle = 0 if job.step(0.0) else idle + 1
     learnt = known(job.learning)
     job.close()
-    examples = [(record.key, record.value) for record in cluster.read(EXAMPLES)]
-    return examples, contents(cluster), learnt
+    examples, alarms = (
+        [(record.key, record.value) for record in cluster.read(topic)]
+        for topic in (EXAMPLES, DRIFT)
+    )
+    return (examples, alarms), contents(cluster), learnt
 
 
 @contextmanager
@@ -139,8 +144,8 @@ def test_a_learner_that_is_lost_and_goes_on_makes_what_the_learn_job_makes(
                     cluster.append(OUTCOMES, msgspec.json.encode(waiting.pop(0)))
             chance.choice(steps)()
         here.drain()
-        examples, versions, learnt = of_the_learn_job(engine, folder / "there")
-        assert here.examples == examples
+        made, versions, learnt = of_the_learn_job(engine, folder / "there")
+        assert (here.examples, here.alarms) == made
         assert known(here.learner.learning) == learnt
         mine = contents(cluster)
         assert max(mine, default=0) == max(versions, default=0)

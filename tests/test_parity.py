@@ -22,8 +22,10 @@ from tests.host_parity import (
     buried,
     cut,
     every_score_is_its_versions,
+    replayed,
     said,
     stream,
+    watched,
 )
 
 pytestmark = [
@@ -35,7 +37,7 @@ __all__ = ["flink_cluster"]
 COUNT = 50_000
 PIPELINE = """
 from dataclasses import replace
-from jobs.fraud import pipeline
+from benchmarks.proofs.watched import pipeline
 pipeline = replace(pipeline, challengers={}, every=1_000)
 """
 Log = Callable[[], str]
@@ -99,11 +101,14 @@ def test_every_host_says_the_same_of_the_same_stream_to_the_bit(
         here.send("transactions", hosts.events)
         with host(here) as log:
             reach(here, "predictions", COUNT + END - 1, log)
-        found[name] = said(here), buried(here), accounted(here)
-    predictions, letters, ledger = found["embedded"]
+        found[name] = said(here), buried(here), accounted(here), watched(here)
+    predictions, letters, ledger, _ = found["embedded"]
+    file = tmp_path / "embedded" / "pipeline.py"
+    alarms = replayed(hosts.events, hosts.labels, file, tmp_path)
     assert letters
+    assert len(alarms) > 100
     for each in found.values():
-        assert each == (predictions, letters, ledger)
+        assert each == (predictions, letters, ledger, alarms)
     features = {key: each["features"] for key, each in predictions.items()}
     for name, host in kinds.items():
         here = hosts.deployed(f"{name}, learning")

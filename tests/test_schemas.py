@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from jobs.lessons import CAUSES
+from operators.drift.alarm import Alarm, Kind, alarm_of
 from streams.codec import Decoder
 from streams.errors import DeadLetter, Reason
 from streams.predictions import encode_examples, encode_predictions
 from streams.schema import Category, Event, Label, Number
-from streams.schemas import encode, schemas
+from streams.schemas import KINDS, encode, schemas
 from streams.sinks import encode_dead_letter
 
 TRANSACTION = Event(
@@ -103,3 +104,14 @@ def test_dead_letters_are_valid(raw: bytes) -> None:
     letter = DeadLetter(Reason.NOT_JSON, "no JSON", "in", 0, 5, 7, raw)
     content = orjson.loads(encode_dead_letter(letter))
     Draft202012Validator(schemas(TRANSACTION)["dead_letter"]).validate(content)
+
+
+def test_alarms_are_valid() -> None:
+    assert get_args(Kind) == KINDS
+    for kind in get_args(Kind):
+        alarm = Alarm(
+            kind=kind, detector="ks", since_us=3, size=0.5, threshold=0.1, features=("amount",),
+            evidence={"before": 1.5}, number=1, at_us=7, version=2,
+        )  # fmt: skip
+        Draft202012Validator(schemas(TRANSACTION)["alarm"]).validate(orjson.loads(alarm.encode()))
+        assert alarm_of(alarm.encode()) == alarm

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from streams.errors import DeadLetter, OutputError, Reason, StateError
-from streams.sinks import DeadLettersNdjson, PredictionsParquet
+from streams.sinks import Lines, PredictionsParquet, encode_dead_letter
 
 SCHEMA = pa.schema([("id", pa.large_string()), ("score", pa.float64())])
 
@@ -166,13 +166,13 @@ def test_a_disk_full_at_the_end_leaves_the_parts(tmp_path: Path) -> None:
 
 def test_dead_letters_are_cut_back_to_what_was_committed(tmp_path: Path) -> None:
     path = tmp_path / "dead_letters.ndjson"
-    with DeadLettersNdjson(path) as sink:
-        sink.write([letter(b"{"), letter(b"\xff")])
+    with Lines(path) as sink:
+        sink.write(map(encode_dead_letter, [letter(b"{"), letter(b"\xff")]))
         position = sink.commit()
-        sink.write([letter(b"lost")])
-    with DeadLettersNdjson(path) as sink:
+        sink.write([encode_dead_letter(letter(b"lost"))])
+    with Lines(path) as sink:
         sink.truncate(position)
-        sink.write([letter(b"[")])
+        sink.write([encode_dead_letter(letter(b"["))])
     first, second, third = (orjson.loads(line) for line in path.read_bytes().splitlines())
     assert (first["raw"], b64decode(second["raw_base64"]), third["raw"]) == ("{", b"\xff", "[")
     assert first["reason"] == "not JSON"
@@ -180,22 +180,22 @@ def test_dead_letters_are_cut_back_to_what_was_committed(tmp_path: Path) -> None
 
 def test_dead_letters_cut_back_are_counted_without_what_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "dead_letters.ndjson"
-    with DeadLettersNdjson(path) as sink:
-        sink.write([letter(b"kept")])
+    with Lines(path) as sink:
+        sink.write([encode_dead_letter(letter(b"kept"))])
         position = sink.commit()
-        sink.write([letter(b"lost")])
-    with DeadLettersNdjson(path) as sink:
+        sink.write([encode_dead_letter(letter(b"lost"))])
+    with Lines(path) as sink:
         sink.truncate(position)
         assert sink.commit() == position
 
 
 def test_dead_letters_shorter_than_the_state_says_are_told(tmp_path: Path) -> None:
-    with DeadLettersNdjson(tmp_path / "d.ndjson") as sink, pytest.raises(StateError, match="here"):
+    with Lines(tmp_path / "d.ndjson") as sink, pytest.raises(StateError, match="here"):
         sink.truncate(5)
 
 
 def test_dead_letters_on_a_full_disk_are_told(tmp_path: Path) -> None:
-    sink = DeadLettersNdjson(tmp_path / "d.ndjson")
+    sink = Lines(tmp_path / "d.ndjson")
     with no_file_above(100), pytest.raises(OutputError, match=r"d.ndjson: cannot be written"):
-        sink.write([letter(b"x" * 100_000)])
+        sink.write([encode_dead_letter(letter(b"x" * 100_000))])
     sink.close()

@@ -42,7 +42,7 @@ ROUNDS = [*SCENARIOS, *SCENARIOS, *STRICT, *SCENARIOS, *SCENARIOS]
 """The scenarios of ten rounds: again and again."""
 OF_A_ROUND = Kills(score=6, broker=2, learn=2)
 COUNTED = ("score_kills", "broker_kills", "learn_kills", "starts", "gave_up", "left_open")
-COMPARED = ("transactions", "predictions", "repeats", "letters", "versions", "batches")
+COMPARED = ("transactions", "predictions", "repeats", "letters", "versions", "alarms", "batches")
 
 
 def steps(count: int, done: Sequence[Record], folder: Path) -> Iterator[Record]:

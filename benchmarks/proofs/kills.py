@@ -216,13 +216,14 @@ def figures(records: Sequence[Record]) -> Record:
         "kills_of_one_replay_at_most": max((each["kills"] for each in records), default=0),
         "predictions_compared": sum(each["rows"] for each in records),
         "dead_letters_compared": sum(each["dead_letters"] for each in records),
+        "alarms_compared": sum(each["alarms"] for each in records),
         "struck": dict(struck.most_common()),
     }
 
 
 KILLS = proof(
     "replays killed by SIGKILL at random instants and gone on with leave the same predictions, "
-    "dead letters, metrics and ledger as undisturbed, to the bit: none lost, none twice",
+    "dead letters, alarms, metrics and ledger as undisturbed, to the bit: none lost, none twice",
     100,
     ARRIVAL,
     instants,

@@ -24,6 +24,8 @@ from jobs.replay import replay
 from jobs.settings import Inputs
 from jobs.simulate import simulate
 
+PIPELINE = Path(__file__).parent / "watched.py"
+"""The one that is replayed: alarms tell of every bucket."""
 FILE_OPERATIONS = {"open", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate"}
 """Audit events of Python; reads and writes of a file that is open are not among them."""
 
@@ -34,7 +36,7 @@ def carry(ask: dict[str, Any], folder: Path) -> None:
         [Path(ask["file"])],
         columns=ask["columns"],
         label_delay=ask["label_delay"],
-        pipeline="fraud",
+        pipeline=str(PIPELINE),
         until=None,
         order=ask["order"],
         batch_size=ask["batch_size"],

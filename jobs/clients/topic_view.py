@@ -121,6 +121,20 @@ def _model(record: Record, now_us: int) -> str:
     return f"{what}, {fields['examples']} examples until {until}{signed}"
 
 
+def _figure(record: Record, _: int) -> str:
+    value = record.fields.get("size")
+    return f"{value:.4g}" if isinstance(value, (int, float)) else ""
+
+
+def _changed(record: Record, _: int) -> str:
+    """The features, the slice, and whether it is over."""
+    slice_, value = (record.fields.get(name) for name in ("slice", "value"))
+    parts = [", ".join(map(str, _list(record, "features")))]
+    parts += [f"where {slice_} is {value}"] if slice_ else []
+    parts += ["over"] if record.fields.get("over") is True else []
+    return "; ".join(part for part in parts if part)
+
+
 TIME, AGE = Column("time", 14, _time()), Column("age", -6, _age)
 ID, KEY = Column("id", 9, _plain("id")), Column("key", 6, _key)
 SCORE, VERSION = Column("score", -6, _score()), Column("version", -7, _plain("model_version"))
@@ -160,12 +174,14 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("detail", 0, _plain("detail")),
     ),
     DRIFT: (
-        TIME,
-        Column("model", 16, _plain("model")),
-        Column("window", 6, _plain("window")),
-        Column("slice", 12, _plain("slice")),
-        Column("metric", 20, _plain("name")),
-        Column("value", -8, _score("value")),
+        Column("at", 14, _time("at_us")),
+        Column("number", -6, _plain("number")),
+        Column("kind", 11, _plain("kind")),
+        Column("by", 14, _plain("detector")),
+        Column("size", -8, _figure),
+        Column("since", 14, _time("since_us")),
+        Column("version", -7, _plain("version")),
+        Column("what", 0, _changed),
     ),
     LABELS: (TIME, ID, AGE, Column("label", 0, _text)),
 }

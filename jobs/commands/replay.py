@@ -74,6 +74,7 @@ def replay(
     OUT gets
       predictions.parquet   a row an event: score, decision, model version, features
       dead_letters.ndjson   what could not be read: where it was, and why
+      drift.jsonl           alarms: what has changed in the stream, since when
       metrics.json          quality over time, against baselines
       ledger.json           everything that came in, and where it went
       report.html           all of it to look at
@@ -86,6 +87,7 @@ def replay(
     """
     from rich.console import Console
 
+    from jobs.alarms import said_of_alarms
     from jobs.judge import metrics_tables
     from jobs.replay import replay as run
     from jobs.settings import Inputs
@@ -109,4 +111,6 @@ def replay(
         )
         raise SystemExit(130)
     Console().print(*metrics_tables(out))
+    for line in said_of_alarms(out):
+        click.echo(line)
     click.echo(f"{out / 'report.html'} shows the rest")

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import math
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
 from pyflink.common import Row
+from pyflink.datastream import OutputTag
 
 from jobs.flink_host.function import Turning
+from jobs.flink_host.records import RECORD
 from jobs.flink_host.states import FlinkStore
 from jobs.flink_host.thread_state import adopted
 from jobs.lanes.learner import Learner
 from jobs.lessons import CAUSES
 
 MILLIONTHS = 1_000_000
+ALARMS_TAG = OutputTag("alarms", RECORD)
 QUALITIES = ("auc", "average_precision", "brier")
 
 
 class Learn(Turning):
-    """Predictions and outcomes from their topics in, records of examples out; versions beside."""
+    """Predictions and outcomes from their topics in, records of examples out; alarms and versions
+    beside.
+    """
 
     def open(self, runtime_context: Any) -> None:
         self.learner: Learner | None = None
@@ -36,6 +42,8 @@ class Learn(Turning):
         finally:
             # Nobody asks for its files by name: their space is free when this process ends.
             shutil.rmtree(folder)
+        if self.learner.said:
+            sys.stderr.write(f"headrace: {self.learner.said}\n")
         self.gauges = Gauges(runtime_context.get_metrics_group().add_group("headrace"))
 
     @adopted
@@ -43,9 +51,11 @@ class Learn(Turning):
         learner = self.learner
         if learner is None:
             return
-        examples = learner.turn()
-        for key, value in examples:
+        made = learner.turn()
+        for key, value in made.examples:
             yield Row(key, value)
+        for key, value in made.alarms:
+            yield ALARMS_TAG, Row(key, value)
         self.gauges.tell(learner)
         self.collect(idle=learner.rest > 0)
         self.again(ctx, round(1000 * learner.rest))
@@ -63,6 +73,8 @@ class Gauges:
 
     def __init__(self, group: Any) -> None:
         self._examples = {cause: group.counter(f"examples_{cause}") for cause in CAUSES.values()}
+        self._alarms = group.counter("alarms")
+        self._raised = 0
         names = ("version", "behind", *(f"{name}_millionths" for name in QUALITIES))
         self._numbers = {name: group.distribution(name) for name in names}
         self._told: dict[str, int] = {}
@@ -75,6 +87,9 @@ class Gauges:
             value = getattr(judged, name, math.nan)
             if not math.isnan(value):
                 numbers[f"{name}_millionths"] = round(value * MILLIONTHS)
+        raised = learner.gauge.alarms.total()
+        self._alarms.inc(raised - self._raised)
+        self._raised = raised
         for name, number in numbers.items():
             before = self._told.get(name)
             if name in self._examples:

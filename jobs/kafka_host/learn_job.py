@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.alarms import alarm_line, alarm_records
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
@@ -29,7 +30,7 @@ from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Le
 from jobs.lineup import basis_of
 from jobs.state import LearningState
 from streams.broker import NEVER, Broker, Input
-from streams.topics import EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
+from streams.topics import DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 
 class LearnJob(TopicJob):
@@ -42,7 +43,7 @@ class LearnJob(TopicJob):
     # A score job is served no worse by a version that comes a moment later, and much better by a
     # broker and a processor that it has to itself.
     _patience = 0.1
-    _patient = (EXAMPLES, MODELS)
+    _patient = (EXAMPLES, MODELS, DRIFT)
 
     def __init__(
         self,
@@ -54,8 +55,8 @@ class LearnJob(TopicJob):
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         outcomes, predictions = settings.topic(OUTCOMES), settings.topic(PREDICTIONS)
-        self._examples = settings.topic(EXAMPLES)
-        count = broker.partitions([outcomes, predictions, self._examples])[predictions]
+        self._examples, self._drift = settings.topic(EXAMPLES), settings.topic(DRIFT)
+        count = broker.partitions([outcomes, predictions, self._examples, self._drift])[predictions]
         inputs = [only(broker, outcomes), *(Input(predictions, p) for p in range(count))]
         super().__init__(
             "learn",
@@ -75,6 +76,8 @@ class LearnJob(TopicJob):
         self._state = LearningState(self.learning, folder / "snapshots", fsync=settings.fsync)
         stack.callback(self._state.close)
         self.monitor.state_bytes = self.learning.sizes
+        if self.monitor.learning and self.learning.watching:
+            self.monitor.learning.watched = self.learning.watching.figures
         self._lessons = Lessons(self.learning, self.inputs)
         self._first = 0
         judged = self.learning.evaluation.latest
@@ -91,6 +94,8 @@ class LearnJob(TopicJob):
             self._state.commit(meta)
             for line in self._state.change.said:
                 log.info("%s", line)
+        if self._state.said:
+            log.info("%s", self._state.said)
         if lineup.sequence:  # they may not have been published before the end came
             self._publishing.offer(lineup.made(), self._newest)
         return meta
@@ -175,8 +180,10 @@ class LearnJob(TopicJob):
         self._first = self.learning.first
         self._positions[0] = lesson.offset + 1
         elsewhere = [NEVER] * (len(self.inputs) - 1)  # predictions are read ahead of what is made
-        if self._delivery.is_new([lesson.offset + 1, *elsewhere]) and lesson.outcomes.numbers:
-            self._delivery.send(self._examples, *self._lessons.examples(lesson))
+        if self._delivery.is_new([lesson.offset + 1, *elsewhere]):
+            if lesson.outcomes.numbers:
+                self._delivery.send(self._examples, *self._lessons.examples(lesson))
+            self._delivery.send(self._drift, *alarm_records(lesson.learnt.alarms))
         self._delivery.reached(self._positions)
         if lesson.learnt.versions:
             self._newest = lesson.basis(self.learning, self.inputs[0].topic)
@@ -185,3 +192,6 @@ class LearnJob(TopicJob):
         if gauge:
             gauge.examples.update(lesson.causes)
             gauge.closed(lesson.learnt.windows)
+            gauge.raised(lesson.learnt.alarms)
+        for alarm in lesson.learnt.alarms:
+            log.warning("%s", alarm_line(alarm))

@@ -45,7 +45,7 @@ from operators.index import Index
 from operators.labels import CONFLICTING
 from streams.batch import EVENT, LABEL
 from streams.errors import DeadLetter, Reason
-from streams.records import Outcomes
+from streams.records import Outcomes, quiet
 from streams.rows import MappedRows
 from streams.schema import duration_us
 
@@ -58,8 +58,6 @@ _MATURED = 4096
 """Events that mature at a time."""
 _TOUCHED = 4096
 """Rows after which the pages of the scratch files are let go."""
-QUIET_ROWS = 1000
-"""Without any outcome the learner is told how far scoring is after this many predictions."""
 _NEVER = -(2**62)
 
 
@@ -111,13 +109,13 @@ class LaneIndex:
         book = self._book
         at = start
         while at < stop:
-            before = self._index.next_row
+            before, before_us = self._index.next_row, self._index.clock_us
             admission = self._index.admit(rows.batch, at, _EXAMPLES + 2 * (stop - at), end=stop)
             self._note(rows, at, admission, before, entries, store)
             found.append(admission)
-            if len(admission.examples) or self._next - book[TOLD] >= QUIET_ROWS:
-                outcomes.append(self._outcomes(admission.examples))
-            at = admission.stop
+            at, untold = admission.stop, int(self._next - book[TOLD])
+            if len(admission.examples) or not quiet(untold, before_us, self._index.clock_us):
+                outcomes.append(self._outcomes(admission.examples, more=at < stop))
         self._keep(entries, store)
         self._touched += stop - start
         if self._touched > _TOUCHED:
@@ -133,13 +131,13 @@ class LaneIndex:
     def advance(self, time_us: int, store: Store) -> list[Outcomes]:
         """Let time have come this far, though no row said so: what has matured."""
         outcomes: list[Outcomes] = []
-        while True:
+        before_us, more = self._index.clock_us, True
+        while more:
             examples, counts = self._index.advance(time_us, _MATURED)
             self._book[COUNTED:] += counts
-            if len(examples):
-                outcomes.append(self._outcomes(examples))
-            if len(examples) < _MATURED:
-                break
+            more = len(examples) == _MATURED
+            if len(examples) or not quiet(0, before_us, self._index.clock_us):
+                outcomes.append(self._outcomes(examples, more=more))
         self._keep({}, store)
         return outcomes
 
@@ -160,7 +158,7 @@ class LaneIndex:
         """The numbers of events by their rows in the scratch file; -1 stays -1."""
         return self._numbering.of(np.where(rows >= 0, rows + self._base, -1))
 
-    def _outcomes(self, examples: Examples) -> Outcomes:
+    def _outcomes(self, examples: Examples, *, more: bool) -> Outcomes:
         book = self._book
         before = int(book[OUTCOMES])
         book[OUTCOMES] += len(examples)
@@ -172,6 +170,7 @@ class LaneIndex:
             values=examples.y.tolist(),
             known=examples.known_us.tolist(),
             causes=examples.cause.tolist(),
+            more=more,
             **self._numbering.about(self._next, self._base + self._index.first_row),
         )
 

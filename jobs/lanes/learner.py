@@ -8,12 +8,14 @@ examples have been handed on, and the topic `models` which versions it has.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
+from jobs.alarms import alarm_records
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import kept, only, resumed, topics_of
@@ -34,6 +36,13 @@ PATIENCE_S = 0.1
 IDLE_S = 0.01
 FLUSH_S = 1.5
 """How long `close` waits for the last version to arrive."""
+
+
+class Made(NamedTuple):
+    """Records to hand on, each a key and a value."""
+
+    examples: list[tuple[bytes, bytes]]
+    alarms: list[tuple[bytes, bytes]]
 
 
 class Learner:
@@ -77,6 +86,8 @@ class Learner:
             self._restore(owner)
             self._stack = stack.pop_all()
         self.gauge = LearningGauge()
+        self.said = self._kept.said
+        """What is to be said of the state that it goes on with."""
         self.rest = 0.0
         """Seconds to leave to others before the next turn."""
 
@@ -118,15 +129,15 @@ class Learner:
             max(end - position, 0) for end, position in zip(ends, self._positions, strict=True)
         )
 
-    def turn(self) -> list[tuple[bytes, bytes]]:
-        """Do what there is to do, or a little of it: keys and values of examples to hand on."""
-        examples: list[tuple[bytes, bytes]] = []
+    def turn(self) -> Made:
+        """Do what there is to do, or a little of it: what is to be handed on."""
+        made = Made([], [])
         hurried = self._lessons.hurried(self.behind)
         done = self._read(BATCH if hurried else FEW)
         for _ in range(LEARN_AT_ONCE if hurried else LEARN_FEW):
             if not self._lessons.ready:
                 break
-            examples += self._learn(self._lessons.next())
+            self._learn(self._lessons.next(), made)
             done += 1
         if self._positions[0] > self._told:
             self._told = self._kept.told = self._positions[0]
@@ -135,7 +146,7 @@ class Learner:
         if self._clock() >= self._due and self._positions != self._saved:
             self._keep()
         self.rest = 0.0 if hurried else REST_SECONDS if done else IDLE_S
-        return examples
+        return made
 
     def _read(self, most: int) -> int:
         self._consumer.pause(self._lessons.unwanted())
@@ -147,18 +158,20 @@ class Learner:
             count += len(run)
         return count
 
-    def _learn(self, lesson: Lesson) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values of its examples, if they have not been handed on before."""
+    def _learn(self, lesson: Lesson, made: Made) -> None:
+        """Make what comes of a lesson, if that has not been handed on before."""
         self._positions[0] = lesson.offset + 1
         if lesson.learnt.versions:
             self._newest = lesson.basis(self.learning, self._inputs[0].topic)
             self._publishing.offer(lesson.learnt.versions, self._newest)
         self.gauge.examples.update(lesson.causes)
         self.gauge.closed(lesson.learnt.windows)
-        if lesson.offset < self._told:
-            return iter(())
-        values, keys = self._lessons.examples(lesson)
-        return zip(keys, values, strict=True)
+        self.gauge.raised(lesson.learnt.alarms)
+        if lesson.offset >= self._told:
+            values, keys = self._lessons.examples(lesson)
+            made.examples.extend(zip(keys, values, strict=True))
+            values, keys = alarm_records(lesson.learnt.alarms)
+            made.alarms.extend(zip(keys, values, strict=True))
 
     def _publish(self, *, at_once: bool = False) -> None:
         """Publish the newest version when it is due and the one before has arrived."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from jobs.lanes.store import Store
 from jobs.learning import Held, Lane, Learning
-from jobs.state import put_models, take_models
+from jobs.state import put_models, put_watching, take_models
 from streams.errors import StateError
 from streams.packing import array_of, packed_array
 
@@ -62,6 +62,8 @@ class KeptLearning:
         """How many of each lane's predictions are kept with the scores of all models."""
         self._base = 0
         """What those are counted from: see `Learning.base`."""
+        self.said = ""
+        """What is to be said of how watching goes on."""
 
     @property
     def told(self) -> int:
@@ -86,7 +88,7 @@ class KeptLearning:
         self._write_scores()
         while self._there and self._there[0][1] < learning.first:
             self._store.remove(_key(self._there.popleft()[0]))
-        arrays = take_models(learning.lineup, learning.evaluation)
+        arrays = take_models(learning.lineup, learning.evaluation, learning.watching)
         entries = {}
         for name, array in arrays.items():
             value = _packed(array)
@@ -114,15 +116,16 @@ class KeptLearning:
                 f"the learner's state: wanted that of pipeline {learning.pipeline.definition}, got "
                 f"{kept.pipeline}; submit it without a savepoint: it learns from the topics anew"
             )
-        first = min(lane.first for lane in kept.lanes)
-        learning.skip(0 if first < 0 else kept.base + first * len(kept.lanes))
+        # First the models: they say whose score it is that a prediction came with.
+        arrays = {name: self._read(_ARRAY + name.encode())[0] for name in kept.arrays}
+        put_models(arrays, learning.lineup, learning.evaluation)
+        self.said = put_watching(arrays, learning.watching, kept.lanes)
+        learning.lanes, learning.base = kept.lanes, kept.base
+        learning.skip(learning.first)
         learning.go_on_from(kept.lanes, kept.base, kept.moved)
         self._next, self._scored = kept.next, [lane.scored for lane in kept.lanes]
         self._base = kept.base
         learning.since_us = kept.since_us
-        # First the models: they say whose score it is that a prediction came with.
-        arrays = {name: self._read(_ARRAY + name.encode())[0] for name in kept.arrays}
-        put_models(arrays, learning.lineup, learning.evaluation)
         for entry in range(kept.first, kept.next):
             self._there.append((entry, self._put(*self._read(_key(entry)))))
         return kept.beside

@@ -11,6 +11,12 @@ from jobs.monitoring.monitor import LearningGauge, Monitor, Online
 from jobs.monitoring.process import process_families
 from operators.evaluate import METRICS
 
+_WATCHED: tuple[tuple[str, Kind, str], ...] = (
+    ("buckets_total", "counter", "Buckets of event time that were watched, ever."),
+    ("bucket_end_seconds", "gauge", "End of the last one in event time, Unix time."),
+    ("alarm_number", "gauge", "The number of the last alarm."),
+)
+
 
 def families(monitor: Monitor) -> list[Family]:
     """All metrics of a job, as they are now; those without a sample are among them."""
@@ -184,6 +190,16 @@ def _learning(learning: LearningGauge | None) -> Iterator[Family]:
         "scorer",
         {row.scorer: row.end_us / 1e6 for row in rows},
     )
+    yield _by(
+        "headrace_drift_alarms_total",
+        "counter",
+        "Alarms raised since the start.",
+        "kind",
+        dict(learning.alarms) if learning else {},
+    )
+    watched = learning.watched() if learning else {}
+    for name, kind, text in _WATCHED:
+        yield _one(f"headrace_drift_{name}", kind, text, watched.get(name))
 
 
 def _age(monitor: Monitor, at_us: int) -> float | None:

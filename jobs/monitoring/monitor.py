@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from jobs.monitoring.histogram import Histogram
+from operators.drift.alarm import Alarm
 from operators.evaluate import WindowMetrics
 
 STALLED_SECONDS = 30.0
@@ -110,10 +111,18 @@ class LearningGauge:
     """Learnt from, by cause: `label`, `maturity`, `late_label`, `reversal`."""
     windows: dict[str, WindowMetrics] = field(default_factory=dict)
     """The last closed window of each scorer, over all its examples."""
+    alarms: Counter[str] = field(default_factory=Counter)
+    """Alarms raised, by what has changed."""
+    watched: Callable[[], Mapping[str, float]] = nothing
+    """How far watching is, by name; asked for when somebody reads."""
 
     def closed(self, windows: Sequence[WindowMetrics]) -> None:
         """Take over the windows that just closed."""
         self.windows = self.windows | {row.scorer: row for row in windows if not row.slice}
+
+    def raised(self, alarms: Sequence[Alarm]) -> None:
+        """Count alarms, but for those that say that a change is over."""
+        self.alarms.update(alarm.kind for alarm in alarms if not alarm.over)
 
 
 class Online(Protocol):

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 
 from jobs.lately import lately
 from jobs.report import charts
 from jobs.report.axes import short
+from jobs.report.drift import drift
+from jobs.report.parts import figure, moment, more, pair, section, stacked, table
 from jobs.report.plot import Series
 from jobs.report.style import STYLE
+from operators.drift.alarm import Alarm
 from operators.evaluate import WindowMetrics
 from operators.scorebins import CalibrationCurve, ScoreHistogram
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BARS = 20
 MANY, OVER = 60, 7
 """More windows than MANY are drawn as means of the last OVER."""
@@ -89,6 +90,7 @@ class Report:
     ledger: Sequence[Balance] = ()
     versions: Sequence[Version] = ()
     marks: Sequence[tuple[int, str]] = ()
+    alarms: Sequence[Alarm] = ()
     footer: str = ""
 
 
@@ -103,9 +105,10 @@ def page(report: Report) -> str:
         _summary(report),
         _lately(report),
         _quality(report),
+        drift(report.alarms, report.windows),
         _overall(report),
-        _pair(_calibration(report), _scores(report)),
-        _pair(_stacked(_importance(report), _throughput(report)), _contributions(report)),
+        pair(_calibration(report), _scores(report)),
+        pair(stacked(_importance(report), _throughput(report)), _contributions(report)),
         _ledger(report),
         _versions(report),
     ]
@@ -125,26 +128,11 @@ def _summary(report: Report) -> str:
     if not report.summary:
         return ""
     figures = "".join(
-        f"<div><dt>{escape(figure.label)}</dt><dd>{escape(figure.value)}"
-        f"<small>{escape(figure.note)}</small></dd></div>"
-        for figure in report.summary
+        f"<div><dt>{escape(each.label)}</dt><dd>{escape(each.value)}"
+        f"<small>{escape(each.note)}</small></dd></div>"
+        for each in report.summary
     )
     return f'<dl class="summary">{figures}</dl>'
-
-
-def _figure(title: str, note: str, drawing: str, more: str = "") -> str:
-    return (
-        f"<figure><figcaption><h2>{escape(title)}</h2><p>{escape(note)}</p></figcaption>"
-        f'<div class="drawing">{drawing}</div>{more}</figure>'
-    )
-
-
-def _pair(left: str, right: str) -> str:
-    return f'<div class="pair">{left}{right}</div>' if left or right else ""
-
-
-def _stacked(*figures: str) -> str:
-    return f'<div class="stack">{"".join(figures)}</div>' if any(figures) else ""
 
 
 def _quality(report: Report) -> str:
@@ -158,7 +146,7 @@ def _quality(report: Report) -> str:
         each = f"mean of the last {over} windows of {_length(whole[0])}, by time of transaction."
     numbers = _window_table([row for row in whole if row.scorer == scorers[0]])
     drawn = []
-    for metric, name, note, more in (
+    for metric, name, note, below in (
         ("average_precision", "Average precision", "Higher is better", ""),
         ("auc", "AUC", "0.5 is chance", numbers),
     ):
@@ -167,7 +155,7 @@ def _quality(report: Report) -> str:
             points[row.scorer].append((row.start_us, getattr(row, metric)))
         series = [Series(scorer, trailing(line, over)) for scorer, line in points.items()]
         chart = charts.time_chart(series, f"{name} of {', '.join(scorers)}", marks=report.marks)
-        drawn.append(_figure(f"{name} over time", f"{note}; {each}", chart, more))
+        drawn.append(figure(f"{name} over time", f"{note}; {each}", chart, below))
     return "".join(drawn)
 
 
@@ -212,19 +200,15 @@ def _metrics(row: WindowMetrics) -> list[str]:
 
 def _measured(name: str, rows: Iterable[tuple[str, WindowMetrics]]) -> str:
     heads = [name, "examples", "frauds", *METRIC_HEADS]
-    return _table(
+    return table(
         heads,
         ([said, f"{row.examples:,}", f"{row.frauds:,}", *_metrics(row)] for said, row in rows),
     )
 
 
-def _more(summary: str, content: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
-
-
 def _window_table(rows: Sequence[WindowMetrics]) -> str:
-    table = _measured("window", ((_moment(row.start_us), row) for row in rows))
-    return _more(f"Every window of {rows[0].scorer}", table)
+    measured = _measured("window", ((moment(row.start_us), row) for row in rows))
+    return more(f"Every window of {rows[0].scorer}", measured)
 
 
 def _lately(report: Report) -> str:
@@ -232,17 +216,17 @@ def _lately(report: Report) -> str:
     if not rows:
         return ""
     days = len({row.start_us for row in report.windows if row.end_us > rows[0].start_us})
-    since = f"{_moment(rows[0].start_us)} to {_moment(rows[0].end_us)}"
+    since = f"{moment(rows[0].start_us)} to {moment(rows[0].end_us)}"
     note = f"Mean of the last {days} windows, transactions of {since}; every one has its label."
-    return _section("Quality lately", note, _measured("scorer", ((r.scorer, r) for r in rows)))
+    return section("Quality lately", note, _measured("scorer", ((r.scorer, r) for r in rows)))
 
 
 def _overall(report: Report) -> str:
     if not report.overall:
         return ""
-    table = _measured("scorer", ((row.scorer, row) for row in report.overall if not row.slice))
+    whole = _measured("scorer", ((row.scorer, row) for row in report.overall if not row.slice))
     apart = "".join(
-        _more(
+        more(
             f"By {name}",
             _measured(
                 name,
@@ -259,32 +243,7 @@ def _overall(report: Report) -> str:
         "All scores pooled, each judged by the label that came after it was made: those of the "
         "first days, before anything was learnt, count as much as the last."
     )
-    return _section("Overall", note, table + apart)
-
-
-def _section(title: str, note: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2><p>{escape(note)}</p>{content}</section>"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], words: Iterable[str] = ()) -> str:
-    """A table with a header row and column; the columns named in `words` are not numbers."""
-    kinds = [' class="words"' if head in set(words) else "" for head in heads]
-    head = "".join(
-        f'<th scope="col"{kind}>{escape(text)}</th>'
-        for kind, text in zip(kinds, heads, strict=True)
-    )
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(
-            f"<td{kind}>{escape(cell)}</td>" for kind, cell in zip(kinds[1:], cells, strict=True)
-        )
-        + "</tr>"
-        for first, *cells in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return section("Overall", note, whole + apart)
 
 
 def _calibration(report: Report) -> str:
@@ -295,12 +254,12 @@ def _calibration(report: Report) -> str:
     note = (
         "Share of frauds among the examples of a score; on the dashed line scores keep their word."
     )
-    return _figure("Calibration", note, chart)
+    return figure("Calibration", note, chart)
 
 
 def _scores(report: Report) -> str:
     return "".join(
-        _figure(
+        figure(
             f"Scores of {name}",
             "Examples by score and label; both axes are stretched to show the rare.",
             charts.score_chart(histogram, f"Histogram of the scores of {name} by label"),
@@ -318,7 +277,7 @@ def _importance(report: Report) -> str:
         f" {left_out} more are smaller." if left_out else ""
     )
     chart = charts.bar_chart(shown, "Bars of the importance of features")
-    return _figure("Feature importance", note, chart)
+    return figure("Feature importance", note, chart)
 
 
 def _contributions(report: Report) -> str:
@@ -330,7 +289,7 @@ def _contributions(report: Report) -> str:
     groups = [(name, [sizes.get(name, 0.0) for sizes in models.values()]) for name in names]
     note = "Mean size of what each feature added to the log-odds of recent scores, by model."
     chart = charts.grouped_bars(list(models), groups, "Bars of what features add, by model")
-    return _figure("What moves the scores", note, chart)
+    return figure("What moves the scores", note, chart)
 
 
 def _throughput(report: Report) -> str:
@@ -338,7 +297,7 @@ def _throughput(report: Report) -> str:
         return ""
     rates = sorted(rate for _, rate in report.throughput)
     note = f"Events a second; median {short(round(rates[len(rates) // 2]))}."
-    return _figure("Throughput", note, charts.rate_chart(report.throughput, "Events a second"))
+    return figure("Throughput", note, charts.rate_chart(report.throughput, "Events a second"))
 
 
 def _ledger(report: Report) -> str:
@@ -353,10 +312,10 @@ def _ledger(report: Report) -> str:
         ]
         for line in report.ledger
     ]
-    table = _table(["flow", "taken in", "went to", "balance"], rows, ("went to", "balance"))
+    flows = table(["flow", "taken in", "went to", "balance"], rows, ("went to", "balance"))
     lost = any(line.missing for line in report.ledger)
     note = "Some events are not accounted for." if lost else "All that came in is accounted for."
-    return _section("Ledger", note, table)
+    return section("Ledger", note, flows)
 
 
 def _versions(report: Report) -> str:
@@ -367,20 +326,15 @@ def _versions(report: Report) -> str:
             str(version.sequence),
             version.name,
             version.role,
-            _moment(version.made_us),
+            moment(version.made_us),
             f"{version.examples:,}",
             version.content[:12],
         ]
         for version in report.versions
     ]
     heads = ["version", "model", "role", "scores from", "learnt from", "content"]
-    return _section(
+    return section(
         "Model versions",
         "Times are of the events, in UTC.",
-        _table(heads, rows, ("model", "role", "content")),
+        table(heads, rows, ("model", "role", "content")),
     )
-
-
-def _moment(time_us: int) -> str:
-    moment = EPOCH + timedelta(microseconds=time_us)
-    return f"{moment:%Y-%m-%d}" if not time_us % 86_400_000_000 else f"{moment:%Y-%m-%d %H:%M}"

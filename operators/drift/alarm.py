@@ -16,9 +16,11 @@ Kind = Literal[
     "calibration",
     "performance",
     "label delay",
+    "volume",
 ]
 """What has changed: inputs, their presence, their values' kinds; scores; the share of positives;
-how labels follow from inputs; what a score is worth; how well events are ranked; when labels come.
+how labels follow from inputs; what a score is worth; how well events are ranked; when labels come;
+how many events come.
 """
 
 
@@ -49,8 +51,17 @@ class Alarm(Finding, frozen=True, kw_only=True):
     """A finding as a record of the `drift` topic."""
 
     number: int
-    """Alarms of a pipeline are numbered from 1; one number is one alarm, however often sent."""
+    """Alarms of a deployment are numbered from 1; one number is one alarm, however often sent."""
     at_us: int
     """Event time at which it was raised: the end of the bucket that told."""
     version: int
-    """The version that scored when it was."""
+    """The newest version that had scored by then."""
+
+    def encode(self) -> bytes:
+        """As JSON, always to the same bytes."""
+        return msgspec.json.encode(self)
+
+
+def alarm_of(raw: bytes) -> Alarm:
+    """The alarm of a line or record. Raises msgspec.MsgspecError for anything else."""
+    return msgspec.json.decode(raw, type=Alarm)

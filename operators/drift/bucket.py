@@ -15,6 +15,20 @@ from operators.drift.sketch import Sketch
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
+SURE = 1e-12
+"""No score counts as surer than this."""
+SCALE = 256.0
+
+
+def scaled_odds(score: Floats) -> Floats:
+    """What a sketch is told of scores: their odds, so scaled that its bins go from 2**-16 to 2**16.
+
+    Bins of odds are .06 to .12 wide in log-odds wherever scores lie; bins of log-odds are widest
+    where the rare scores are.
+    """
+    sure = np.clip(score, SURE, 1 - SURE)
+    return np.asarray(SCALE * sure / (1 - sure), np.float64)
+
 
 @dataclass(frozen=True, slots=True)
 class Matured:
@@ -32,20 +46,50 @@ class Matured:
     codes: Int64s
     """(n, slices) the place of each event's value in each slice; others are of none."""
 
+    def __len__(self) -> int:
+        return len(self.known_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """What happened within [start, end) of event time; the same whatever order it came in."""
+    """What happened within [start, end) of event time; the same whatever order it came in.
+
+    It is one cell of the grid or several in a row; one with events lies within one hour, or is one
+    cell. One that is empty may last much longer.
+    """
 
     start_us: int
     end_us: int
     features: Sketch
     """Of the inputs, a row each."""
     scores: Sketch
-    """Log-odds of the scores that decided: a row for all events, then one for each slice value."""
+    """`scaled_odds` of the scores that decided: a row for all events, then for each slice value."""
     matured: Matured
     version: int
-    """The newest that scored in it."""
+    """The newest that had scored by its end."""
+
+    @property
+    def events(self) -> int:
+        """How many events were scored in it."""
+        return int(self.scores.counts[0].sum() + self.scores.missing[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a pipeline has to be watched."""
+
+    names: tuple[str, ...]
+    """Of its features, the rows of `Bucket.features`."""
+    slices: Mapping[str, tuple[str, ...]]
+    """Its slices and their values, in the order of `Bucket.scores` and `Matured.codes`."""
+    maturity_us: int
+    """An event without a label counts as negative after so long."""
+    budget: float
+    """The share of events that are to be reviewed."""
+    settle_us: tuple[int, ...]
+    """How long each feature looks back: for so long it is not what it will be."""
+    bucket: str
+    """The grid that buckets lie on, as `15m`."""
 
 
 class Monitor(Protocol):
@@ -59,3 +103,10 @@ class Monitor(Protocol):
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a `state()` to the bit; StateError where it is of another configuration."""
+
+
+class Watcher(Protocol):
+    """A monitor as a pipeline declares it; its `repr` says all its settings."""
+
+    def bind(self, scope: Scope) -> Monitor:
+        """One that watches this and has seen nothing; ConfigError where it cannot."""

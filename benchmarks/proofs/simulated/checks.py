@@ -19,12 +19,14 @@ from jobs.lessons import CAUSES
 from jobs.promotion.catalogue import Catalogue
 from jobs.promotion.places import TopicPlace
 from models.manifest import Seal, content_hash
+from operators.drift.alarm import alarm_of
 from streams.broker import Input
 from streams.journal import Entry
 from streams.memory import Cluster, MemoryBroker
 from streams.records import Example, Outcomes, Prediction
 from streams.topics import (
     DEAD_LETTERS,
+    DRIFT,
     EXAMPLES,
     LABELS,
     MODELS,
@@ -52,7 +54,7 @@ def check(
     rows = distinct(cluster, settings, PREDICTIONS, lambda _, value: _prediction(value).number)
     predictions = [_prediction(value) for _, value, _ in rows]
     told = twin.outcomes_of(cluster.read(OUTCOMES))
-    versions = twin.learner(folder / "learner", predictions, told)
+    versions, alarms = twin.learner(folder / "learner", predictions, told)
     topics = (TRANSACTIONS, LABELS)
     inputs = inputs or [Input(t, p) for t in topics for p in range(len(cluster.logs(t)))]
     said = twin.scorer(folder / "scorer", cluster, inputs, entries, versions, strict=strict)
@@ -65,6 +67,8 @@ def check(
     _nothing_from_later(predictions, told, versions)
     _examples(distinct(cluster, settings, EXAMPLES, _example), predictions, told)
     _published(cluster, settings, versions)
+    raised = distinct(cluster, settings, DRIFT, lambda _, value: alarm_of(value).number)
+    same("alarms", alarms, [alarm_of(value) for _, value, _ in raised])
     if strict and filled:
         features = [(each.id, each.features) for each in predictions]
         same("features of the sorted stream", twin.in_time(folder / "sorted", said), features)
@@ -75,6 +79,7 @@ def check(
         "repeats": len(cluster.read(PREDICTIONS)) - len(rows),
         "letters": len(letters),
         "versions": len(versions) - 1,
+        "alarms": len(alarms),
         "decisions": len(_catalogue(cluster, settings).decisions.log),
     }
 

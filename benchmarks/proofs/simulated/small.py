@@ -5,6 +5,7 @@ A version of each of two models after every fourth example, so that a hundred ev
 
 from __future__ import annotations
 
+from benchmarks.proofs.watched import ALL
 from headrace import Entity, Event, Label, Linear, Number, Pipeline, ratio_edges, value
 
 CUSTOMER, TERMINAL = Entity("customer"), Entity("terminal")
@@ -35,4 +36,5 @@ pipeline = Pipeline(
     lateness="30m",
     retention="2d",
     cap=64,
+    watch=ALL,
 )

@@ -31,6 +31,7 @@ from jobs.topic_records import (
 from models.base import Version
 from models.manifest import content_hash
 from operators.admission import COUNTS
+from operators.drift.alarm import Alarm
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Headers, Input
 from streams.ident import ident
@@ -59,17 +60,19 @@ class Learnt:
 
 def learner(
     folder: Path, predictions: Sequence[Prediction], told: Sequence[Outcomes]
-) -> dict[int, Learnt]:
-    """The versions by number, version 0 among them; predictions in the order of their numbers."""
-    learning = Learning(pipeline, folder)
+) -> tuple[dict[int, Learnt], list[Alarm]]:
+    """Versions by number, version 0 among them, and alarms; predictions by their numbers."""
+    learning, alarms = Learning(pipeline, folder), []
     versions = {0: Learnt(learning.lineup.champion, 0, 0)}
     if predictions:
         learning.hold(_held(predictions))
     for each in told:
-        for made in learning.learn(each).versions:
+        learnt = learning.learn(each)
+        alarms += learnt.alarms
+        for made in learnt.versions:
             versions[made.number] = Learnt(made.version, made.examples, each.next)
     learning.close()
-    return versions
+    return versions, alarms
 
 
 def _held(predictions: Sequence[Prediction]) -> Held:

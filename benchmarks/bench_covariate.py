@@ -1,0 +1,278 @@
+"""Drift of inputs: what it costs, how often it errs, how soon it tells.
+
+Run as `python -m benchmarks.run --only covariate`, or with `--parts` some of it: `cost`; false
+alarms of `iid`, `seasonal`, `clustered` and `slow` streams; `detection`; `rivals`.
+
+False alarms: STREAMS streams of ten independent inputs and 10,000 events a day, in buckets of an
+hour, watched at default settings; counted are alarms from day JUDGED on, for a year. The interval
+is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at a hour
+drawn per stream; the delay is in events, of those told within four weeks.
+
+Frouros' and Evidently's tests are given the same values: all of the first four weeks as reference,
+each later day as the batch they judge, ten inputs; each at its own default threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.bench_features import operator
+from benchmarks.bucket_streams import BEGIN, HOUR, NOBODY, VALUES, FIRST, Stream
+from benchmarks.prove import ROOT
+from benchmarks.transactions import Rows, Transactions, featurize
+from jobs.fraud import pipeline
+from operators.drift.bucket import Bucket
+from operators.drift.covariate import CovariateMonitor
+from operators.drift.sketch import Sketch
+from streams.schema import DAY
+from streams.simulation.population import GENUINE
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
+
+STREAMS = 200
+SHIFTED = 40
+SEEDS, DRAWN = 5, 2000
+"""Of rivals: streams, and events of a day."""
+JUDGED, YEAR = 60, 365
+PLAIN = Stream()
+KINDS = {
+    "iid": PLAIN,
+    "seasonal": replace(PLAIN, seasonal=0.3),
+    "clustered": replace(PLAIN, seasonal=0.3, clustered=0.05),
+    "slow": replace(PLAIN, seasonal=0.3, clustered=0.05, memory=0.8),
+}
+SIZES = {"small": 0.05, "middle": 0.15, "large": 0.5}
+"""By how much the logarithms of an input's shares are tilted, per deviation."""
+AFTER = JUDGED + 28
+QUARTER = HOUR // 4
+RIVALS = ("frouros", "evidently")
+INPUTS = tuple(f"input {row}" for row in range(PLAIN.rows))
+
+
+def inputs(days: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Times and inputs of the simulator's default traffic."""
+    columns = Simulation(Traffic(days=days)).columns(days * 20_000)
+    transactions = Transactions(
+        source="simulated",
+        ident=columns["id"],
+        time=columns["time"],
+        customer=columns["customer"],
+        terminal=columns["terminal"],
+        cents=columns["amount"],
+        fraud=columns["tactic"] != GENUINE,
+    )
+    return columns["time"], featurize(operator(pipeline.features), Rows(transactions))
+
+
+def cost() -> dict[str, float]:
+    """Nanoseconds an event of 25 inputs, in buckets of 15 minutes with about 100 events."""
+    moments, x = inputs(30)
+    first = int(moments[0]) // QUARTER
+    edges = np.searchsorted(moments, np.arange(first, moments[-1] // QUARTER + 2) * QUARTER)
+    monitor = CovariateMonitor(tuple(pipeline.features))
+    counting = closing = 0.0
+    events = 0
+    sketch = Sketch.empty(x.shape[1])
+    for at, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        sketch.counts[...] = 0
+        sketch.missing[...] = 0
+        begin = (first + at) * QUARTER
+        bucket = Bucket(begin, begin + QUARTER, sketch, sketch, NOBODY, 0)
+        began = time.perf_counter()
+        sketch.add(x[start:stop])
+        counted = time.perf_counter()
+        monitor.close(bucket)
+        closed = time.perf_counter()
+        if begin >= moments[0] + 10 * DAY:
+            events += int(stop - start)
+            counting += counted - began
+            closing += closed - counted
+    return {
+        "counting, ns an event": counting / events * 1e9,
+        "closing, ns an event": closing / events * 1e9,
+        "counting, ns a value": counting / events / x.shape[1] * 1e9,
+        "closing, us a bucket": closing / (len(edges) - 1 - 10 * 96) * 1e6,
+        "events a bucket": events / (len(edges) - 1 - 10 * 96),
+        "state, bytes": float(monitor.nbytes),
+    }
+
+
+def watched(stream: Stream, days: int) -> Iterator[tuple[int, int]]:
+    """When each alarm is raised, in microseconds from the start, and after how many events."""
+    monitor = CovariateMonitor(INPUTS, bucket="60m")
+    events = 0
+    for bucket in stream.buckets(days):
+        events += int(bucket.features.counts[0].sum())
+        for finding in monitor.close(bucket):
+            if not finding.over:
+                yield bucket.end_us - BEGIN, events
+
+
+def false_alarms(stream: Stream) -> dict[str, float]:
+    """Days between alarms where nothing changes."""
+    alarms = 0
+    for seed in range(STREAMS):
+        found = watched(replace(stream, seed=seed), JUDGED + YEAR)
+        alarms += sum(at >= JUDGED * DAY for at, _ in found)
+    low, high = _interval(alarms)
+    watched_days = float(STREAMS * YEAR)
+    return {
+        "streams": STREAMS,
+        "days": watched_days,
+        "alarms": alarms,
+        "stated run length, days": 365.0,
+        "measured run length, days": watched_days / alarms if alarms else math.inf,
+        "at least": watched_days / high,
+        "at most": watched_days / low if low else math.inf,
+    }
+
+
+def _interval(count: int) -> tuple[float, float]:
+    """Byar's limits (Rothman and Boice 1979) of a Poisson count's mean, 95 %."""
+    z = 1.959964
+    low = count * (1 - 1 / (9 * count) - z / (3 * math.sqrt(count))) ** 3 if count else 0.0
+    more = count + 1
+    return low, more * (1 - 1 / (9 * more) + z / (3 * math.sqrt(more))) ** 3
+
+
+def shifted(size: float, seed: int) -> tuple[Stream, int]:
+    """A seasonal, clustered stream whose first input moves, and when that is."""
+    hour = int(np.random.default_rng(seed).integers(24 * 7))
+    begun = JUDGED * DAY + hour * HOUR
+    return replace(KINDS["clustered"], seed=seed, shift=size, shift_us=BEGIN + begun), begun
+
+
+def detection() -> dict[str, dict[str, float]]:
+    """The share of shifts that are told within four weeks, and the median delay."""
+    results = {}
+    for name, size in SIZES.items():
+        delays = []
+        for seed in range(SHIFTED):
+            stream, begun = shifted(size, seed)
+            before = 0
+            for bucket in stream.buckets(JUDGED + 7):
+                if bucket.start_us - BEGIN < begun:
+                    before += int(bucket.features.counts[0].sum())
+            found = watched(stream, JUDGED + 35)
+            delays += [events - before for at, events in found if at > begun][:1]
+        results[name] = {
+            "tilt": size,
+            "told, share": len(delays) / SHIFTED,
+            "median delay, events": statistics.median(delays) if delays else math.nan,
+        }
+    return results
+
+
+def rivals() -> dict[str, dict[str, float]]:
+    """Days with an alarm a year before a shift, and the delay after it, ours of the same streams.
+
+    A day is DRAWN events. Theirs are days, so a delay is a whole number of them.
+    """
+    results: dict[str, dict[str, float]] = {}
+    for name, size in SIZES.items():
+        streams = [shifted(size, seed) for seed in range(SEEDS)]
+        streams = [(replace(stream, per_day=DRAWN * 1.2), begun) for stream, begun in streams]
+        for library in ("headrace", *RIVALS):
+            false = 0
+            delays, seconds = [], []
+            for stream, begun in streams:
+                told, took = _ours(stream) if library == "headrace" else _theirs(library, stream)
+                first = begun // DAY
+                false += len({day for day, _ in told if 28 <= day < first})
+                named = [day for day, inputs_ in told if day >= first and 0 in inputs_]
+                delays += [(min(named) - first + 1) * DRAWN] if named else []
+                seconds.append(took)
+            quiet = sum(begun // DAY - 28 for _, begun in streams)
+            results[f"{library}, {name}"] = {
+                "days with a false alarm, a year": false / quiet * 365,
+                "told, share": len(delays) / SEEDS,
+                "median delay, events": statistics.median(delays) if delays else math.nan,
+                "ms a day": statistics.median(seconds) * 1e3,
+            }
+    return results
+
+
+Told = list[tuple[int, list[int]]]
+"""Days on which inputs were said to have changed."""
+
+
+def _ours(stream: Stream) -> tuple[Told, float]:
+    monitor = CovariateMonitor(INPUTS, bucket="60m")
+    told: Told = []
+    took = 0.0
+    for bucket in stream.buckets(AFTER):
+        began = time.perf_counter()
+        findings = monitor.close(bucket)
+        took += time.perf_counter() - began
+        told += [
+            ((bucket.start_us - BEGIN) // DAY, [INPUTS.index(name) for name in each.features])
+            for each in findings
+            if not each.over
+        ]
+    return told, took / AFTER
+
+
+def _theirs(library: str, stream: Stream) -> tuple[Told, float]:
+    said = _rival(library, _values(stream))
+    told = [(28 + day, columns) for day, columns in enumerate(said["told"]) if columns]
+    return told, said["seconds a day"]
+
+
+def _values(stream: Stream) -> npt.NDArray[np.float64]:
+    """(days, DRAWN, inputs) values of the events."""
+    rng = np.random.default_rng(stream.seed)
+    days: list[npt.NDArray[np.float64]] = []
+    day = np.zeros((stream.rows, VALUES), np.int64)
+    for bucket in stream.buckets(AFTER):
+        day += bucket.features.counts[:, FIRST : FIRST + VALUES]
+        if bucket.end_us % DAY == 0:
+            columns = [rng.permutation(np.repeat(np.arange(VALUES), row)) for row in day]
+            days.append(np.stack([each[:DRAWN] for each in columns], axis=1).astype(float))
+            day[...] = 0
+    return np.stack(days)
+
+
+def _rival(library: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    from benchmarks.rivals import drifting_batches
+
+    uv = which("uv") or str(ROOT / ".tools" / "bin" / "uv")
+    command = [uv, "run", "--no-project", "--quiet", "--python", "3.11"]
+    for package in drifting_batches.PACKAGES[library]:
+        command += ["--with", package]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "values.npy"
+        np.save(path, values)
+        done = subprocess.run(
+            [*command, "python", "-m", drifting_batches.__name__, library, str(path)],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": "", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "cost": cost,
+    **{kind: partial(false_alarms, stream) for kind, stream in KINDS.items()},
+    "detection": detection,
+    "rivals": rivals,
+}
+
+
+def run() -> dict[str, Any]:
+    """Every part by name."""
+    return {name: part() for name, part in PARTS.items()}

@@ -1,0 +1,387 @@
+"""Drift of inputs and of scores: distributions beside what they are at that hour of the week.
+
+Each row is judged at three scales: a gross error is told within a burst of events, a small shift by
+a day or a week. At each closing the rows are tested together (Benjamini and Hochberg 1995), at the
+part of the stated run length that falls to it. A row that changed stays changed until a whole day
+(where a week told it, a week) is as it was, and rows that change within a week of an alarm belong
+to it: one change is one alarm.
+
+While a row is changed it adds nothing to its reference. What has lasted `adopt` is the new normal:
+its part in the alarm is over, and its reference is learnt anew from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.drift.alarm import Finding, Kind
+from operators.drift.bucket import Bucket
+from operators.drift.hysteresis import Changed
+from operators.drift.scales import (
+    BURST,
+    BURST_EVENTS,
+    CERTAIN,
+    DAILY,
+    MEASURES,
+    SCHEMA,
+    SHAPE,
+    SHARE,
+    WEEKLY,
+    Measure,
+    Scales,
+)
+from operators.drift.season import MONDAY, READY, WEEK, Reference, Season, take
+from operators.drift.sketch import BINS, Sketch, quantile
+from streams.errors import ConfigError, StateError
+from streams.jit import kernel
+from streams.schema import DAY, duration_us
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+_PARTS = (0.1, 0.45, 0.45)
+"""Of false alarms, by scale: bursts see gross errors, for which a small part is enough."""
+_OF_SHARES = 0.05
+"""Of those, what is left to shares of flagged values: of most rows none ever is."""
+
+
+class _Rows:
+    """Rows of a sketch, each compared with its season."""
+
+    kinds: tuple[Kind, Kind, Kind]
+    """What a change of each statistic is: shape, share of flagged values, schema."""
+    share_detector: str
+
+    def __init__(
+        self,
+        measures: Sequence[Measure],
+        *,
+        apart: bool,
+        reference: Reference,
+        weeks: int,
+        settle_us: Sequence[int],
+        bucket: str,
+        run_length: str,
+        adopt: str,
+        seed: int,
+    ) -> None:
+        for measure in measures:
+            if measure not in MEASURES:
+                raise ConfigError(f"measure: wanted one of {', '.join(MEASURES)}; got {measure!r}")
+        self.measures = tuple(measures)
+        rows = len(measures)
+        bucket_us = duration_us(bucket)
+        self.season = Season(np.array(settle_us, np.int64), bucket_us, weeks, reference, seed)
+        codes = np.array([MEASURES.index(each) for each in measures], np.int8)
+        self.scales = Scales(codes, apart=apart)
+        self.changed = Changed(self.kinds, rows)
+        self.run_length_us, self.adopt_us = duration_us(run_length), duration_us(adopt)
+        self._definition = hashlib.blake2b(
+            repr((
+                type(self).__name__, self.measures, reference, weeks, tuple(settle_us), bucket,
+                run_length, adopt, seed, self._about(),
+            )).encode(),
+            digest_size=16,
+        ).digest()  # fmt: skip
+
+    def _about(self) -> object:
+        """What else the state is of."""
+        raise NotImplementedError
+
+    def _named(self, rows: Int64s) -> dict[str, Any]:
+        """Rows, most changed first, as a finding names them."""
+        raise NotImplementedError
+
+    def _close(self, bucket: Bucket, sketch: Sketch, flagged: Int64s) -> list[Finding]:
+        scales, season, end = self.scales, self.season, bucket.end_us
+        if not scales.told[BURST] and not scales.start_us[BURST]:
+            scales.start_us[:] = bucket.start_us
+        if season.stale(bucket.start_us):
+            season.move(bucket.start_us, self.changed.now.any(axis=0))
+        whole = take(
+            sketch.counts, flagged, season.phase, season.fine, season.group, season.today,
+            season.pending, season.usual, scales.seen[BURST], scales.wanted[BURST],
+            scales.only[BURST], float(season.per_slot), scales.apart,
+        )  # fmt: skip
+        day = end // DAY != bucket.start_us // DAY
+        found: list[Finding] = []
+        if day or whole >= BURST_EVENTS:
+            found += self._window(BURST, bucket, sketch)
+        if day:
+            found += self._window(DAILY, bucket, sketch)
+            if (end + MONDAY) // WEEK != (bucket.start_us + MONDAY) // WEEK:
+                found += self._window(WEEKLY, bucket, sketch)
+            found += self._adopt(end)
+            scales.calibrate()
+        return found
+
+    def _window(self, scale: int, bucket: Bucket, sketch: Sketch) -> list[Finding]:
+        """Judge the window that ends with this bucket, and close it."""
+        scales, changed = self.scales, self.changed
+        part = _PARTS[scale] * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
+        levels = (part * (1 - _OF_SHARES), part * _OF_SHARES)
+        now = changed.now
+        p, sizes = scales.judge(scale, now.any(axis=0), screened=scale == BURST)
+        found = []
+        if now.any():
+            changed.calm(scale, p, int(scales.start_us[scale]))
+            found = self._over()
+        fresh = np.zeros_like(now)
+        fresh[SCHEMA] = p[SCHEMA] == 0.0
+        tests = {}
+        for statistic in (SHARE, SHAPE):
+            live = scales.unit[scale, statistic] >= CERTAIN
+            tests[statistic] = (levels[statistic], max(1, int((live & (p[statistic] <= 1)).sum())))
+            fresh[statistic] = _rejected(p[statistic], *tests[statistic])
+        again = fresh & now & (changed.scale < scale)
+        changed.scale[again] = scale
+        taken = changed.now.any(axis=0)
+        for statistic in (SCHEMA, SHARE, SHAPE):
+            rows = np.flatnonzero(fresh[statistic] & ~taken)
+            if len(rows):
+                taken[rows] = True
+                found += self._raise(statistic, scale, rows, p, sizes, tests, bucket, sketch)
+        alone = (changed.now & (changed.scale <= scale)).any(axis=0)
+        scales.close(scale, bucket.end_us, taken, alone)
+        return found
+
+    def _raise(
+        self,
+        statistic: int,
+        scale: int,
+        rows: Int64s,
+        p: Floats,
+        sizes: Floats,
+        tests: Mapping[int, tuple[float, int]],
+        bucket: Bucket,
+        sketch: Sketch,
+    ) -> list[Finding]:
+        scales, changed = self.scales, self.changed
+        shape = SHARE if statistic == SHARE else SHAPE
+        rows = rows[np.argsort(-sizes[shape, rows], kind="stable")]
+        first, (level, live) = int(rows[0]), tests[shape]
+        changed.since_us[statistic, rows] = scales.since(scale, shape, first)
+        if statistic == SCHEMA:
+            changed.size[statistic, rows] = [scales.strange(scale, int(row)) for row in rows]
+            changed.threshold[statistic, rows] = 0.5
+        else:
+            changed.size[statistic, rows] = sizes[shape, rows]
+            changed.threshold[statistic, rows] = scales.told_from(
+                shape, scale, first, level * len(rows) / live, sizes
+            )
+        if not changed.join(statistic, rows, max(scale, DAILY), bucket.end_us, WEEK):
+            return []
+        evidence = scales.figures(scale, first) | {
+            "p": float(p[statistic, first]),
+            "median before": quantile(self.season.fine[first], 0.5),
+            "median now": quantile(sketch.counts[first], 0.5),
+        }
+        told = {name: figure for name, figure in evidence.items() if not np.isnan(figure)}
+        return [self._finding(statistic, rows, told, over=False)]
+
+    def _finding(
+        self, statistic: int, rows: Int64s, evidence: dict[str, float], *, over: bool
+    ) -> Finding:
+        first = int(rows[0])
+        detectors = (self.measures[first], self.share_detector, "schema")
+        return Finding(
+            kind=self.kinds[statistic],
+            detector=detectors[statistic],
+            since_us=int(self.changed.since_us[statistic, first]),
+            size=float(self.changed.size[statistic, first]),
+            threshold=float(self.changed.threshold[statistic, first]),
+            evidence=evidence,
+            over=over,
+            **self._named(rows),
+        )
+
+    def _over(self, **evidence: float) -> list[Finding]:
+        return [
+            self._finding(statistic, rows, evidence, over=True)
+            for statistic, rows in self.changed.finished()
+        ]
+
+    def _adopt(self, now_us: int) -> list[Finding]:
+        """What has been different for long is learnt anew."""
+        old = self.changed.now & (self.changed.joined_us <= now_us - self.adopt_us)
+        if not old.any():
+            return []
+        self.changed.ended |= old
+        for row in np.flatnonzero(old.any(axis=0)):
+            self.season.relearn(int(row), now_us)
+            self.scales.forget(int(row))
+        return self._over(adopted=1.0)
+
+    def _parts(self) -> dict[str, npt.NDArray[Any]]:
+        return {
+            **self.season.parts(),
+            **self.scales.parts(),
+            **{f"changed_{name}": part for name, part in self.changed.parts().items()},
+        }
+
+    @property
+    def nbytes(self) -> int:
+        """How large the state is, whatever comes."""
+        return sum(part.nbytes for part in self._parts().values())
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """A copy of everything kept."""
+        kept = {name: part.copy() for name, part in self._parts().items()}
+        return {"definition": np.frombuffer(self._definition, np.uint8).copy(), **kept}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a `state()` to the bit; StateError where it is of another configuration."""
+        if "definition" not in state or state["definition"].tobytes() != self._definition:
+            raise StateError(
+                f"{type(self).__name__}: the state is of one with other inputs or settings; "
+                "give those, or start anew"
+            )
+        for name, part in self._parts().items():
+            part[...] = state[name]
+
+
+class CovariateMonitor(_Rows):
+    """Watches the inputs: their distributions, how often they are missing, what values they have.
+
+    `measure` is the distance by which numbers are compared; those in `categories` are compared by
+    chi-squared. `reference`: the first `weeks` weeks (fixed), the latest (sliding), or a sample of
+    all. `run_length` is the mean event time between false alarms. `settle_us`: how long after the
+    first event each input is not what it will be, as windows fill (`Feature.horizon_us`).
+
+    Kinds: `covariate`; `missing`, of the share that is NaN; `schema`, where an input has one value
+    only that had others, or more than half of its values are in bins never seen before, such as
+    fractions of what was whole, up to 16. Names that differ more finely than bins are not told.
+
+    >>> CovariateMonitor(["amount"]).nbytes
+    0
+    """
+
+    kinds = ("covariate", "missing", "schema")
+    share_detector = "missing rate"
+
+    def __init__(
+        self,
+        features: Sequence[str],
+        *,
+        measure: Measure = "js",
+        categories: Collection[str] = (),
+        reference: Reference = "sliding",
+        weeks: int = 4,
+        settle_us: Sequence[int] = (),
+        bucket: str = "15m",
+        run_length: str = "365d",
+        adopt: str = "14d",
+        seed: int = 0,
+    ) -> None:
+        self.features = tuple(features)
+        for each in categories:
+            if each not in self.features:
+                wanted = ", ".join(self.features)
+                raise ConfigError(f"categories: wanted some of {wanted}; got {each!r}")
+        measures: list[Measure] = ["chi2" if each in categories else measure for each in features]
+        super().__init__(
+            measures, apart=True, reference=reference, weeks=weeks,
+            settle_us=tuple(settle_us) or (0,) * len(measures), bucket=bucket,
+            run_length=run_length, adopt=adopt, seed=seed,
+        )  # fmt: skip
+
+    def close(self, bucket: Bucket) -> Sequence[Finding]:
+        """Take the next bucket, which may be empty; say what it shows."""
+        return self._close(bucket, bucket.features, bucket.features.missing)
+
+    def _about(self) -> object:
+        return self.features
+
+    def _named(self, rows: Int64s) -> dict[str, Any]:
+        return {"features": tuple(self.features[row] for row in rows)}
+
+
+class ScoreMonitor(_Rows):
+    """Watches log-odds of scores, and the share of those that were once the highest hundredth.
+
+    Of all events and of each slice value, in the rows of `Bucket.scores`. Scores change with versions
+    too, so a reference that slides is the default. A change of slices only is told of the one that
+    changed most.
+    """
+
+    kinds = ("score", "score", "score")
+    share_detector = "alert rate"
+
+    def __init__(
+        self,
+        slices: Sequence[tuple[str, str]] = (),
+        *,
+        measure: Measure = "js",
+        reference: Reference = "sliding",
+        weeks: int = 4,
+        settle: str = "0s",
+        bucket: str = "15m",
+        run_length: str = "365d",
+        adopt: str = "14d",
+        budget: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        self.rows = (("", ""), *slices)
+        self.budget = budget
+        self._day = -1
+        self._alert = np.full(len(self.rows), BINS, np.int64)
+        """The first bin of what was once the highest."""
+        self._above = np.zeros(len(self.rows), np.int64)
+        super().__init__(
+            [measure] * len(self.rows), apart=False, reference=reference, weeks=weeks,
+            settle_us=(duration_us(settle),) * len(self.rows), bucket=bucket,
+            run_length=run_length, adopt=adopt, seed=seed,
+        )  # fmt: skip
+
+    def close(self, bucket: Bucket) -> Sequence[Finding]:
+        """Take the next bucket, which may be empty; say what it shows."""
+        if bucket.start_us // DAY != self._day:
+            self._day = bucket.start_us // DAY
+            if self.season.stale(bucket.start_us):
+                self.season.move(bucket.start_us, self.changed.now.any(axis=0))
+            self._set_alert()
+        _above(bucket.scores.counts, self._alert, self._above)
+        return self._close(bucket, bucket.scores, self._above)
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a `state()` to the bit; StateError where it is of another configuration."""
+        super().load(state)
+        self._set_alert()
+        self._day = -1
+
+    def _set_alert(self) -> None:
+        fine = self.season.fine
+        above = fine[:, ::-1].cumsum(axis=1)
+        least = (above <= self.budget * fine.sum(axis=1, keepdims=True)).sum(axis=1)
+        self._alert[...] = BINS - least
+
+    def _about(self) -> object:
+        return self.rows, self.budget
+
+    def _named(self, rows: Int64s) -> dict[str, Any]:
+        name, value = self.rows[0 if 0 in rows else int(rows[0])]
+        return {"slice": name, "value": value}
+
+
+def _rejected(p: Floats, level: float, tests: int) -> npt.NDArray[np.bool_]:
+    """Which of p (NaN: none) Benjamini and Hochberg's procedure rejects."""
+    order = np.argsort(p, kind="stable")
+    within = np.flatnonzero(p[order] <= level * np.arange(1, len(p) + 1) / tests)
+    rejected = np.zeros(len(p), np.bool_)
+    if len(within):
+        rejected[order[: within[-1] + 1]] = True
+    return rejected
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1])")
+def _above(counts: Int64s, alert: Int64s, above: Int64s) -> None:
+    """How many values of each row are in its bin `alert` or higher."""
+    for row in range(len(alert)):
+        above[row] = 0
+        for at in range(alert[row], counts.shape[1]):
+            above[row] += counts[row, at]

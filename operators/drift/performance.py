@@ -1,0 +1,245 @@
+"""How well events are ranked: as is to be expected of their scores, and as labels tell later.
+
+Confidence-based performance estimation: what a score is worth is known from events whose labels are
+in (`shares.Curve`), so that every metric has a value to be expected of any scores. Where frauds
+have become more or fewer, and look as they did, chances are corrected for it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.state import restore
+from operators.drift.alarm import Finding
+from operators.drift.bucket import Bucket, Scope
+from operators.drift.chart import EarlyAndLate, Signal
+from operators.drift.late import RecentMetrics, recent
+from operators.drift.ranking import METRICS, alert_rate, expected, known
+from operators.drift.reference import Reference
+from operators.drift.shares import corrected
+from operators.drift.spans import (
+    DELAYS, EVENTS, FRAUDS, GENUINE, PLACES, TOOK, Floats, Rows, Spans,
+)  # fmt: skip
+from streams.schema import duration_us
+
+_KEPT, _SURE = 64, 1e-9
+NUMBER, COUNT, SHARE, SHIFT, ALERTS, EXPECTED, TRUE_SHARE, TRUE = 0, 1, 2, 3, 4, 5, 8, 9
+_COLUMNS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class SpanMetrics:
+    """What was to be expected of a span's events and, once it is known, what was true."""
+
+    start_us: int
+    end_us: int
+    slice: str
+    value: str
+    events: int
+    share: float
+    """Of frauds, expected."""
+    shift: float
+    """What the log-odds of a fraud had grown by."""
+    alert_rate: float
+    """Share of events whose score is one that the budget's share of the reference has or exceeds."""
+    expected: dict[str, float]
+    """AUC, average precision, recall at the budget."""
+    true_share: float
+    true: dict[str, float]
+    """nan until the labels are in."""
+    errors: dict[str, float]
+    """How far the true values of spans so far were from the expected, on average."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """Tells when events are ranked worse, of all or of a value of a slice, before labels tell it.
+
+    Of every span of event time a metric is expected from scores alone and compared with what the
+    same curve expects of the reference; when its labels are in, the true one with those before. A
+    false alarm comes every `run_length` spans on average, of all rows together. A span in which
+    fewer than `least` frauds are expected, or are, says nothing.
+
+    The reference are the spans whose labels are in: their weight halves in `reference`. What the
+    labels tell of frauds that look otherwise, scores cannot: an expected metric says nothing of
+    concept drift.
+    """
+
+    metric: Literal["auc", "average_precision", "recall_at_budget"] = "average_precision"
+    span: str = "1d"
+    run_length: float = 365.0
+    reference: str = "28d"
+    least: float = 20.0
+
+    def bind(self, scope: Scope) -> PerformanceMonitor:
+        """One that has seen nothing."""
+        return PerformanceMonitor(self, scope)
+
+
+class PerformanceMonitor:
+    """What `Performance` declares. State: 85 kB a row with spans of a day and a week's maturity."""
+
+    def __init__(self, performance: Performance, scope: Scope) -> None:
+        span_us = duration_us(performance.span)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        rows, half_life = len(self.spans.rows), duration_us(performance.reference) / span_us
+        self.reference = Reference(rows, half_life, performance.least)
+        self.charts = EarlyAndLate(rows, run_length=performance.run_length, sides=-1)
+        self.took = np.zeros((rows, DELAYS))
+        """Delays of spans that are whole; they fade as the reference does."""
+        self.errors = np.zeros((rows, 1 + len(METRICS)))
+        """How many spans the errors are of, and the mean absolute error of each metric."""
+        self.kept = np.full((max(_KEPT, self.spans.held), rows, _COLUMNS), np.nan)
+        self._now = np.zeros(1, np.int64)
+        self._fade, self._least, self._budget = 0.5 ** (1.0 / half_life), performance.least, scope.budget
+        self._watched = METRICS.index(performance.metric)
+        settings = (
+            self._watched, span_us, scope.maturity_us, performance.run_length, half_life,
+            performance.least, scope.budget,
+        )  # fmt: skip
+        self._fixed = {"settings": np.array(settings, np.float64)}
+
+    def close(self, bucket: Bucket) -> Sequence[Finding]:
+        done, whole = self.spans.take(bucket)
+        self._now[0] = bucket.end_us
+        found = [finding for number in whole for finding in self._known(number)]
+        return found + [finding for number in done for finding in self._expected(number)]
+
+    def _known(self, number: int) -> list[Finding]:
+        """What the labels of a span say, which are all in."""
+        counts = self.spans.of(number)
+        self.reference.add(counts)
+        self.took *= self._fade
+        self.took += counts[:, TOOK]
+        found = []
+        for row, own in enumerate(counts):
+            frauds = own[FRAUDS].astype(np.float64)
+            events = frauds + own[GENUINE]
+            told = self.kept[number % len(self.kept), row]
+            if frauds.sum() < self._least:
+                continue
+            true = known(events, frauds, self._budget)
+            told[TRUE_SHARE], told[TRUE:] = frauds.sum() / events.sum(), true
+            self._judge(row, np.abs(told[EXPECTED:TRUE_SHARE] - true))
+            value = float(true[self._watched])
+            signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
+            if signal:
+                evidence = {"now": signal.now, "true": value}
+                found.append(self._finding(row, "labels", signal, evidence, told))
+        return found
+
+    def _judge(self, row: int, apart: Floats) -> None:
+        """The mean error goes on by one span, where anything was expected of it."""
+        if not np.isnan(apart).any():
+            count = min(self.errors[row, 0] + 1.0, _KEPT)
+            self.errors[row, 0] = count
+            self.errors[row, 1:] += (apart - self.errors[row, 1:]) / count
+
+    def _expected(self, number: int) -> list[Finding]:
+        """What is to be expected of a span's scores."""
+        counts = self.spans.of(number)[:, EVENTS].astype(np.float64)
+        kept = self.kept[number % len(self.kept)]
+        kept[:], kept[:, NUMBER] = np.nan, number
+        found = []
+        for row, (events, curve) in enumerate(zip(counts, self.reference.curves, strict=True)):
+            estimate = self.reference.estimate(row, events)
+            kept[row, COUNT] = events.sum()
+            if curve is None or estimate is None:
+                continue
+            sure = estimate.deviation * self.reference.spread(row)
+            shift = estimate.shift if self.reference.fits(row, estimate) else 0.0
+            shift *= max(1.0 - (sure / shift) ** 2, 0.0) if shift else 0.0
+            chance = corrected(self._chances(row, counts), shift)
+            told = kept[row]
+            told[SHARE], told[SHIFT] = chance @ events / events.sum(), shift
+            told[ALERTS] = alert_rate(events, curve.events, self._budget)
+            told[EXPECTED:TRUE_SHARE] = expected(events, chance, self._budget)
+            value = float(told[EXPECTED + self._watched]) - self._usual(row)
+            signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
+            if signal:
+                evidence = {"now": signal.now + self._usual(row), "log_odds": shift}
+                found.append(self._finding(row, "expected", signal, evidence, told))
+        return found
+
+    def _usual(self, row: int) -> float:
+        """The metric to be expected of the reference."""
+        events = np.stack([c.events if c else np.zeros(PLACES) for c in self.reference.curves])
+        return float(expected(events[row], self._chances(row, events), self._budget)[self._watched])
+
+    def _chances(self, row: int, events: Floats) -> Floats:
+        """Of being a fraud, by place, for the events (PLACES,) of a row of (rows, PLACES).
+
+        Of all events the curve is that of all, moved by what each slice value has more or less.
+        """
+        whole, curve = self.reference.curves[0], self.reference.curves[row]
+        if whole is None or curve is None:
+            return np.full(PLACES, np.nan)
+        if row:
+            return curve.chance
+        frauds = events[0] * whole.chance
+        for own, part in zip(self.reference.curves[1:], events[1:], strict=True):
+            frauds += part * (own.chance - whole.chance) if own else 0.0
+        chance = np.where(events[0] > 0, frauds / np.maximum(events[0], 1.0), whole.chance)
+        return np.clip(chance, _SURE, 1.0 - _SURE)
+
+    def _finding(
+        self, row: int, detector: str, signal: Signal, evidence: dict[str, float], told: Floats
+    ) -> Finding:
+        name, value = self.spans.rows.names[row]
+        of = METRICS[self._watched]
+        return Finding(
+            kind="performance",
+            detector=f"{of}, {detector}",
+            since_us=signal.since_us,
+            size=signal.size,
+            threshold=self.charts.threshold,
+            slice=name,
+            value=value,
+            evidence=evidence
+            | {
+                "expected": float(told[EXPECTED + self._watched]),
+                "mean_error": float(self.errors[row, 1 + self._watched]),
+                "alert_rate": float(told[ALERTS]),
+                "events": float(told[COUNT]),
+            },
+            over=signal.over,
+        )
+
+    def rows(self) -> Iterator[SpanMetrics]:
+        """The last 64 spans that are over, each row of them."""
+        order = np.argsort(self.kept[:, 0, NUMBER])
+        for span in self.kept[order][: int((~np.isnan(self.kept[:, 0, NUMBER])).sum())]:
+            start = int(span[0, NUMBER]) * self.spans.span_us
+            for told, errors, name in zip(span, self.errors, self.spans.rows.names, strict=True):
+                yield SpanMetrics(
+                    start,
+                    start + self.spans.span_us,
+                    *name,
+                    int(told[COUNT]),
+                    *told[SHARE:EXPECTED].tolist(),
+                    dict(zip(METRICS, told[EXPECTED:TRUE_SHARE].tolist(), strict=True)),
+                    float(told[TRUE_SHARE]),
+                    dict(zip(METRICS, told[TRUE:].tolist(), strict=True)),
+                    dict(zip(METRICS, errors[1:].tolist(), strict=True)),
+                )
+
+    def recent(self) -> list[RecentMetrics]:
+        """The spans whose labels are not all in, and all of those together: see `late.recent`."""
+        if not self._now[0]:
+            return []
+        return list(recent(self.spans, self.took, int(self._now[0]), self._budget))
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: part.copy() for name, part in (self._parts() | self._fixed).items()}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        restore(self._parts(), self._fixed, state, "performance monitor")
+
+    def _parts(self) -> dict[str, npt.NDArray[Any]]:
+        own = {"took": self.took, "errors": self.errors, "kept": self.kept, "now": self._now}
+        return own | self.spans.parts() | self.reference.parts() | self.charts.parts()

@@ -1,0 +1,136 @@
+"""Whether frauds have become more or fewer: at once by the scores, later by the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.state import restore
+from operators.drift.alarm import Finding
+from operators.drift.bucket import Bucket, Scope
+from operators.drift.chart import EarlyAndLate, Signal
+from operators.drift.reference import Reference
+from operators.drift.shares import Estimate, chances, log_odds
+from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Rows, Spans
+from streams.schema import duration_us
+
+_NORMAL = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Tells when the share of frauds moves, of all events or of a value of a slice.
+
+    Events are taken in spans of event time. Before labels come, the share of a span is the one that
+    explains its scores best, frauds and genuine events looking as they did in the reference; where
+    no share does (events have changed, not only their mixture), nothing is said until labels come.
+    When a span is older than the maturity its labels tell. A false alarm comes every `run_length`
+    spans on average, of all rows together.
+
+    The reference are the spans whose labels are in: their weight halves in `reference`. A span in
+    which fewer than `least` frauds are to be expected says nothing; choose a longer one.
+    """
+
+    span: str = "1d"
+    run_length: float = 365.0
+    reference: str = "28d"
+    least: float = 20.0
+
+    def bind(self, scope: Scope) -> PriorMonitor:
+        """One that has seen nothing."""
+        return PriorMonitor(self, scope)
+
+
+class PriorMonitor:
+    """What `Prior` declares. State: 75 kB a row with spans of a day and a maturity of a week."""
+
+    def __init__(self, prior: Prior, scope: Scope) -> None:
+        span_us = duration_us(prior.span)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        rows = len(self.spans.rows)
+        self.reference = Reference(rows, duration_us(prior.reference) / span_us, prior.least)
+        self.charts = EarlyAndLate(rows, run_length=prior.run_length)
+        self._least = prior.least
+        settings = span_us, scope.maturity_us, prior.run_length, prior.least
+        self._fixed = {"settings": np.array(settings, np.float64)}
+
+    def close(self, bucket: Bucket) -> Sequence[Finding]:
+        done, whole = self.spans.take(bucket)
+        found = [finding for number in whole for finding in self._known(number)]
+        return found + [finding for number in done for finding in self._estimated(number)]
+
+    def _known(self, number: int) -> list[Finding]:
+        """What the labels of a span say, which are all in."""
+        counts = self.spans.of(number)
+        self.reference.add(counts)
+        frauds, genuine = (counts[:, part].sum(axis=1) for part in (FRAUDS, GENUINE))
+        found = []
+        for row, (k, others) in enumerate(zip(frauds.tolist(), genuine.tolist(), strict=True)):
+            value = np.log((k + 0.5) / (others + 0.5)) if k >= self._least else np.nan
+            signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
+            if signal:
+                evidence = {"events": float(k + others), "frauds": float(k)}
+                found.append(self._finding(row, "rates", signal, evidence))
+        return found
+
+    def _estimated(self, number: int) -> list[Finding]:
+        """What the scores of a span say."""
+        counts = self.spans.of(number)
+        found = []
+        for row in range(len(self.spans.rows)):
+            events = counts[row, EVENTS].astype(np.float64)
+            estimate = self.reference.estimate(row, events)
+            if estimate is None:
+                continue
+            fits = self.reference.fits(row, estimate)
+            value = log_odds(estimate.share) if fits else np.nan
+            signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
+            if signal:
+                evidence = self._evidence(row, estimate, float(events.sum()))
+                found.append(self._finding(row, "em", signal, evidence))
+        return found
+
+    def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
+        """`log_odds` is what to add to those of a score: see `shares.corrected`."""
+        z = log_odds(estimate.share)
+        wide = _NORMAL * estimate.deviation * self.reference.spread(row)
+        low, high = chances(np.array([z - wide, z + wide])).tolist()
+        return {
+            "estimate": estimate.share,
+            "low": low,
+            "high": high,
+            "black_box": estimate.black_box,
+            "misfit": estimate.misfit,
+            "events": events,
+            "log_odds": estimate.shift,
+        }
+
+    def _finding(
+        self, row: int, detector: str, signal: Signal, evidence: dict[str, float]
+    ) -> Finding:
+        before, now = chances(np.array([signal.before, signal.now])).tolist()
+        name, value = self.spans.rows.names[row]
+        return Finding(
+            kind="prior",
+            detector=detector,
+            since_us=signal.since_us,
+            size=signal.size,
+            threshold=self.charts.threshold,
+            slice=name,
+            value=value,
+            evidence={"before": before, "now": now} | evidence,
+            over=signal.over,
+        )
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: part.copy() for name, part in (self._parts() | self._fixed).items()}
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        restore(self._parts(), self._fixed, state, "prior monitor")
+
+    def _parts(self) -> dict[str, npt.NDArray[Any]]:
+        return self.spans.parts() | self.reference.parts() | self.charts.parts()

@@ -1,0 +1,304 @@
+"""Watching a stream: events and outcomes into buckets of event time, alarms out.
+
+Time is cut into cells by a fixed grid. A bucket is one cell, or where there are few events several
+in a row: it ends with the cell in which it has had `least` of them, and with the hour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from models.state import prefixed, under
+from operators.drift.alarm import Alarm, Finding
+from operators.drift.bucket import Bucket, Floats, Int64s, Matured, Monitor, Scope, Watcher
+from operators.drift.pending import Pending
+from operators.drift.sketch import Sketch
+from operators.drift.volume import Volume
+from streams.errors import ConfigError, StateError
+from streams.schema import duration_us
+
+NEVER = -(2**62)
+FOREVER = 2**62
+HOUR_US = 3_600_000_000
+_SILENCE = 30
+"""How often a silence doubles at most."""
+_SURE = 1e-12
+"""No score counts as surer than this."""
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How a pipeline is watched. `monitors` are told one bucket after another.
+
+    `bucket` is the grid of event time, `least` how many events a bucket is to hold, within the
+    hour. Responses act at a coarser grid, `act`, of whole hours. Raises ConfigError for others.
+    """
+
+    bucket: str = "15m"
+    least: int = 500
+    act: str = "1d"
+    monitors: tuple[Watcher, ...] = (Volume(),)
+
+    def __post_init__(self) -> None:
+        cell, act = duration_us(self.bucket), duration_us(self.act)
+        if not cell or max(cell, HOUR_US) % min(cell, HOUR_US):
+            raise ConfigError(
+                f"watch: wanted a bucket that divides an hour, or is of whole hours, got "
+                f"{self.bucket}"
+            )
+        if not act or act % max(cell, HOUR_US):
+            raise ConfigError(
+                f"watch: wanted to act at whole hours and buckets, as 1d, got {self.act}"
+            )
+
+    def bind(self, scope: Scope, *, acting: bool = False) -> Watching:
+        """A watch over this that has seen nothing; `acting` where responses are declared."""
+        return Watching(self, scope, acting=acting)
+
+
+class Watching:
+    """The state of a watch: an open bucket, what matured since, monitors, the number of alarms.
+
+    Events are told by `see`, examples by `mature`, and `close` says how far time has come. Each
+    counts where `at_us` lies: the time at which it happened, or if that is later, to which time had
+    come when it did. Nothing may come whose `at_us` is before a time that was closed. Whatever
+    order it is told in, and however it is cut, the alarms are the same.
+
+    Memory: a bucket's sketches, what the monitors state, and 42 bytes and 8 a slice for each of
+    the examples of the cells that are open, of one cell `pending.MOST` at most.
+    """
+
+    def __init__(self, watch: Watch, scope: Scope, *, acting: bool) -> None:
+        self._watch, self._scope = watch, scope
+        self._cell_us = duration_us(watch.bucket)
+        self._hour = max(HOUR_US // self._cell_us, 1)
+        """Cells that a bucket lasts at most."""
+        self._act_us = duration_us(watch.act) if acting else 0
+        self._sizes = np.array([len(values) for values in scope.slices.values()], np.int64)
+        self.number = 0
+        """The last alarm's."""
+        self.buckets = 0
+        """How many were closed."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Have seen nothing."""
+        self.monitors: list[Monitor] = [each.bind(self._scope) for each in self._watch.monitors]
+        self._start = self._cell = NEVER
+        """The first cell of the open bucket, and the cell up to which time has come."""
+        self._count = self._silent = 0
+        """Events in it, and how many buckets before it had none."""
+        self._version = 0
+        self._pending = Pending(len(self._sizes))
+        self._open()
+        self._alarms: list[Alarm] = []
+        self._untold: list[Alarm] = []
+        """Those that no response was told of."""
+        self.due_us = FOREVER
+        """When responses act next."""
+
+    def _open(self) -> None:
+        self._features = Sketch.empty(len(self._scope.names))
+        self._scores = Sketch.empty(1 + int(self._sizes.sum()))
+        self._count = 0
+
+    def mature(self, at_us: Int64s, matured: Matured) -> None:
+        """Take examples whose first label became known."""
+        if len(matured):
+            self._pending.add(at_us // self._cell_us, matured)
+
+    def see(self, at_us: Int64s, x: Floats, score: Floats, version: Int64s, codes: Int64s) -> None:
+        """Take n events: (n, features) inputs, the score that decided, by which version, in what
+        slices. Those of cells before the last one's close what is before them.
+        """
+        if not len(at_us):
+            return
+        cells = at_us // self._cell_us
+        if len(cells) > 1 and (cells[1:] < cells[:-1]).any():
+            order = np.argsort(cells, kind="stable")
+            cells, x, version = cells[order], np.ascontiguousarray(x[order]), version[order]
+            score, codes = score[order], codes[order]
+        if self._start == NEVER:
+            self._start = self._cell = int(cells[0])
+        odds = self._odds(score, codes)
+        edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
+        starts, done = [0, *edges.tolist()], 0
+        for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
+            cell = int(cells[start])
+            if self._ends(cell):
+                self._add(x[done:start], odds[done:start], version[done:start])
+                done = start
+            self._pass(cell)
+            if not self._count:
+                self._break_silence(cell // self._hour * self._hour)
+            self._count += stop - start
+        self._add(x[done:], odds[done:], version[done:])
+
+    def close(self, clock_us: int) -> list[Alarm]:
+        """Say that time has come this far, and all before it was told; the alarms since the last.
+
+        Before the first event nothing is watched.
+        """
+        if self._start > NEVER:
+            self._pass(clock_us // self._cell_us)
+        alarms, self._alarms = self._alarms, []
+        if self._act_us:
+            self._untold += alarms
+        return alarms
+
+    @property
+    def open_us(self) -> int:
+        """Before this all is closed."""
+        return self._cell * self._cell_us if self._start > NEVER else NEVER
+
+    def figures(self) -> dict[str, float]:
+        """How far it is: buckets closed, the end of the last one in seconds, the last alarm."""
+        ended = {"bucket_end_seconds": self._start * self._cell_us / 1e6} if self.buckets else {}
+        return {"buckets_total": self.buckets, "alarm_number": self.number} | ended
+
+    def begin(self, clock_us: int) -> None:
+        """Have responses act from here on, unless they do already."""
+        if self._act_us and self.due_us == FOREVER:
+            self._reckon(clock_us)
+
+    def act(self) -> list[Alarm]:
+        """At `due_us`, to which time was closed: the alarms that responses are to be told of."""
+        self._reckon(self.due_us)
+        told, self._untold = self._untold, []
+        return told
+
+    def _reckon(self, clock_us: int) -> None:
+        self.due_us = (clock_us // self._act_us + 1) * self._act_us
+
+    def _odds(self, score: Floats, codes: Int64s) -> Floats:
+        """Log-odds (n, rows of a bucket's scores); nan where an event is not of the slice value."""
+        sure = np.clip(score, _SURE, 1 - _SURE)
+        odds = np.log(sure / (1 - sure))
+        rows = np.full((len(score), len(self._scores.counts)), np.nan)
+        rows[:, 0] = odds
+        first = 1
+        for place, size in enumerate(self._sizes.tolist()):
+            code = codes[:, place]
+            inside = np.flatnonzero((code >= 0) & (code < size))
+            rows[inside, first + code[inside]] = odds[inside]
+            first += size
+        return rows
+
+    def _add(self, x: Floats, odds: Floats, version: Int64s) -> None:
+        if len(x):
+            self._features.add(x)
+            self._scores.add(odds)
+            self._version = max(self._version, int(version.max()))
+
+    def _ends(self, cell: int) -> bool:
+        """Whether the open bucket ends where this cell begins, or before."""
+        if cell <= self._cell:
+            return False
+        return self._count >= self._watch.least or cell >= self._end
+
+    @property
+    def _end(self) -> int:
+        """The cell before which the open bucket ends at the latest.
+
+        That is with the hour; in silence with two, four and so on.
+        """
+        span = self._hour << min(self._silent, _SILENCE)
+        return (self._start // span + 1) * span
+
+    def _pass(self, cell: int) -> None:
+        """Let time come to this cell, and end the buckets before it."""
+        if cell <= self._cell:
+            return
+        if self._count >= self._watch.least:
+            self._hand(self._cell + 1)
+        while cell >= self._end:
+            self._hand(self._end)
+        self._cell = cell
+
+    def _break_silence(self, hour: int) -> None:
+        """Have the open bucket, in which there is no event yet, begin with the hour or later."""
+        if hour > self._start:
+            self._hand(hour)
+        self._silent = 0
+
+    def _hand(self, end: int) -> None:
+        """End the open bucket before this cell, and begin the next there."""
+        at_us = end * self._cell_us
+        bucket = Bucket(
+            self._start * self._cell_us,
+            at_us,
+            self._features,
+            self._scores,
+            self._pending.take(end),
+            self._version,
+        )
+        self.buckets += 1
+        self._silent += not self._count
+        self._start = end
+        self._open()
+        for monitor in self.monitors:
+            for finding in monitor.close(bucket):
+                self._raise(finding, at_us)
+
+    def _raise(self, finding: Finding, at_us: int) -> None:
+        self.number += 1
+        fields = msgspec.structs.asdict(finding)
+        figures = finding.evidence.items()
+        fields["evidence"] = {name: value for name, value in figures if not math.isnan(value)}
+        self._alarms.append(Alarm(**fields, number=self.number, at_us=at_us, version=self._version))
+
+    def _settings(self) -> bytes:
+        return repr((_FORMAT, self._watch, self._scope)).encode()
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """A copy of everything kept. To be taken after a `close`, whose alarms it has given."""
+        counts = [self.number, self.buckets, self._start, self._cell, self._count, self._silent]
+        state: dict[str, npt.NDArray[Any]] = {
+            "settings": np.frombuffer(self._settings(), np.uint8),
+            "counts": np.array([*counts, self._version, self.due_us], np.int64),
+            "pending": self._pending.state(),
+            "untold": np.frombuffer(msgspec.json.encode(self._untold), np.uint8),
+        }
+        for name, sketch in (("features", self._features), ("scores", self._scores)):
+            state |= {
+                f"{name}/counts": sketch.counts.copy(),
+                f"{name}/missing": sketch.missing.copy(),
+            }
+        for place, monitor in enumerate(self.monitors):
+            state |= prefixed(f"monitors/{place}/", monitor.state())
+        return state
+
+    def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Go on from a `state()` to the bit.
+
+        StateError for one of other settings or monitors: then it has seen nothing, and numbers its
+        alarms on from there.
+        """
+        self.number, self.buckets = state["counts"][:2].tolist()
+        if state["settings"].tobytes() != self._settings():
+            raise StateError("watching begins anew: it is declared otherwise than before")
+        try:
+            for place, monitor in enumerate(self.monitors):
+                monitor.load(under(f"monitors/{place}/", state))
+        except StateError as error:
+            self._begin()
+            raise StateError(f"watching begins anew: {error}") from error
+        _, _, self._start, self._cell, count, self._silent, self._version, self.due_us = state[
+            "counts"
+        ].tolist()
+        self._features, self._scores = (
+            Sketch(state[f"{name}/counts"].copy(), state[f"{name}/missing"].copy())
+            for name in ("features", "scores")
+        )
+        self._count = count
+        self._pending.load(state["pending"])
+        untold = msgspec.json.decode(state["untold"].tobytes(), type=list[Alarm])
+        self._alarms, self._untold = [], untold

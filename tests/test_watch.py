@@ -1,0 +1,208 @@
+"""Watching is a function of events, outcomes and how far time has come, however it is told."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.proofs.watched import ALL
+from jobs.learning import Learning
+from jobs.pipeline import Flow
+from jobs.state import put_watching, take_models
+from operators.drift.alarm import Alarm
+from operators.drift.bucket import Matured, Scope
+from operators.drift.pending import Pending
+from operators.drift.volume import HOUR_US, Volume
+from operators.drift.watch import Watch, Watching
+from streams.errors import ConfigError, StateError
+from streams.schema import DAY
+from tests.batches import PIPELINE, Row, batch_of, cuts, delays, transactions, with_labels
+from tests.learnt_once import held_of
+from tests.test_lanes import Engine, lanes
+
+SCOPE = Scope(
+    ("amount", "count"), {"kind": ("a", "b")}, 3 * DAY, 0.01, (0, DAY), "15m"
+)  # fmt: skip
+STEADY = replace(PIPELINE, every=10**9)
+"""One version scores all."""
+
+
+def tell(
+    watching: Watching, times: list[int], known: list[int], until: int, clock: int
+) -> list[Alarm]:
+    """Tell of the events and outcomes at these times up to one, and how far time has come."""
+    at = np.array([time for time in times if time < until], np.int64)
+    late = np.array([time for time in known if time < until], np.int64)
+    n, seen = len(late), at // HOUR_US
+    ones = np.ones(n)
+    watching.mature(
+        late,
+        Matured(
+            late, late - 1, late * 7 % 101, ones / 2, ones.astype(np.int8), ones.astype(np.uint8),
+            np.ones((n, 1), np.int64),
+        ),
+    )  # fmt: skip
+    x = np.column_stack([at / 7, seen.astype(np.float64)])
+    watching.see(at, x, (1 + seen % 8) / 10, seen // 9, seen[:, None] % 3)
+    return watching.close(clock)
+
+
+times = st.lists(
+    st.integers(0, 60).map(lambda step: step * HOUR_US // 3) | st.integers(0, 30 * DAY), max_size=30
+)
+
+
+@given(times, times, st.lists(st.integers(0, 31 * DAY), max_size=8), st.randoms())
+def test_buckets_are_the_same_however_it_is_told_and_whenever_it_is_kept(
+    times: list[int], known: list[int], clocks: list[int], chance: Random
+) -> None:
+    first = min(times, default=0)
+    known = [first + time for time in known]
+    end = first + 62 * DAY
+    whole = tell(ALL.bind(SCOPE), sorted(times), known, end, end)
+    chance.shuffle(times)
+    chance.shuffle(known)
+    watching, found = ALL.bind(SCOPE), []
+    for before, clock in pairwise([0, *sorted(clocks), end]):
+        fresh = [time for time in times if time >= before], [t for t in known if t >= before]
+        found += tell(watching, *fresh, clock, clock)
+        if chance.random() < 0.5:
+            watching, kept = ALL.bind(SCOPE), watching.state()
+            watching.load(kept)
+    assert found == whole
+    assert [each.number for each in found] == [*range(1, len(found) + 1)]
+    assert sum(each.size for each in found) == len(times)
+
+
+@given(transactions(), delays, cuts, lanes, st.randoms(use_true_random=False))
+def test_lanes_in_strict_order_raise_the_alarms_of_one_process(
+    rows: list[Row], late: list[int], edges: list[int], count: int, chance: Random
+) -> None:
+    rows = [*rows, Row(10**7, 300 * DAY, customer=1)]
+    stream = with_labels(rows, late)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        alarms = Flow(STEADY, folder).process(batch_of(stream)).alarms
+        engine = Engine(count, folder, pipeline=STEADY)
+        for start, stop in pairwise([0, *sorted({e for e in edges if e < len(rows)}), len(stream)]):
+            engine.take(batch_of(stream)[start:stop])
+        engine.advance(400 * DAY)
+        for lane in range(count):
+            store = engine.store("index", lane)
+            engine.outcomes += engine.indexes.lane(lane, store).advance(400 * DAY, store)
+        learning, found = Learning(STEADY, folder / "learning"), []
+        for said in sorted(engine.said, key=lambda _: chance.random()):
+            learning.hold(held_of([said], len(learning.names)))
+        waiting = [[each for each in engine.outcomes if each.lane == n] for n in range(count)]
+        while any(waiting):
+            told = chance.choice([each for each in waiting if each])
+            found += learning.learn(told.pop(0)).alarms
+        learning.close()
+    assert alarms
+    assert found[: len(alarms)] == alarms
+
+
+def test_another_watch_begins_anew_and_numbers_on(tmp_path: Path) -> None:
+    rows = [Row(n, n * DAY // 4) for n in range(40)]
+    flow = Flow(PIPELINE, tmp_path)
+    before = flow.process(batch_of(rows)).alarms
+    kept = take_models(flow.lineup, flow.evaluation, flow.watching)
+    other = replace(PIPELINE, watch=replace(ALL, least=4)).watching()
+    assert "declared otherwise" in put_watching(kept, other)
+    assert other is not None and other.number == before[-1].number == len(before)
+    times = [100 * DAY, 102 * DAY]
+    assert [each.number for each in tell(other, times, [], 101 * DAY, 101 * DAY)] == [
+        len(before) + 1
+    ]
+    assert not put_watching(kept, None)
+    assert "begins here" in put_watching({}, other)
+    with pytest.raises(StateError, match="begins anew"):
+        Watch(monitors=(Volume(fall=0.4),)).bind(SCOPE).load(Watch().bind(SCOPE).state())
+
+
+def test_what_no_pipeline_can_be_watched_by_is_refused() -> None:
+    for bucket, act in (("7m", "1d"), ("90m", "1d"), ("15m", "30m"), ("15m", "0d")):
+        with pytest.raises(ConfigError, match="watch: wanted"):
+            Watch(bucket=bucket, act=act)
+    assert replace(PIPELINE, watch=None).watching() is None
+
+
+@given(st.integers(0, 60), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_of_too_many_examples_the_same_are_kept_whatever_came_first(
+    count: int, most: int, chance: Random
+) -> None:
+    def kept(order: list[int], pieces: int) -> list[int]:
+        pending = Pending(0, most)
+        for piece in range(pieces):
+            ids = np.array(order[piece::pieces], np.int64)
+            none = np.zeros(len(ids))
+            pending.add(
+                ids % 3,
+                Matured(
+                    ids % 5, ids, ids, none, none.astype(np.int8), none.astype(np.uint8),
+                    np.zeros((len(ids), 0), np.int64),
+                ),
+            )  # fmt: skip
+            if chance.random() < 0.3:
+                again = Pending(0, most)
+                again.load(pending.state())
+                pending = again
+        return [*map(int, pending.take(2).ident)]
+
+    order = [*range(count)]
+    whole = kept(order, 1)
+    chance.shuffle(order)
+    assert kept(order, chance.randrange(1, 5)) == whole
+    assert len(whole) <= 2 * most
+
+
+def hours(counts: list[float]) -> list[Alarm]:
+    """What `Volume` says of so many events in each hour."""
+    watching, found = Watch(least=10**9, monitors=(Volume(),)).bind(SCOPE), []
+    for hour, count in enumerate(counts):
+        n = round(count)
+        at = np.full(n, hour * HOUR_US + 1, np.int64)
+        ones = np.ones(n)
+        watching.see(
+            at, np.ones((n, 2)), ones / 2, ones.astype(np.int64), np.ones((n, 1), np.int64)
+        )
+        found += watching.close((hour + 1) * HOUR_US)
+    return found
+
+
+def test_a_source_that_falls_silent_is_told_within_the_hour_and_that_it_is_back() -> None:
+    draw = np.random.default_rng(5)
+    counts = draw.poisson(40 + 30 * np.sin(np.arange(24 * 40) / 24 * 2 * np.pi)).astype(float)
+    silent = slice(24 * 30 + 2, 24 * 30 + 9)
+    counts[silent] = 0
+    raised, over = hours(counts.tolist())
+    assert (raised.kind, raised.over, over.over) == ("volume", False, True)
+    assert silent.start < raised.at_us // HOUR_US <= silent.start + 2
+    assert raised.since_us // HOUR_US == silent.start and raised.size == 1
+    assert silent.stop < over.at_us // HOUR_US <= silent.stop + 5
+
+
+def test_a_third_of_the_sources_that_stays_silent_is_one_alarm_and_then_usual() -> None:
+    draw = np.random.default_rng(6)
+    counts = draw.poisson(60, 24 * 60).astype(float)
+    counts[24 * 21 :] *= 0.3
+    raised, over = hours(counts.tolist())
+    assert raised.at_us - 21 * DAY < DAY // 4
+    assert over.over and over.at_us - raised.at_us == pytest.approx(7 * DAY, abs=DAY)
+
+
+def test_steady_traffic_of_any_size_raises_no_alarm_of_volume() -> None:
+    draw = np.random.default_rng(7)
+    for rate, spread in ((0.5, 1), (5, 1), (50, 1), (50, 6), (400, 1)):
+        counts = (
+            draw.gamma(rate / spread, spread, 24 * 90) if spread > 1 else np.full(24 * 90, rate)
+        )
+        assert not hours(draw.poisson(counts).astype(float).tolist())
