@@ -24,6 +24,21 @@ from models.linear import Linear
 from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
+from operators.drift.declared import Covariate, Positives, Scores
+from operators.drift.delay import LabelDelay
+from operators.drift.performance import Performance
+from operators.drift.responses import (
+    CorrectPrior,
+    Every,
+    Fork,
+    On,
+    RaiseRate,
+    Reset,
+    Retrain,
+    RollBack,
+    Start,
+    Tell,
+)
 from operators.drift.volume import Volume
 from operators.drift.watch import Watch
 from operators.features import (
@@ -50,28 +65,43 @@ __all__ = [
     "Calibration",
     "Category",
     "ConfigError",
+    "CorrectPrior",
+    "Covariate",
     "Edges",
     "Ensemble",
     "Entity",
     "Event",
+    "Every",
     "Feature",
     "Forest",
+    "Fork",
     "HalfSpaceTrees",
     "HeadraceError",
     "InputError",
     "IsolationForest",
     "Label",
+    "LabelDelay",
     "Linear",
     "Neural",
     "Number",
+    "On",
     "OutputError",
+    "Performance",
     "Pipeline",
+    "Positives",
     "Prior",
+    "RaiseRate",
     "Random",
     "Replay",
+    "Reset",
+    "Retrain",
     "River",
+    "RollBack",
+    "Scores",
     "Slice",
+    "Start",
     "StateError",
+    "Tell",
     "Volume",
     "Watch",
     "automatic_edges",

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -32,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.bench_features import operator
-from benchmarks.bucket_streams import BEGIN, HOUR, NOBODY, VALUES, FIRST, Stream
+from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, NOBODY, VALUES, Stream
 from benchmarks.prove import ROOT
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
@@ -88,7 +89,7 @@ def cost() -> dict[str, float]:
     counting = closing = 0.0
     events = 0
     sketch = Sketch.empty(x.shape[1])
-    for at, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for at, (start, stop) in enumerate(pairwise(edges.tolist())):
         sketch.counts[...] = 0
         sketch.missing[...] = 0
         begin = (first + at) * QUARTER

@@ -3,7 +3,7 @@
 Run as `python -m benchmarks.bench_expected`.
 
 A reference of ten spans with labels, then windows whose labels are held back. `simulated`: three
-inputs decide on fraud, the model knows two of them and its scores are too sure by half. `resampled`:
+inputs decide on fraud, the model knows two of them and its scores are too sure. `resampled`:
 transactions as the champion scored them that had learnt from those before (the Handbook's where
 HEADRACE_DATA names their folder), one half for references, the other for windows. Prior: frauds are
 more or fewer. Inputs: one that the model knows has moved; resampled, windows prefer large or small
@@ -81,12 +81,14 @@ def times(factor: float) -> Draw:
 
 
 def _mixed(random: np.random.Generator, pool: Scored, n: int, share: float) -> Scored:
-    """n events of a pool, this share of them frauds, no event twice."""
+    """N events of a pool, this share of them frauds, no event twice."""
     frauds = random.binomial(n, share)
-    rows = np.concatenate([
-        random.choice(np.flatnonzero(pool.fraud), frauds, replace=False),
-        random.choice(np.flatnonzero(~pool.fraud), n - frauds, replace=False),
-    ])
+    rows = np.concatenate(
+        [
+            random.choice(np.flatnonzero(pool.fraud), frauds, replace=False),
+            random.choice(np.flatnonzero(~pool.fraud), n - frauds, replace=False),
+        ]
+    )
     return Scored(pool.score[rows], pool.fraud[rows])
 
 
@@ -119,7 +121,8 @@ def resampled_times(factor: float) -> Draw:
     """Frauds so many times as frequent."""
 
     def draw(random: np.random.Generator, n: int) -> Scored:
-        held = Scored(*(column[half(1)] for column in pool()[0]))
+        scored, rows = pool()[0], half(1)
+        held = Scored(scored.score[rows], scored.fraud[rows])
         return _mixed(random, held, n, held.fraud.mean() * factor)
 
     return draw
@@ -175,10 +178,12 @@ PARTS = dict.fromkeys(WORLDS)
 
 def days(first: int, each: list[Scored]) -> Labelled:
     """A day of events each, whose labels come a day later."""
-    time_us = np.concatenate([
-        (first + place) * DAY + np.arange(len(scored.score)) * DAY // len(scored.score)
-        for place, scored in enumerate(each)
-    ])
+    time_us = np.concatenate(
+        [
+            (first + place) * DAY + np.arange(len(scored.score)) * DAY // len(scored.score)
+            for place, scored in enumerate(each)
+        ]
+    )
     score, fraud = (np.concatenate(column) for column in zip(*each, strict=True))
     return Labelled.of(time_us, score, fraud, np.full(len(fraud), DAY - 1.0), DAY)
 
@@ -240,9 +245,9 @@ def measured(world: str) -> dict[str, Any]:
         judged = [estimates(known, window) for window in windows[rows]]
         ways = {way: np.array([each[way] for each in judged]) for way in judged[0]}
         ways[f"NannyML {version}"] = theirs[rows]
-        true = np.array([
-            (auc(w.score, w.fraud), average_precision(w.score, w.fraud)) for w in windows[rows]
-        ])
+        true = np.array(
+            [(auc(w.score, w.fraud), average_precision(w.score, w.fraud)) for w in windows[rows]]
+        )
         frauds = np.mean([w.fraud.sum() for w in windows[rows]])
         results[change] = {"events": size, "frauds": float(frauds)} | {
             metric: {"true": float(true[:, at].mean()), "spread": float(true[:, at].std())}

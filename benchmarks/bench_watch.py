@@ -25,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.bench_loop import ours, table_of, timed
 from benchmarks.transactions import Transactions
-from jobs.alarms import ALARMS, alarms_in
+from jobs.alarms import DRIFT, alarms_in
 from jobs.definition import Pipeline
 from jobs.fraud import pipeline
 
@@ -67,7 +67,7 @@ def run() -> dict[str, Any]:
         pairs = list(alternating(rate))
         out = next(outs)
         ours(pipeline, whole, out)
-        alarms = len(alarms_in(out / ALARMS))
+        alarms = len(alarms_in(out / DRIFT))
         apart = {name: rate(which) for name, which in each_monitor().items()}
     watched, bare = (statistics.median(column) for column in zip(*pairs, strict=True))
     cost = statistics.median(100 * (1 - one / other) for one, other in pairs)

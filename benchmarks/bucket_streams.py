@@ -24,10 +24,16 @@ BEGIN = 19_723 * DAY
 """Monday 2024-01-01."""
 FIRST = HALF + 20
 """The bin of the first value."""
+_NONE = np.empty(0, np.int64)
 NOBODY = Matured(
-    *(np.empty(0, np.int64) for _ in range(3)),
-    np.empty(0), np.empty(0, np.int8), np.empty(0, np.uint8), np.empty((0, 0), np.int64),
-)  # fmt: skip
+    known_us=_NONE,
+    time_us=_NONE,
+    ident=_NONE,
+    score=np.empty(0),
+    y=np.empty(0, np.int8),
+    cause=np.empty(0, np.uint8),
+    codes=np.empty((0, 0), np.int64),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from operators.drift.alarm import Alarm, Kind, alarm_of
+from operators.drift.alarm import Alarm, Kind
+from operators.drift.response import Told, told_of
 from streams.errors import InputError
 from streams.timestamps import time_text
 
-ALARMS = "drift.jsonl"
+DRIFT = "drift.jsonl"
 """What the file of a run is called."""
 SHOWN = 3
 """Alarms that are told at the end of a run."""
@@ -32,9 +33,21 @@ NEXT: dict[Kind, str] = {
 """What to do next, by what has changed."""
 
 
-def alarm_records(alarms: Sequence[Alarm]) -> tuple[list[bytes], list[bytes]]:
-    """Values and keys of records; the key is what has changed."""
-    return [each.encode() for each in alarms], [each.kind.encode() for each in alarms]
+def drift_records(told: Sequence[Told]) -> tuple[list[bytes], list[bytes]]:
+    """Values and keys of records; the key is what has changed, or `response`."""
+    keys = [each.kind.encode() if isinstance(each, Alarm) else b"response" for each in told]
+    return [each.encode() for each in told], keys
+
+
+def drift_line(told: Told) -> str:
+    """An alarm or what was done about some, in a line of a log."""
+    if isinstance(told, Alarm):
+        return alarm_line(told)
+    because = f", for alarm {', '.join(map(str, told.alarms))}" if told.alarms else ""
+    until = f", until {moment(told.until_us)}" if told.until_us else ""
+    over = " is over" if told.over else ""
+    at = f"response {told.number} at {moment(told.at_us)}"
+    return f"{at}: {told.model} {told.what}{over}{because}{until}"
 
 
 def alarm_line(alarm: Alarm) -> str:
@@ -77,15 +90,16 @@ def alarms_in(path: Path) -> list[Alarm]:
     if not path.exists():
         return []
     try:
-        return [alarm_of(line) for line in path.read_bytes().splitlines()]
+        told = [told_of(line) for line in path.read_bytes().splitlines()]
     except msgspec.MsgspecError as error:
         raise InputError(f"{path}: wanted a line an alarm, got: {error}") from error
+    return [each for each in told if isinstance(each, Alarm)]
 
 
 def said_of_alarms(folder: Path) -> list[str]:
     """How many alarms a run raised, and the first of them."""
-    alarms = [each for each in alarms_in(folder / ALARMS) if not each.over]
+    alarms = [each for each in alarms_in(folder / DRIFT) if not each.over]
     if not alarms:
         return ["no alarm: nothing has changed, as far as it is watched"]
-    more = f"; {folder / ALARMS} has all" if len(alarms) > SHOWN else ""
+    more = f"; {folder / DRIFT} has all" if len(alarms) > SHOWN else ""
     return [f"alarms: {len(alarms):,}{more}", *map(alarm_line, alarms[:SHOWN])]

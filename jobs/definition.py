@@ -10,6 +10,7 @@ from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.decisions import CHAMPION
 from operators.drift.bucket import Scope
+from operators.drift.responses import Declared
 from operators.drift.watch import Watch, Watching
 from operators.features import Feature
 from operators.plan import Plan, compile_plan
@@ -33,7 +34,8 @@ class Pipeline:
     by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
     long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
     before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
-    the models. `watch`: how it is watched for drift; None is not at all.
+    the models. `watch`: how it is watched for drift; None is not at all. `responses`: what is done
+    about alarms (`operators.drift.responses`).
     """
 
     name: str
@@ -51,6 +53,7 @@ class Pipeline:
     alert_budget: float = 0.01
     top_k: int = 100
     watch: Watch | None = field(default_factory=Watch)
+    responses: tuple[Declared, ...] = ()
     file: str = ""
 
     @property
@@ -88,7 +91,7 @@ class Pipeline:
             settle_us=tuple(each.horizon_us for each in self.features.values()),
             bucket=self.watch.bucket,
         )
-        return self.watch.bind(scope)
+        return self.watch.bind(scope, acting=bool(self.responses))
 
     @property
     def inputs(self) -> str:
@@ -102,5 +105,6 @@ class Pipeline:
         features = {name: repr(feature) for name, feature in self.features.items()}
         cadence = (self.every, self.every_time, self.lateness, self.retention_us)
         parts = (LAYOUT, self.event, features, self.models, *cadence)
-        text = repr((*parts, self.cap, self.slices, self.top_k))
+        rest = (self.responses,) if self.responses else ()
+        text = repr((*parts, self.cap, self.slices, self.top_k, *rest))
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -38,7 +38,7 @@ from jobs.config import Settings
 from jobs.flink_host.function import LETTERS_TAG
 from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
 from jobs.flink_host.headed import headed_schema, table_rows
-from jobs.flink_host.learning import ALARMS_TAG, Learn
+from jobs.flink_host.learning import DRIFT_TAG, Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.plan import Plan
@@ -67,7 +67,7 @@ def build_learning(env: StreamExecutionEnvironment, plan: Plan) -> None:
     learn = _keyed(_seeds(env, plan), plan).process(Learn(plan), output_type=RECORD)
     learn = _named(learn, "learn")
     _sink(learn, plan, EXAMPLES)
-    _sink(learn.get_side_output(ALARMS_TAG), plan, DRIFT)
+    _sink(learn.get_side_output(DRIFT_TAG), plan, DRIFT)
 
 
 def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:

@@ -9,7 +9,7 @@ What comes out is a function of the predictions and the outcomes alone, whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import compress
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.lineup import Basis, judge_of, lineup_of
-from operators.drift.alarm import Alarm
 from operators.drift.bucket import Matured
+from operators.drift.response import Told
 from operators.drift.watch import FOREVER, NEVER, Watching
 from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
@@ -65,8 +65,25 @@ class Learnt:
     """New versions of champion and challengers, in order."""
     windows: list[WindowMetrics]
     """Metric windows that closed."""
-    alarms: list[Alarm]
-    """What has changed in the stream."""
+    drift: list[Told]
+    """What has changed in the stream, and what was done about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Outcomes of n predictions, and what is held of them."""
+
+    row: Int64s
+    words: Int64s
+    log: Floats
+    y: npt.NDArray[np.int8]
+    known_us: Int64s
+    cause: npt.NDArray[np.uint8]
+    at_us: Int64s
+    """The largest time of any event or outcome until each."""
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.bool_]) -> _Known:
+        return _Known(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(slots=True)
@@ -295,37 +312,89 @@ class Learning:
         if not self.has(outcomes):
             held = self.lanes[outcomes.lane].held
             raise ValueError(f"wanted {outcomes.next} predictions held, got {held}")
-        lineup = self.lineup
-        versions: list[Made] = []
         if outcomes.clock > 0:
-            lineup.begin(outcomes.clock)
+            self.lineup.begin(outcomes.clock)
         self._challenge(outcomes.lane, outcomes.next)
-        lane = self.lanes[outcomes.lane]
+        lane, learnt, done = self.lanes[outcomes.lane], Learnt([], [], []), 0
         lane.learnt += len(outcomes.numbers)
         lane.first = outcomes.first
-        outcomes = self.own(outcomes)
-        row = np.array(outcomes.numbers, np.int64)
-        y = np.array(outcomes.values, np.int8)
-        x = self.log.take(row, slice(len(self.names)))
-        idents = self.words.take(row, slice(IDENT, IDENT + 1)).ravel()
-        if self.since_us is None and len(row):
-            self.since_us = int(self.words.view[row[0], TIME])
-        start = 0
-        while start < len(row):
-            stop = min(start + lineup.room, len(row))
-            lineup.learn(x[start:stop], y[start:stop], idents[start:stop])
+        known = self._known(self.own(outcomes))
+        if self.since_us is None and len(known.row):
+            self.since_us = int(self.words.view[known.row[0], TIME])
+        until_us = int(known.at_us[-1]) if outcomes.more and len(known.row) else outcomes.clock
+        while self._acts_within(lane, until_us):
+            stop = int(np.searchsorted(known.at_us, self._due_us))
+            self._learn(known[done:stop], learnt)
+            self._act(lane, learnt)
+            done = stop
+        self._learn(known[done:], learnt)
+        before = self.lineup.sequence
+        self.lineup.tick(outcomes.clock)
+        if self.lineup.sequence > before:
+            learnt.versions.extend(self.lineup.made())
+        if not outcomes.more:
+            lane.clock_us = max(lane.clock_us, outcomes.clock)
+        self._watch(learnt)
+        return learnt
+
+    def _known(self, outcomes: Outcomes) -> _Known:
+        """What became known of predictions, beside what is held of them."""
+        row, known = np.array(outcomes.numbers, np.int64), np.array(outcomes.known, np.int64)
+        words = self.words.take(row)
+        return _Known(
+            row=row,
+            words=words,
+            log=self.log.take(row),
+            y=np.array(outcomes.values, np.int8),
+            known_us=known,
+            cause=np.array(outcomes.causes, np.uint8),
+            at_us=np.maximum.accumulate(np.maximum(known, words[:, TIME])),
+        )
+
+    def _learn(self, known: _Known, learnt: Learnt) -> None:
+        """Learn and judge; watch what became known go by."""
+        lineup, start = self.lineup, 0
+        x = np.ascontiguousarray(known.log[:, : len(self.names)])
+        idents = np.ascontiguousarray(known.words[:, IDENT])
+        while start < len(known.row):
+            stop = min(start + lineup.room, len(known.row))
+            lineup.learn(x[start:stop], known.y[start:stop], idents[start:stop])
             start = stop
             before = lineup.sequence
             lineup.advance()
             if lineup.sequence > before:
-                versions += lineup.made()
-        before = lineup.sequence
-        lineup.tick(outcomes.clock)
-        if lineup.sequence > before:
-            versions += lineup.made()
-        if not outcomes.more:
-            lane.clock_us = max(lane.clock_us, outcomes.clock)
-        return Learnt(versions, *self._judge(outcomes, row, y))
+                learnt.versions.extend(lineup.made())
+        self._judge(known, learnt)
+
+    @property
+    def _due_us(self) -> int:
+        return self.watching.due_us if self.watching else FOREVER
+
+    def _acts_within(self, lane: Lane, until_us: int) -> bool:
+        """Whether responses are due before this lane is so far, and all others are."""
+        others = [each for each in self.lanes if each is not lane]
+        if self.watching and self.watching.acts and self._due_us == FOREVER:
+            rows = [
+                self.base + each.watched * len(self.lanes) + at
+                for at, each in enumerate(self.lanes)
+                if each.watched < each.scored
+            ]
+            if rows and all(each.clock_us > NEVER for each in others):
+                self.watching.begin(int(self.words.take(np.array(rows))[:, TIME].min()))
+        due_us = self._due_us
+        return due_us <= until_us and all(each.clock_us >= due_us for each in others)
+
+    def _act(self, lane: Lane, learnt: Learnt) -> None:
+        """Have responses act on what has changed until they are due."""
+        if self.watching is None:
+            return
+        due_us = self.watching.due_us
+        lane.clock_us = max(lane.clock_us, due_us)
+        self._watch(learnt)
+        before = self.lineup.sequence
+        learnt.drift.extend(self.lineup.act(due_us, self.watching.act()))
+        if self.lineup.sequence > before:
+            learnt.versions.extend(self.lineup.made())
 
     def _challenge(self, lane: int, stop: int) -> None:
         """The models that did not score predictions when they came do, by their versions in force.
@@ -345,38 +414,31 @@ class Learning:
                 rows[mine, len(self.names) + place] = version.predict_many(x[mine])
         here.scored = max(stop, here.scored)
 
-    def _judge(
-        self, outcomes: Outcomes, row: Int64s, y: npt.NDArray[np.int8]
-    ) -> tuple[list[WindowMetrics], list[Alarm]]:
-        """Judge the scores whose labels have become known, each by the first that did, and watch.
-
-        Metric windows that closed, and what has changed.
-        """
-        cause = np.array(outcomes.causes, np.uint8)
-        first = (cause == BY_LABEL) | (cause == BY_MATURITY)
-        words, logged = self.words.take(row[first]), self.log.take(row[first])
-        known = np.array(outcomes.known, np.int64)[first]
-        codes = logged[:, self._slices].astype(np.int64)
-        windows = self.evaluation.observe(
-            words[:, TIME],
-            known,
-            logged[:, len(self.names) :],
-            y[first],
-            words[:, CARD],
-            codes if self._slices else None,
+    def _judge(self, known: _Known, learnt: Learnt) -> None:
+        """Judge the scores whose labels have become known, each by the first that did."""
+        known = known[(known.cause == BY_LABEL) | (known.cause == BY_MATURITY)]
+        words, log = known.words, known.log
+        codes = log[:, self._slices].astype(np.int64)
+        learnt.windows.extend(
+            self.evaluation.observe(
+                words[:, TIME],
+                known.known_us,
+                log[:, len(self.names) :],
+                known.y,
+                words[:, CARD],
+                codes if self._slices else None,
+            )
         )
-        if self.watching is None:
-            return windows, []
-        decided = logged[np.arange(len(logged)), len(self.names) + self._places(words)]
-        columns = known, words[:, TIME], words[:, IDENT], decided, y[first], cause[first], codes
-        at_us = np.maximum(np.maximum(known, words[:, TIME]), self.watching.open_us)
-        self.watching.mature(at_us, Matured(*columns))
-        return windows, self._watch()
+        if self.watching:
+            decided = log[np.arange(len(log)), len(self.names) + self._places(words)]
+            own = known.known_us, words[:, TIME], words[:, IDENT], decided, known.y, known.cause
+            at_us = np.maximum(known.known_us, words[:, TIME])
+            self.watching.mature(np.maximum(at_us, self.watching.open_us), Matured(*own, codes))
 
-    def _watch(self) -> list[Alarm]:
-        """Watch predictions go by as far as time has come in all lanes; what has changed."""
+    def _watch(self, learnt: Learnt) -> None:
+        """Watch predictions go by as far as time has come in all lanes."""
         if self.watching is None:
-            return []
+            return
         clock_us = min(each.clock_us for each in self.lanes)
         seen = [
             self._unseen(lane, clock_us)
@@ -385,16 +447,16 @@ class Learning:
         ]
         if seen:
             self._see(self.watching, np.concatenate(seen))
-        return self.watching.close(clock_us)
+        learnt.drift.extend(self.watching.close(clock_us))
 
     def _unseen(self, lane: int, clock_us: int) -> Int64s:
-        """The numbers of predictions of a lane that now go by: those before one that is later."""
+        """The numbers of predictions of a lane that now go by: those before one that is ahead."""
         here, count = self.lanes[lane], len(self.lanes)
         numbers = self.base + np.arange(here.watched, here.scored) * count + lane
         if len(numbers):
-            later = self.words.view[numbers[0] : numbers[-1] + 1 : count, TIME] > clock_us
-            if later.any():
-                numbers = numbers[: int(later.argmax())]
+            ahead = self.words.view[numbers[0] : numbers[-1] + 1 : count, TIME] >= clock_us
+            if ahead.any():
+                numbers = numbers[: int(ahead.argmax())]
             here.watched += len(numbers)
         return numbers
 

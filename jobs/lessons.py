@@ -17,15 +17,16 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning, Learnt
 from jobs.lineup import Basis
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import Input, Run
 from streams.errors import InputError
-from streams.ident import idents
-from streams.predictions import decode_predictions, encode_examples
+from streams.examples import encode_examples
+from streams.ident import write_idents
+from streams.payloads import Payloads
+from streams.predicted import decode_predictions
 from streams.records import Outcomes
 
 MOST_HELD = 200_000
@@ -126,20 +127,12 @@ class Lessons:
         topic, partition = self._inputs[run.input]
         where = f"{topic}/{partition}/{run.offsets[0]} to {run.offsets[-1]}"
         inputs, width = self._learning.inputs, len(self._learning.names)
-        records, features = decode_predictions(list(run.values), width, where, inputs)
-        words = np.empty((len(records), 4), np.int64)
-        words[:, IDENT] = _low([each.id for each in records])
-        words[:, TIME] = [each.time for each in records]
-        words[:, CARD] = _low([(key or b"").decode() for key in run.keys])
-        words[:, MODEL] = [
-            each.model_version if each.inputs in {"", inputs} else FOREIGN for each in records
-        ]
-        return Held(
-            number=np.array([each.number for each in records], np.int64),
-            words=words,
-            scores=np.array([each.score for each in records]),
-            features=features,
-        )
+        said = decode_predictions(run.values, width, where, inputs)
+        words = np.empty((len(run), 4), np.int64)
+        words[:, IDENT], words[:, TIME] = said.ident, said.time
+        words[:, CARD] = _low(run.keys)
+        words[:, MODEL] = np.where(said.own, said.model_version, FOREIGN)
+        return Held(said.number, words, said.score, said.features)
 
     def next(self) -> Lesson:
         """Learn from the next outcomes, which must be ready."""
@@ -150,22 +143,22 @@ class Lessons:
         self._touched += len(outcomes.numbers)
         return Lesson(offset, outcomes, learnt)
 
-    def examples(self, lesson: Lesson) -> tuple[list[bytes], list[bytes]]:
+    def examples(self, lesson: Lesson) -> tuple[Payloads, Payloads]:
         """Values and keys of the examples of a lesson."""
         outcomes = self._learning.own(lesson.outcomes)
         rows = np.array(outcomes.numbers, np.int64)
         words, scores, features = self._learning.said(rows)
-        values = encode_examples(
+        return encode_examples(
             rows,
             words[:, TIME],
             outcomes.known,
             outcomes.values,
-            causes_of(outcomes),
+            outcomes.causes,
             scores,
             words[:, MODEL],
             features,
+            tuple(CAUSES.values()),
         )
-        return values, [str(number).encode() for number in outcomes.numbers]
 
     def release(self) -> None:
         """Let go of mapped memory, now and then."""
@@ -174,6 +167,8 @@ class Lessons:
             self._learning.release()
 
 
-def _low(texts: list[str]) -> npt.NDArray[np.int64]:
+def _low(texts: Payloads) -> npt.NDArray[np.int64]:
     """Low words of the idents."""
-    return idents(pa.array(texts, pa.large_string()))[:, 1]
+    found = np.empty((len(texts), 2), np.int64)
+    write_idents(*texts.joined(), found)
+    return found[:, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from jobs.definition import Pipeline
 from jobs.release import RELEASE
 from models.manifest import Manifest
+from operators.drift.responsive import Responsive
 from operators.evaluate import METRICS, Prequential, WindowMetrics
 from operators.lineup import Lineup, Made
 from streams.schema import duration_us
@@ -33,12 +35,13 @@ def basis_of(kept: Any) -> Basis:
 
 def lineup_of(pipeline: Pipeline, names: tuple[str, ...]) -> Lineup:
     """Its models over features of these names, nothing learnt."""
-    every_us = duration_us(pipeline.every_time)
-    return Lineup(
+    responses = pipeline.responses
+    make = partial(Responsive, responses=responses) if responses else Lineup
+    return make(
         pipeline.models,
         names,
         every=pipeline.every,
-        every_us=every_us,
+        every_us=duration_us(pipeline.every_time),
         contenders=len(pipeline.contenders),
     )
 
@@ -77,6 +80,7 @@ def manifest_of(
         metrics=counts | {name: getattr(judged, name) for name in METRICS if judged},
         parameters=_parameters(pipeline.contenders[made.model]),
         code=RELEASE,
+        response=made.response,
     )
 
 

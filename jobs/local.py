@@ -29,7 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.alarms import ALARMS
+from jobs.alarms import DRIFT
 from jobs.definition import Pipeline
 from jobs.pipeline import INTERVAL, Flow, Scored
 from jobs.state import FlowState
@@ -117,7 +117,7 @@ class LocalRun:
         self._rows = self._schema()
         self._predictions = PredictionsParquet(out / "predictions.parquet", self._rows)
         self._letters = Lines(out / "dead_letters.ndjson")
-        self._alarms = Lines(out / ALARMS)
+        self._drift = Lines(out / DRIFT)
         self.taken = Counter({"events": 0, "labels": 0})
         self.dead = Counter[str]()
         self.top_reasons = np.zeros(len(self.flow.names), np.int64)
@@ -147,7 +147,7 @@ class LocalRun:
         meta, blobs = found or ({}, {})
         self._predictions.truncate_after(meta.get("parts", 0))
         self._letters.truncate(meta.get("letters", 0))
-        self._alarms.truncate(meta.get("alarms", 0))
+        self._drift.truncate(meta.get("drift", 0))
         if not found:
             return
         self.taken.update(meta["taken"])
@@ -211,7 +211,7 @@ class LocalRun:
         self._bury(
             [replace(each, topic=self.source.topic(each.partition)) for each in scored.letters]
         )
-        self._alarms.write(alarm.encode() for alarm in scored.alarms)
+        self._drift.write(each.encode() for each in scored.drift)
         self._explain(scored)
         return Step(batch, scored, sum(self.taken.values()), seconds)
 
@@ -288,7 +288,7 @@ class LocalRun:
         meta = {
             "parts": self._predictions.commit(),
             "letters": self._letters.commit(),
-            "alarms": self._alarms.commit(),
+            "drift": self._drift.commit(),
             "taken": dict(self.taken),
             "dead": dict(self.dead),
             "sequence": self.sequence,
@@ -307,7 +307,7 @@ class LocalRun:
         self._state.close()
         self._journal.close()
         self._letters.close()
-        self._alarms.close()
+        self._drift.close()
         self._owned.close()
 
     def finish(self) -> Path:

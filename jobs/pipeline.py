@@ -7,7 +7,8 @@ has its half: `jobs.scoring` and `jobs.learning`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,16 @@ from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS, Intake
 from jobs.lineup import judge_of, lineup_of
 from models.base import Version
-from operators.admission import TIME, Admission, Examples
+from operators.admission import TIME, Admission, Examples, advanced
 from operators.drift.alarm import Alarm
 from operators.drift.bucket import Matured
+from operators.drift.response import Told
+from operators.drift.watch import Watching
 from operators.evaluate import WindowMetrics
 from operators.idtable import LO
+from operators.index import FOREVER
 from operators.labels import BY_LABEL, BY_MATURITY
-from streams.batch import Batch
+from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter
 from streams.rows import MappedRows
 
@@ -32,6 +36,8 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 INTERVAL = ("interval_low", "interval_high")
 """What the two numbers of a score's interval are called as columns."""
+_ADVANCED = 4096
+"""Examples learnt at a time before responses act."""
 _EXAMPLES = 64
 """Examples taken at a time, beside two a row: when time leaps, more than that become known."""
 
@@ -61,8 +67,8 @@ class Scored:
     """Metric windows that closed."""
     champions: dict[int, Version]
     """The versions that scored, by number."""
-    alarms: list[Alarm] = field(default_factory=list)
-    """What has changed in the stream."""
+    drift: list[Told] = field(default_factory=list)
+    """What has changed in the stream, and what was done about it."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -108,18 +114,40 @@ class Flow(Intake):
         if len(batch):
             self.lineup.begin(int(batch.time[0]))
         self._note_place()
+        watching = self.watching
         parts: list[Scored] = []
-        start = 0
+        start, budget = 0, _EXAMPLES + 2 * len(batch)
         while start < len(batch):
+            if watching and watching.acts and watching.due_us == FOREVER:
+                self._begin_acting(watching, batch[start:])
+            until_us = min(self.lineup.due_us, watching.due_us if watching else FOREVER)
             clock_us = self.index.clock_us
-            admission = self.index.admit(
-                batch, start, _EXAMPLES + 2 * len(batch), self.lineup.due_us
-            )
+            admission = self.index.admit(batch, start, budget, until_us)
             parts.append(self._carry(batch[start : admission.stop], admission, start, clock_us))
             start = admission.stop
             if start < len(batch):
-                self.lineup.tick(int(batch.time[start]))
+                now_us = int(batch.time[start])
+                self.lineup.tick(now_us)
+                while watching and watching.due_us <= now_us:
+                    parts += self._act(watching, batch[start:start], start)
         return parts[0] if len(parts) == 1 else self._joined(parts)
+
+    def _begin_acting(self, watching: Watching, rows: Batch) -> None:
+        events = np.flatnonzero(rows.kind == EVENT)
+        if len(events):
+            watching.begin(max(self.index.clock_us, int(rows.time[: events[0] + 1].max())))
+
+    def _act(self, watching: Watching, none: Batch, start: int) -> Iterator[Scored]:
+        """Learn all that has become known before responses are due, then have them act."""
+        due_us, more = watching.due_us, True
+        while more:
+            clock_us = self.index.clock_us
+            examples, counts = self.index.advance(due_us, _ADVANCED)
+            more = len(examples) == _ADVANCED
+            yield self._carry(none, advanced(examples, counts, none, start), start, clock_us)
+        alarms = watching.close(due_us)
+        done = self.lineup.act(due_us, watching.act())
+        yield replace(self._joined([]), drift=[*alarms, *done])
 
     def _carry(self, rows: Batch, admission: Admission, start: int, clock_us: int) -> Scored:
         """Carry admitted rows through: they are the batch's from `start` on.
@@ -157,7 +185,7 @@ class Flow(Intake):
             champions=champions,
         )
         clock = np.maximum.accumulate(np.concatenate([[clock_us], rows.time]))
-        scored.alarms.extend(self._watch(clock, admission, scored, ids, logged))
+        scored.drift.extend(self._watch(clock, admission, scored, ids, logged))
         return scored
 
     def _room(self, at: Int64s) -> Floats:
@@ -270,5 +298,5 @@ class Flow(Intake):
             letters=[letter for part in parts for letter in part.letters],
             windows=[window for part in parts for window in part.windows],
             champions={n: each for part in parts for n, each in part.champions.items()},
-            alarms=[alarm for part in parts for alarm in part.alarms],
+            drift=[each for part in parts for each in part.drift],
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from jobs.alarms import ALARMS, alarms_in
+from jobs.alarms import DRIFT, alarms_in
 from jobs.importance import moved
 from jobs.lately import lately
 from jobs.ledger import as_json, balances
@@ -123,7 +123,7 @@ def _report(
 ) -> Report:
     judge = run.flow.evaluation
     models = ("champion", *run.pipeline.challengers)
-    alarms = alarms_in(run.out / ALARMS)
+    alarms = alarms_in(run.out / DRIFT)
     return Report(
         title=metrics["title"],
         subtitle=subtitle,

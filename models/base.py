@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,26 @@ class Learner(Protocol):
 
         StateError when it comes from another configuration or other inputs.
         """
+
+
+@runtime_checkable
+class Adaptive(Protocol):
+    """A learner whose pace can be changed while it learns."""
+
+    def adapt(self, rate: float) -> None:
+        """Learn from here on `rate` times as fast as declared; 1 is as declared.
+
+        What is scored does not change by it, and the rate is part of `state()`. ConfigError where
+        the configuration leaves nothing to change.
+        """
+
+
+@runtime_checkable
+class Retrainable(Protocol):
+    """A learner that is made anew from time to time, from examples it keeps."""
+
+    def retrain(self) -> None:
+        """Be made anew now; when it is due next does not change."""
 
 
 class Model(Protocol):

@@ -173,9 +173,12 @@ class BoostedLearner:
             if due:
                 self._grow()
 
+    def retrain(self) -> None:
+        self._grow()
+
     def _grow(self) -> None:
         x, y, weight = self._recent.examples()
-        if y.min() == y.max():
+        if not len(y) or y.min() == y.max():
             return
         positive = self._model.calibration.positive_weight
         heavier = weight[y == 0].sum() / weight[y > 0].sum() if positive == "balanced" else positive

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from safetensors.numpy import load as tensors_from
 from safetensors.numpy import save as tensors_to
 
-from models.base import Floats, Labels, Learner, Model
+from models.base import Adaptive, Floats, Labels, Learner, Model, Retrainable
 from models.manifest import Manifest, Seal
 from streams.errors import ConfigError, StateError
 
@@ -306,6 +306,27 @@ def check_what_is_kept_is_plain_numbers(model: Model) -> None:
     assert np.array_equal(again.contributions_many(x[:9]), version.contributions_many(x[:9]))
 
 
+def check_a_pace_changes_what_is_learnt_alone(model: Model) -> None:
+    """adapt() and retrain() leave no trace but in what is learnt, by any cut and from a state."""
+    x, y, weight = examples(seed=7)
+    learner, resumed = _learnt(model), model.bind(NAMES)
+    if isinstance(learner, Retrainable):
+        learner.retrain()
+    before = learner.version().predict_many(x)
+    try:
+        if isinstance(learner, Adaptive):
+            learner.adapt(3.0)
+    except ConfigError:
+        return
+    assert np.array_equal(learner.version().predict_many(x), before)
+    resumed.load(learner.state())
+    learner.learn_many(x, y, weight)
+    for row in range(len(x)):
+        at = slice(row, row + 1)
+        resumed.learn_many(x[at], y[at], weight[at])
+    assert np.array_equal(learner.version().predict_many(x), resumed.version().predict_many(x))
+
+
 def check_a_wrong_shape_is_refused(model: Model) -> None:
     """Rows with a column too many are a ValueError, for learning and for scoring."""
     learner = _learnt(model)
@@ -342,5 +363,6 @@ CHECKS: tuple[Callable[[Model], None], ...] = (
     check_an_input_less_is_refused_or_missing,
     check_memory_is_bounded,
     check_what_is_kept_is_plain_numbers,
+    check_a_pace_changes_what_is_learnt_alone,
     check_a_wrong_shape_is_refused,
 )

@@ -16,7 +16,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Labels, Learner, Model, Reasons, Tensors, Version, examine
+from models.base import (
+    Adaptive,
+    Floats,
+    Labels,
+    Learner,
+    Model,
+    Reasons,
+    Tensors,
+    Version,
+    examine,
+)
 from models.calibration import (
     Calibrated,
     Calibration,
@@ -31,6 +41,8 @@ from models.kinds import SIMPLE
 from models.state import prefixed, restore, under
 from streams.errors import ConfigError
 from streams.jit import kernel
+
+_MOST_SHARED = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +117,7 @@ class EnsembleLearner:
         self._weights = np.full(len(self._members), 1.0 / len(self._members))
         self._calibration = model.calibration.start()
         self._seen = np.zeros(1, np.int64)
+        self._pace = np.ones(1)
 
     def _versions(self) -> dict[str, Version]:
         return {name: member.version() for name, member in self._members.items()}
@@ -126,10 +139,18 @@ class EnsembleLearner:
 
     def _learn(self, x: Floats, y: Labels, weight: Floats) -> None:
         raw = np.empty(len(x))
-        judge(_scores(self._judged, x), y, weight, self._model.share, self._weights, raw)
+        share = min(self._model.share * self._pace[0], _MOST_SHARED)
+        judge(_scores(self._judged, x), y, weight, share, self._weights, raw)
         observe_many(self._calibration, raw, y, weight)
         for member in self._members.values():
             member.learn_many(x, y, weight)
+
+    def adapt(self, rate: float) -> None:
+        """Members do that can, and weights follow the best of them as much faster."""
+        self._pace[0] = rate
+        for member in self._members.values():
+            if isinstance(member, Adaptive):
+                member.adapt(rate)
 
     def version(self) -> EnsembleVersion:
         return EnsembleVersion(
@@ -137,7 +158,12 @@ class EnsembleLearner:
         )
 
     def _parts(self) -> Tensors:
-        return {"weights": self._weights, "calibration": self._calibration, "seen": self._seen}
+        return {
+            "weights": self._weights,
+            "calibration": self._calibration,
+            "seen": self._seen,
+            "pace": self._pace,
+        }
 
     def state(self) -> Tensors:
         states = {name: member.state() for name, member in self._members.items()}
@@ -147,7 +173,7 @@ class EnsembleLearner:
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         own = {name: part for name, part in state.items() if "/" not in name}
-        restore(self._parts(), {}, own, "Ensemble")
+        restore(self._parts(), {}, {"pace": np.ones(1)} | own, "Ensemble")
         for name, member in self._members.items():
             member.load(under(f"member/{name}/", state))
             judged = self._judged[name]

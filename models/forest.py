@@ -89,6 +89,7 @@ class ForestLearner:
         self._model = model
         self._book = mondrian.book_of(model.trees, model.seed)
         self._calibration = model.calibration.start()
+        self._pace = np.ones(1)
 
     def _forget(self) -> None:
         """Begin again with trees that have no node."""
@@ -103,12 +104,17 @@ class ForestLearner:
             raw = np.empty(len(ranks))
             heavy = np.empty(len(ranks))
             importances(self._calibration, labels, weights, heavy)
+            heavy *= self._pace
             mondrian.learn(
                 ranks, labels, heavy, self._rates, self._links,
                 self._values, self._boxes, self._merits, self._book, raw,
             )  # fmt: skip
             prunings.to_log_odds(raw)
             observe_many(self._calibration, raw, labels, weights)
+
+    def adapt(self, rate: float) -> None:
+        """An example counts for so many, beside those that the nodes have seen."""
+        self._pace[0] = rate
 
     def version(self) -> ForestVersion:
         links, nodes, roots = prunings.scoring(self._links, self._values, self._book, self._rates)
@@ -130,6 +136,7 @@ class ForestLearner:
             "merits": self._merits,
             "book": self._book,
             "calibration": self._calibration,
+            "pace": self._pace,
         }
 
     def _fixed(self) -> Tensors:
@@ -139,7 +146,7 @@ class ForestLearner:
         return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        restore(self._parts(), self._fixed(), state, "Forest")
+        restore(self._parts(), self._fixed(), {"pace": np.ones(1)} | {**state}, "Forest")
 
 
 class ForestVersion(Calibrated):

@@ -220,6 +220,16 @@ def _move(
     weights[slot] = np.float32(-weight if z > 0 else weight)
 
 
+def pace(table: Floats, rates: Floats, alpha: float) -> None:
+    """Learn at another alpha from here on, with the weights there are: z is what gives them."""
+    for rows, l1, l2 in ((table[:-1], rates[L1], rates[L2]), (table[-1:], 0.0, 0.0)):
+        z, root = rows[:, 0], rows[:, 1]
+        old, new = ((rates[BETA] + root) / each + l2 for each in (rates[ALPHA], alpha))
+        shrunk = np.maximum(np.abs(z) - l1, 0.0)
+        rows[:, 0] += np.sign(z) * (shrunk * (new / old) - shrunk)
+    rates[ALPHA] = alpha
+
+
 @kernel(
     "void(float64[:, ::1], int8[::1], float64[::1], float64[::1], int64[::1], float64[::1],"
     " float64[:, ::1], float32[::1], float64[::1], float64[::1], int64[::1], int64[::1])"

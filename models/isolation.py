@@ -146,6 +146,9 @@ class IsolationLearner:
             if due:
                 self._grow()
 
+    def retrain(self) -> None:
+        self._grow()
+
     def _grow(self) -> None:
         x, _, _ = self._recent.examples()
         if len(x) < 2:

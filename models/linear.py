@@ -132,7 +132,8 @@ class LinearLearner:
         self.names = names
         self._frame = _Frame(names, inputs, model.crosses, model.bits, model.prior, model.focus)
         rates = [model.alpha, model.beta, model.l1, model.l2, self._frame.offset, model.focus]
-        self._rates = np.array(rates)
+        self._rates, self._declared = np.array(rates), np.array(rates)
+        self._pace = np.ones(1)
         self._room = ftrl.room_for(self._frame.plan)
         self._edges = np.full(self._frame.places[-1], math.inf)
         self._learnt = []
@@ -176,6 +177,10 @@ class LinearLearner:
             self._room,
         )
 
+    def adapt(self, rate: float) -> None:
+        self._pace[0] = rate
+        ftrl.pace(self._table, self._rates, rate * self._declared[ftrl.ALPHA])
+
     def _remember(self, x: Floats) -> None:
         start = int(self._seen[0])
         for place, (where, _, _) in enumerate(self._learnt):
@@ -208,15 +213,18 @@ class LinearLearner:
             "averages": self._averages,
             "calibration": self._calibration,
             "seen": self._seen,
+            "pace": self._pace,
         }
 
+    def _fixed(self) -> Tensors:
+        return {"plan": self._frame.plan, "rates": self._declared}
+
     def state(self) -> Tensors:
-        parts = self._parts() | {"plan": self._frame.plan, "rates": self._rates}
-        return {name: part.copy() for name, part in parts.items()}
+        return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        fixed = {"plan": self._frame.plan, "rates": self._rates}
-        restore(self._parts(), fixed, state, "Linear")
+        restore(self._parts(), self._fixed(), {"pace": np.ones(1)} | {**state}, "Linear")
+        self._rates[ftrl.ALPHA] = self._pace[0] * self._declared[ftrl.ALPHA]
 
 
 class LinearVersion(Calibrated):

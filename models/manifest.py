@@ -26,9 +26,14 @@ from safetensors.numpy import save as tensors_to
 from models.base import Tensors, Version
 from models.ensemble import EnsembleVersion
 from models.kinds import SIMPLE
+from models.shifted import Shifted
 from streams.errors import StateError
 
-KINDS: dict[str, type[Version]] = {**SIMPLE, EnsembleVersion.kind: EnsembleVersion}
+KINDS: dict[str, type[Version]] = {
+    **SIMPLE,
+    EnsembleVersion.kind: EnsembleVersion,
+    Shifted.kind: Shifted,
+}
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +74,8 @@ class Manifest(Sealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The model as the pipeline declares it: its class under `model`, and each field."""
     code: str = ""
     """A hash of the program that learnt (`jobs.release`)."""
+    response: str = ""
+    """The response to an alarm that it came of, in words."""
     kind: str = ""
     content: str = ""
     """BLAKE2b of configuration and tensors: equal hashes score equally."""
@@ -88,7 +95,7 @@ class Manifest(Sealed, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 _decoder = Decoder(Manifest)
-_LATER = {"major": 0, "minor": 0, "positions": {}, "parameters": {}, "code": ""}
+_LATER = {"major": 0, "minor": 0, "positions": {}, "parameters": {}, "code": "", "response": ""}
 """Fields that manifests have not always had: where they are empty the checksum is without them."""
 
 

@@ -158,6 +158,11 @@ class NeuralLearner:
         self._words[_RANDOM] = rng.integers(1, 2**62)
         self._tallies = np.zeros(6)
         self._calibration = model.calibration.start()
+        self._pace = np.ones(1)
+
+    def adapt(self, rate: float) -> None:
+        """Steps are so many times as large as they are by now."""
+        self._pace[0] = rate
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
         examine(self.names, x)
@@ -207,6 +212,7 @@ class NeuralLearner:
         self._words[[_STEPS, _SINCE]] += 1
         steps, since = int(self._words[_STEPS]), int(self._words[_SINCE])
         rate = self._model.rate * min(1.0, steps / _WARM_UP) / math.sqrt(1 + since / _SLOWING)
+        rate *= float(self._pace[0])
         self._trainer.step(self._held, lesson, steps, rate)
         memory = min(_MEMORY, (1 + steps) / (10 + steps))
         self._average += np.float32(1 - memory) * (self._held[WEIGHTS] - self._average)
@@ -291,6 +297,7 @@ class NeuralLearner:
             "words": self._words,
             "tallies": self._tallies,
             "calibration": self._calibration,
+            "pace": self._pace,
         }
 
     def _fixed(self) -> Tensors:
@@ -306,7 +313,7 @@ class NeuralLearner:
         return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        restore(self._parts(), self._fixed(), state, "Neural")
+        restore(self._parts(), self._fixed(), {"pace": np.ones(1)} | {**state}, "Neural")
 
 
 def _log_odds(share: float) -> float:

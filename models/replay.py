@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Labels, Learner, Model, Tensors, Version, examine
+from models.base import Adaptive, Floats, Labels, Learner, Model, Tensors, Version, examine
 from models.calibration import SHIFT, Calibration, observe_many, publish
 from models.ensemble import EnsembleVersion, mix
 from models.reservoir import Reservoir
@@ -135,6 +135,12 @@ class ReplayLearner:
         self._judged = self._member.version()
         more = math.log(self._learnt[1] / self._came[1]) - math.log(self._learnt[0] / self._came[0])
         self._calibration[SHIFT] = math.log(self._model.calibration.negative_rate) - more
+
+    def adapt(self, rate: float) -> None:
+        if not isinstance(self._member, Adaptive):
+            kind = type(self._model.model).__name__
+            raise ConfigError(f"Replay: its model, {kind}, has no rate to change")
+        self._member.adapt(rate)
 
     def version(self) -> EnsembleVersion:
         members = {_MEMBER: self._member.version()}

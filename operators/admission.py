@@ -37,7 +37,7 @@ from operators.labels import (
     put,
     settle,
 )
-from streams.batch import EVENT
+from streams.batch import EVENT, Batch
 from streams.ident import mix
 from streams.jit import borrow, kernel
 
@@ -130,6 +130,16 @@ class Admission:
     examples: Examples
     counts: Int64s
     """(len(COUNTS),) what these rows add to the ledger."""
+
+
+def advanced(examples: Examples, counts: Int64s, none: Batch, start: int) -> Admission:
+    """What became of no rows, before row `start` of a batch, when time alone has come further."""
+    longs, keys = np.empty(0, np.int64), np.empty((0, none.idents.shape[1] - 1, 2), np.int64)
+    shorts = np.empty(0, np.uint8)
+    return Admission(
+        start, longs, shorts, shorts.view(np.bool_), keys, longs, longs, longs,
+        shorts.view(np.int8), examples, counts,
+    )  # fmt: skip
 
 
 @kernel(f"int64({_LONGS}, int64, {_LONG_ROWS}, {_LONG_ROWS}, Array(int64, 3, 'C', readonly=True))")

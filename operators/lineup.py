@@ -8,14 +8,16 @@ So a number says which model it is of.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Learner, Model, Version
+from models.base import Adaptive, Learner, Model, Version
 from models.state import prefixed, under
+from operators.drift.alarm import Alarm
+from operators.drift.response import Response
 from operators.index import FOREVER
 from streams.errors import StateError
 from streams.ident import mix
@@ -46,6 +48,8 @@ class Made(NamedTuple):
     version: Version
     examples: int
     """Learnt until then."""
+    response: str = ""
+    """To what it owes that it is other than what was learnt alone, in words."""
 
 
 class Lineup:
@@ -73,8 +77,10 @@ class Lineup:
             float(getattr(getattr(model, "calibration", None), "negative_rate", 1.0))
             for model in models.values()
         ]
+        self._models, self._inputs = tuple(models.values()), names
         self.learners: list[Learner] = [model.bind(names) for model in models.values()]
         self.versions: list[Version] = [learner.version() for learner in self.learners]
+        self._fresh = tuple(self.versions)
         self.sequence = 0
         self._origin = 0
         """The number from which on contenders take turns; all below are of the first."""
@@ -135,16 +141,28 @@ class Lineup:
         """Learn up to `room` examples; each model its own share of the negatives."""
         if not len(y):
             return
-        whole = np.ones(len(y))
-        kept = np.empty(len(y), np.bool_)
-        for rate, learner in zip(self._rates, self.learners, strict=True):
-            if rate < 1:
-                sample(idents, rate, kept)
-                chosen = np.flatnonzero(kept | (y == 1))
-                learner.learn_many(np.ascontiguousarray(x[chosen]), y[chosen], whole[chosen])
-            else:
-                learner.learn_many(x, y, whole)
+        for place in range(len(self.learners)):
+            self._teach(place, x, y, idents)
         self.learnt += len(y)
+
+    def _teach(self, place: int, x: Floats, y: npt.NDArray[np.int8], idents: Int64s) -> None:
+        """Have one model learn examples, its own share of the negatives."""
+        rate, learner = self._rates[place], self.learners[place]
+        if rate < 1:
+            kept = np.empty(len(y), np.bool_)
+            sample(idents, rate, kept)
+            chosen = np.flatnonzero(kept | (y == 1))
+            x, y = np.ascontiguousarray(x[chosen]), y[chosen]
+        learner.learn_many(x, y, np.ones(len(y)))
+
+    def act(self, at_us: int, alarms: Sequence[Alarm]) -> list[Response]:
+        """Do what is to be done of alarms since the last such point of event time; what was done.
+
+        Between two examples, at every such point, also without an alarm. Nothing is done here: see
+        `operators.drift.responsive`.
+        """
+        del at_us, alarms
+        return []
 
     def begin(self, clock_us: int) -> None:
         """Reckon event time from here, unless it is already."""
@@ -194,9 +212,12 @@ class Lineup:
             self._courses[place] = int(major), int(minor)
         for place, (name, learner) in enumerate(zip(self.names, self.learners, strict=True)):
             learner.load(under(f"{name}/learner/", state))
-            fresh = self.versions[place]
-            tensors = under(f"{name}/version/", state)
-            self.versions[place] = type(fresh).from_parts(fresh.config(), tensors)
+            self.versions[place] = self._version(place, under(f"{name}/version/", state))
+
+    def _version(self, place: int, tensors: Mapping[str, npt.NDArray[Any]]) -> Version:
+        """The version of a model with these tensors."""
+        fresh = self._fresh[place]
+        return type(fresh).from_parts(fresh.config(), tensors)
 
     def carry_on(
         self, state: Mapping[str, npt.NDArray[Any]], names: Collection[str], published: int
@@ -216,6 +237,8 @@ class Lineup:
                     learner.load(under(f"{name}/learner/", state))
                 except StateError:
                     anew.append(name)
+                if isinstance(learner, Adaptive):
+                    learner.adapt(1.0)
         for place, name in enumerate(self.names[: self.contenders]):
             if name not in anew and f"{name}/course" in state:
                 major, minor = state[f"{name}/course"]

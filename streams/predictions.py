@@ -1,20 +1,17 @@
-"""Predictions to lines and back, and the examples they become."""
+"""Predictions to lines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from streams.errors import InputError
 from streams.jit import borrow, kernel, word_at
 from streams.payloads import Payloads
-from streams.records import Prediction
 from streams.texts import bytes_of
 from streams.words import WORD, first_of
 from streams.written import (
@@ -28,12 +25,11 @@ from streams.written import (
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-_decoder = msgspec.json.Decoder(Prediction)
 DECISIONS = ("approve", "review")
-_AT_ONCE = 512
+AT_ONCE = 512
 """Rows: what is written of them stays near the processor."""
 LONGEST_FLOAT = len("-2.2250738585072014e-308,")
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode_predictions(
@@ -71,10 +67,10 @@ def encode_predictions(
     each_row += LONGEST_FLOAT * (3 + features.shape[1])
     out = np.empty(n * each_row + LONGEST_BYTE * int(bounds[n] - bounds[0]), np.uint8)
     lines, end = np.empty(n + 1, np.int64), 0
-    for start in range(0, n, _AT_ONCE):
-        stop = min(start + _AT_ONCE, n)
+    for start in range(0, n, AT_ONCE):
+        stop = min(start + AT_ONCE, n)
         scores, rows, bounds_of = (
-            orjson.dumps(np.ascontiguousarray(each[start:stop], np.float64), option=_NUMPY)
+            orjson.dumps(np.ascontiguousarray(each[start:stop], np.float64), option=NUMPY)
             for each in (score, features, interval)
         )
         end = _write(
@@ -119,16 +115,17 @@ _FEATURES = _literal(b',"features":')
 _NUMBER = _literal(b',"number":')
 _INPUTS = _literal(b',"inputs":')
 _INTERVAL = _literal(b',"interval":')
-_LITERALS = (
+LITERALS = (
     *(_ID, _TIME, _SCORE, _DECISION, _REASONS, _VERSION, _FEATURES, _NUMBER, _INPUTS),
     _INTERVAL,
 )
-_FIXED = sum(map(len, _LITERALS)) + len(b'""}\n')
+"""What stands before each field, and the reasons' end."""
+_FIXED = sum(map(len, LITERALS)) + len(b'""}\n')
 _COMMA, _CLOSE, _END, _NEWLINE = b",]}\n"
 
 
 @kernel(f"int64({BYTES}, int64, int64, int64)")
-def _past(text, at, one, other):  # type: ignore[no-untyped-def]
+def past_either(text, at, one, other):  # type: ignore[no-untyped-def]
     """Where the first of either byte is, from `at` on."""
     while at + WORD <= len(text):
         place = first_of(word_at(text, at), one, other)
@@ -170,7 +167,7 @@ def _write(  # type: ignore[no-untyped-def]
         at = write_bytes(out, at, _TIME, 0, len(_TIME))
         at = write_integer(out, at, time[i])
         at = write_bytes(out, at, _SCORE, 0, len(_SCORE))
-        stop = _past(scores, score, _COMMA, _CLOSE)
+        stop = past_either(scores, score, _COMMA, _CLOSE)
         at = write_bytes(out, at, scores, score, stop)
         score = stop + 1
         at = write_bytes(out, at, _DECISION, 0, len(_DECISION))
@@ -189,7 +186,7 @@ def _write(  # type: ignore[no-untyped-def]
         at = write_bytes(out, at, _VERSION, 0, len(_VERSION))
         at = write_integer(out, at, version[i])
         at = write_bytes(out, at, _FEATURES, 0, len(_FEATURES))
-        stop = _past(features, row, _CLOSE, _CLOSE) + 1
+        stop = past_either(features, row, _CLOSE, _CLOSE) + 1
         at = write_bytes(out, at, features, row, stop)
         row = stop + 1
         at = write_bytes(out, at, _NUMBER, 0, len(_NUMBER))
@@ -197,69 +194,10 @@ def _write(  # type: ignore[no-untyped-def]
         at = write_bytes(out, at, _INPUTS, 0, len(_INPUTS))
         at = write_bytes(out, at, words, ends[len(ends) - 2], ends[len(ends) - 1])
         at = write_bytes(out, at, _INTERVAL, 0, len(_INTERVAL))
-        stop = _past(intervals, interval, _CLOSE, _CLOSE) + 1
+        stop = past_either(intervals, interval, _CLOSE, _CLOSE) + 1
         at = write_bytes(out, at, intervals, interval, stop)
         interval = stop + 1
         out[at], out[at + 1] = _END, _NEWLINE
         at += 2
     lines[len(time)] = at
     return at
-
-
-def decode_predictions(
-    lines: Sequence[bytes | None], features: int, where: str, inputs: str = ""
-) -> tuple[list[Prediction], Floats]:
-    """The records, and their features as (n, features), NaN where missing.
-
-    With `inputs` the features of records that say other ones are all missing.
-
-    Raises InputError for what `encode_predictions` never wrote: nobody else writes to
-    this topic.
-    """
-    try:
-        records = [_decoder.decode(line or b"") for line in lines]
-    except msgspec.MsgspecError as error:
-        raise InputError(
-            f"{where}: wanted predictions, got a record that is none ({error}); only the score job "
-            "may write there"
-        ) from error
-    other = (None,) * features
-    rows = [
-        other if inputs and record.inputs not in {"", inputs} else record.features
-        for record in records
-    ]
-    if any(len(row) != features for row in rows):
-        raise InputError(
-            f"{where}: wanted predictions of {features} features, got others; run the learner with "
-            "the score job's pipeline file"
-        )
-    return records, np.array(rows, np.float64).reshape(len(rows), features)
-
-
-def encode_examples(
-    number: Int64s,
-    time: Int64s,
-    known: Sequence[int],
-    value: Sequence[int],
-    cause: Sequence[str],
-    score: Floats,
-    model_version: Int64s,
-    features: Floats,
-) -> list[bytes]:
-    """One JSON line per example, in the field order of `streams.records.Example`."""
-    columns = zip(
-        number.tolist(),
-        time.tolist(),
-        known,
-        value,
-        cause,
-        score.tolist(),
-        model_version.tolist(),
-        np.ascontiguousarray(features),
-        strict=True,
-    )
-    names = ("number", "time", "known", "value", "cause", "score", "model_version", "features")
-    return [
-        orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_SERIALIZE_NUMPY)
-        for row in columns
-    ]

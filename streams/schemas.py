@@ -110,7 +110,7 @@ def prediction_schema() -> Schema:
 
 
 def example_schema() -> Schema:
-    """What `streams.predictions.encode_examples` writes."""
+    """What `streams.examples.encode_examples` writes."""
     prediction: Schema = prediction_schema()["properties"]
     properties: Schema = {
         "number": prediction["number"] | {"description": "That of the prediction."},

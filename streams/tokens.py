@@ -45,7 +45,7 @@ def _word(text, at, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _past_plain(text, at):  # type: ignore[no-untyped-def]
+def past_plain(text, at):  # type: ignore[no-untyped-def]
     """The first byte from here on that does not stand for itself inside a string."""
     while at + WORD <= len(text):
         count = plain(word_at(text, at))
@@ -83,7 +83,7 @@ def token(text, at):  # type: ignore[no-untyped-def]
     byte = text[at]
     mantissa, decimals = np.int64(0), 0
     if byte == _QUOTE:
-        at = _past_plain(text, at + 1)
+        at = past_plain(text, at + 1)
         if text[at] != _QUOTE:
             return NOTHING, at, mantissa, decimals
         return STRING, at + 1, mantissa, decimals

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from jobs.alarms import ALARMS
+from jobs.alarms import DRIFT
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.learn_job import LearnJob
@@ -170,7 +170,7 @@ def replayed(events: list[bytes], labels: list[bytes], pipeline: Path, folder: P
     for _ in run:
         pass
     run.finish()
-    return before_the_end(map(orjson.loads, (folder / ALARMS).read_bytes().splitlines()))
+    return before_the_end(map(orjson.loads, (folder / DRIFT).read_bytes().splitlines()))
 
 
 def before_the_end(alarms: Iterable[Any]) -> list[Any]:

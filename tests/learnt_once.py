@@ -12,20 +12,18 @@ from jobs.lanes.learnt import KeptLearning
 from jobs.lanes.store import MemoryStore
 from jobs.learning import Held, Learning
 from jobs.state import take_models
-from streams.predictions import decode_predictions
+from streams.payloads import Payloads
+from streams.predicted import decode_predictions
 from streams.records import Outcomes
 from tests.batches import PIPELINE
 
 
 def held_of(said: list[bytes], width: int) -> Held:
     """Predictions as the learning half holds them."""
-    records, features = decode_predictions(said, width, "here")
-    n = len(records)
-    words = np.zeros((n, 4), np.int64)
-    words[:, 0] = [int(each.id) for each in records]
-    words[:, 1] = [each.time for each in records]
-    numbers = np.array([each.number for each in records], np.int64)
-    return Held(numbers, words, np.array([each.score for each in records]), features)
+    found = decode_predictions(Payloads.of(said), width, "here")
+    words = np.zeros((len(said), 4), np.int64)
+    words[:, 0], words[:, 1] = found.ident, found.time
+    return Held(found.number, words, found.score, found.features)
 
 
 class Kept:

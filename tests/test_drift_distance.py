@@ -1,6 +1,7 @@
 """Distances of counts, and their tails."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from operators.drift.distance import chi2, js, ks, psi
+from operators.drift.distance import Floats, chi2, js, ks, psi
 from operators.drift.tails import f_tail, ks_tail
 
+Distance = Callable[[Floats, Floats], float]
 distance_functions = pytest.mark.parametrize("distance", [ks, psi, js, chi2])
 counts = arrays(np.float64, 8, elements=st.integers(0, 1000).map(float))
 
 
 @given(counts, counts)
-def test_distances_are_those_of_their_formulas(p, q):
+def test_distances_are_those_of_their_formulas(p: Floats, q: Floats) -> None:
     if not p.sum() or not q.sum():
         assert [each(p, q) for each in (ks, psi, js, chi2)] == [0, 0, 0, 0]
         return
@@ -33,7 +35,7 @@ def test_distances_are_those_of_their_formulas(p, q):
 
 
 @given(counts, counts)
-def test_chi_squared_is_scipys(p, q):
+def test_chi_squared_is_scipys(p: Floats, q: Floats) -> None:
     stats = pytest.importorskip("scipy.stats")
     held = p + q > 0
     if not p.sum() or not q.sum() or held.sum() < 2:
@@ -44,35 +46,39 @@ def test_chi_squared_is_scipys(p, q):
 
 @distance_functions
 @given(p=counts, q=counts)
-def test_a_distance_has_two_equal_ends_and_none_to_itself(distance, p, q):
+def test_a_distance_has_two_equal_ends_and_none_to_itself(
+    distance: Distance, p: Floats, q: Floats
+) -> None:
     assert distance(p, q) == pytest.approx(distance(q, p), abs=1e-12)
     assert distance(p, p) == pytest.approx(0, abs=1e-12)
     assert distance(p, q) >= 0
 
 
 @distance_functions
-def test_a_bin_that_one_lacks_is_finite_and_one_that_both_lack_says_nothing(distance):
+def test_a_bin_that_one_lacks_is_finite_and_one_that_both_lack_says_nothing(
+    distance: Distance,
+) -> None:
     p, q = np.array([5.0, 5.0, 0.0]), np.array([0.0, 5.0, 5.0])
     padded = [np.array([5.0, 0.0, 5.0, 0.0, 0.0]), np.array([0.0, 0.0, 5.0, 0.0, 5.0])]
     assert math.isfinite(distance(p, q))
     assert distance(*padded) == distance(p, q) > 0
 
 
-def test_what_has_nothing_in_common_is_as_far_as_can_be():
+def test_what_has_nothing_in_common_is_as_far_as_can_be() -> None:
     p, q = np.array([7.0, 0.0]), np.array([0.0, 900.0])
     assert ks(p, q) == 1
     assert js(p, q) == pytest.approx(math.log(2))
 
 
 @given(st.floats(0.01, 60), st.sampled_from([1, 2, 5, 9, 15]), st.floats(2, 10_000))
-def test_the_tail_of_f_is_scipys(x, upper, lower):
+def test_the_tail_of_f_is_scipys(x: float, upper: int, lower: float) -> None:
     stats = pytest.importorskip("scipy.stats")
     expected = stats.f.sf(x, upper, lower)
     if expected > 1e-250:
         assert f_tail(x, float(upper), lower) == pytest.approx(expected, rel=1e-7)
 
 
-def test_the_tail_of_a_largest_difference_is_what_is_drawn():
+def test_the_tail_of_a_largest_difference_is_what_is_drawn() -> None:
     rng = np.random.default_rng(3)
     for cuts in (1, 7, 15):
         steps = rng.normal(size=(200_000, cuts + 1)) / math.sqrt(cuts + 1)

@@ -1,6 +1,7 @@
 """Counts in fixed bins."""
 
 import math
+from random import Random
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from operators.drift.sketch import (
     LOW,
     MIDDLES,
     PER_OCTAVE,
+    Floats,
     Sketch,
     bin_of,
     quantile,
@@ -28,14 +30,16 @@ values = arrays(
 )
 
 
-def of(x: np.ndarray) -> Sketch:
+def of(x: Floats) -> Sketch:
     sketch = Sketch.empty(x.shape[1])
     sketch.add(x)
     return sketch
 
 
 @given(values, st.integers(0, 40), st.randoms(use_true_random=False))
-def test_parts_in_any_cut_and_order_add_up_to_the_whole(x, cut, random):
+def test_parts_in_any_cut_and_order_add_up_to_the_whole(
+    x: Floats, cut: int, random: Random
+) -> None:
     order = list(range(len(x)))
     random.shuffle(order)
     whole, parts = of(x), of(x[order][cut:].copy())
@@ -46,7 +50,7 @@ def test_parts_in_any_cut_and_order_add_up_to_the_whole(x, cut, random):
 
 
 @given(st.floats(allow_nan=False, allow_infinity=True))
-def test_a_value_is_in_the_bin_whose_bounds_hold_it(value):
+def test_a_value_is_in_the_bin_whose_bounds_hold_it(value: float) -> None:
     away = bin_of(value) - HALF
     assert away == -(bin_of(-value) - HALF)
     if away == 0:
@@ -58,7 +62,7 @@ def test_a_value_is_in_the_bin_whose_bounds_hold_it(value):
         assert abs(value) < LEAST[abs(away)]
 
 
-def test_bins_are_as_wide_as_stated():
+def test_bins_are_as_wide_as_stated() -> None:
     widths = LEAST[1:] / LEAST[:-1] - 1
     assert LEAST[0] == 2.0**LOW
     assert LEAST[-1] == 2.0**HIGH * (1 - 1 / (2 * PER_OCTAVE))
@@ -68,26 +72,26 @@ def test_bins_are_as_wide_as_stated():
     assert np.all(np.diff(MIDDLES) > 0)
 
 
-def test_zeros_are_one_and_infinities_are_the_largest():
+def test_zeros_are_one_and_infinities_are_the_largest() -> None:
     assert bin_of(0.0) == bin_of(-0.0) == bin_of(5e-324) == HALF
     assert bin_of(math.inf) == bin_of(2.0**HIGH) == bin_of(1e300) == BINS - 1
     assert bin_of(-math.inf) == 0
     assert of(np.array([[math.nan, -math.nan]])).missing.tolist() == [1, 1]
 
 
-def test_whole_numbers_up_to_16_have_bins_of_their_own():
+def test_whole_numbers_up_to_16_have_bins_of_their_own() -> None:
     bins = [bin_of(float(value)) for value in range(18)]
     assert len(set(bins[:17])) == 17
     assert bin_of(1.5) not in bins
     assert bins[16] == bins[17]
 
 
-def test_what_does_not_fit_is_refused():
+def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match=r"wanted \(n, 2\) values, got \(4, 3\)"):
         Sketch.empty(2).add(np.zeros((4, 3)))
 
 
-def test_a_quantile_is_right_within_a_bin():
+def test_a_quantile_is_right_within_a_bin() -> None:
     x = np.random.default_rng(0).lognormal(3, 1, (10_000, 1))
     found = quantile(of(x).counts[0], 0.5)
     assert abs(found / np.median(x) - 1) < 0.07

@@ -17,7 +17,7 @@ from jobs.ledger import balances
 from jobs.pipeline import Flow
 from jobs.state import FlowState
 from operators.admission import COUNTS
-from operators.drift.alarm import Alarm
+from operators.drift.response import Told
 from streams.batch import EVENT, Batch
 from streams.order import Sorter
 from streams.schema import DAY, duration_us
@@ -40,12 +40,12 @@ class Seen:
 
     said: dict[int, bytes] = field(default_factory=dict)
     learnt: dict[str, bytes] = field(default_factory=dict)
-    alarms: list[Alarm] = field(default_factory=list)
+    alarms: list[Told] = field(default_factory=list)
     flow: Flow | None = None
 
     def take(self, flow: Flow, batch: Batch) -> None:
         scored = flow.process(batch)
-        self.alarms += scored.alarms
+        self.alarms += scored.drift
         for place, row in enumerate(scored.rows):
             bits = scored.features[place].tobytes() + scored.scores[place].tobytes()
             ident = int(batch.idents[row, 0, 1])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from operators.drift.alarm import Finding
 from operators.drift.arrival import Delays
 from operators.drift.bucket import Monitor
 from operators.drift.delay import LabelDelay
-from operators.drift.performance import Performance, PerformanceMonitor
+from operators.drift.performance import Performance
 from operators.drift.prior import Prior
 from operators.drift.spans import DELAY_ENDS_US, DELAYS
 from operators.metrics import average_precision
@@ -37,16 +36,22 @@ def stream(
     share: Callable[[Floats], Floats] = lambda day: np.full(len(day), 0.03),
     apart: Callable[[Floats], Floats] = lambda day: np.full(len(day), 3.0),
     moved: Callable[[Floats], Floats] = lambda day: np.zeros(len(day)),
+    hidden: Callable[[Floats], Floats] = lambda day: np.zeros(len(day)),
     delay: Callable[[Floats], Floats] = lambda day: np.full(len(day), 2.0),
     shops: bool = False,
 ) -> Labelled:
-    """Days of events; each argument says by the day how they are, `delay` the median in days."""
+    """Days of events; each argument says by the day how they are, `delay` the median in days.
+
+    Of frauds `hidden` look genuine, and as many genuine events look like frauds.
+    """
     random = np.random.default_rng(seed)
     n = days * per_day
     time_us = BEGIN * DAY + np.sort(random.integers(0, days * DAY, n))
     day = time_us / DAY - BEGIN
     fraud = random.random(n) < share(day)
-    z = random.normal(-4, 1.3, n) + moved(day) + apart(day) * fraud
+    swapped = hidden(day) * np.where(fraud, 1.0, share(day) / (1 - share(day)))
+    looks = fraud ^ (random.random(n) < swapped)
+    z = random.normal(-4, 1.3, n) + moved(day) + apart(day) * looks
     delay_us = DAY * delay(day) * np.exp(0.6 * random.normal(0, 1, n))
     codes = (random.random(n) < 0.4).astype(np.int64)[:, None] if shops else None
     score = 1 / (1 + np.exp(-(1.5 * z + 1)))
@@ -68,7 +73,7 @@ def told(
 
 
 def test_frauds_that_double_are_told_by_scores_before_labels_come_and_once() -> None:
-    events = stream(70, share=after(40, 0.03, 0.06, until=55))
+    events = stream(70, seed=1, share=after(40, 0.03, 0.06, until=55))
     found = told(Prior().bind(SCOPE), events)
     (day, begun), (over, ended) = found
     assert (begun.kind, begun.detector, begun.over, ended.over) == ("prior", "em", False, True)
@@ -81,13 +86,13 @@ def test_frauds_that_double_are_told_by_scores_before_labels_come_and_once() -> 
     assert seen["log_odds"] == pytest.approx(np.log(0.06 / 0.94 * 0.97 / 0.03), abs=0.25)
 
 
-def test_frauds_that_look_otherwise_are_told_more_of_by_labels() -> None:
-    """Half of what is new is missed by the scores; its labels tell a week later."""
-    events = stream(70, share=after(40, 0.03, 0.06), apart=after(40, 3.0, 0.0), moved=after(40, 0, -0.5))
-    days = [(day, f.detector) for day, f in told(Prior().bind(SCOPE), events) if not f.over]
-    assert days
-    assert days[0][1] == "rates"
-    assert 47 < days[0][0] <= 51
+def test_more_frauds_that_no_score_shows_are_told_by_labels() -> None:
+    events = stream(
+        70, seed=1, share=after(40, 0.03, 0.06), apart=after(40, 3.0, 0.0), moved=after(40, 0, -0.5)
+    )
+    (day, begun), *_ = told(Prior().bind(SCOPE), events)
+    assert begun.detector == "rates"
+    assert 47 < day <= 51
 
 
 def test_events_that_change_are_no_prior_drift_until_labels_say_so() -> None:
@@ -105,12 +110,12 @@ def test_worse_ranking_is_expected_of_scores_alone_and_labels_agree() -> None:
 
 
 def test_worse_ranking_that_scores_cannot_show_is_told_by_labels() -> None:
-    events = stream(75, apart=after(45, 3.0, 2.0))
+    events = stream(75, seed=1, hidden=after(45, 0.0, 0.4))
     monitor = Performance().bind(SCOPE)
     (day, begun), *_ = told(monitor, events)
     assert begun.detector == "average_precision, labels"
     assert 52 < day <= 56
-    assert begun.evidence["true"] < begun.evidence["now"] + 0.1
+    assert begun.evidence["now"] < begun.evidence["before"] - 0.1
 
 
 def test_what_is_expected_is_near_what_is_true_and_its_error_is_known() -> None:
@@ -119,7 +124,7 @@ def test_what_is_expected_is_near_what_is_true_and_its_error_is_known() -> None:
     rows = [row for row in monitor.rows() if row.true["auc"] == row.true["auc"]]
     apart = [abs(row.true["auc"] - row.expected["auc"]) for row in rows[10:]]
     assert np.mean(apart) < 0.015
-    kept = [row for row in monitor.rows()][-1].errors
+    kept = list(monitor.rows())[-1].errors
     assert kept["auc"] == pytest.approx(np.mean(apart), rel=0.5)
     assert rows[-1].alert_rate == pytest.approx(0.02, rel=0.3)
     assert rows[-1].share == pytest.approx(rows[-1].true_share, rel=0.2)
@@ -139,25 +144,37 @@ def test_of_each_value_of_a_slice_the_same_is_told() -> None:
 def test_restarts_and_finer_buckets_change_nothing(
     watcher: Prior | Performance | LabelDelay,
 ) -> None:
-    events = stream(60, shops=True, share=after(40, 0.03, 0.08), delay=after(45, 2.0, 3.5))
-    one, found = watcher.bind(SLICED), []
+    events = stream(
+        50,
+        shops=True,
+        share=after(30, 0.03, 0.08),
+        delay=after(35, 2.0, 3.5),
+        hidden=after(30, 0.0, 0.4),
+    )
+    one: Monitor = watcher.bind(SLICED)
+    found: list[Finding] = []
     for bucket in events.buckets(6 * HOUR, (2,)):
-        other = watcher.bind(SLICED)
+        other: Monitor = watcher.bind(SLICED)
         other.load(one.state())
         one = other
         found += one.close(bucket)
     plain = watcher.bind(SLICED)
     assert found == [each for _, each in told(plain, events, sizes=(2,))]
     assert found
-    assert all(np.array_equal(each, plain.state()[name], equal_nan=True) for name, each in one.state().items())
+    assert all(
+        np.array_equal(each, plain.state()[name], equal_nan=True)
+        for name, each in one.state().items()
+    )
     finer = [each for _, each in told(watcher.bind(SLICED), events, HOUR, (2,))]
-    assert [f for f in finer if f.detector != "silence"] == [f for f in found if f.detector != "silence"]
+    assert [f for f in finer if f.detector != "silence"] == [
+        f for f in found if f.detector != "silence"
+    ]
 
 
 def test_a_state_of_other_settings_is_refused() -> None:
     with pytest.raises(StateError, match="settings differs"):
         Prior(run_length=100.0).bind(SCOPE).load(Prior().bind(SCOPE).state())
-    with pytest.raises(StateError, match="cells should be"):
+    with pytest.raises(StateError, match="should be float64"):
         Performance().bind(SCOPE).load(Performance().bind(SLICED).state())
 
 
@@ -198,10 +215,12 @@ def test_figures_of_recent_events_are_those_of_the_end_where_the_plain_ones_are_
         known = (events.y[rows] == 1) & (events.known_us[rows] < now)
         score, y = events.score[rows], events.y[rows]
         true = np.array([y.mean(), average_precision(score, y)])
-        apart.append([
-            (whole.share - true[0]) / whole.errors[0],
-            (whole.average_precision - true[1]) / whole.errors[2],
-        ])
+        apart.append(
+            [
+                (whole.share - true[0]) / whole.errors[0],
+                (whole.average_precision - true[1]) / whole.errors[2],
+            ]
+        )
         naive = np.array([known.mean(), average_precision(score, known)])
         plain.append((naive - true) / np.array([whole.errors[0], whole.errors[2]]))
     error = 1 / SEEDS**0.5
@@ -233,18 +252,18 @@ def test_labels_that_stop_are_told_within_hours_and_that_they_come_again() -> No
     known = np.where(late, again + HOUR, events.known_us)
     silent = Labelled(events.time_us, events.score, events.y, known, events.codes)
     found = told(LabelDelay().bind(SCOPE), silent, HOUR)
-    assert [(f.detector, f.over) for _, f in found] == [("silence", False), ("silence", True)]
+    assert [f.over for _, f in found if f.detector == "silence"] == [False, True]
     assert 30 < found[0][0] < 30.25
     assert found[0][1].since_us == pytest.approx(stop, abs=HOUR)
     assert 33 < found[1][0] < 33.2
 
 
 def test_labels_that_take_longer_are_told_and_a_rise_of_frauds_is_not() -> None:
-    events = stream(50, delay=after(30, 1.5, 2.5))
+    events = stream(50, seed=1, delay=after(30, 1.5, 2.5))
     found = [(day, f) for day, f in told(LabelDelay().bind(SCOPE), events) if not f.over]
     assert found[0][1].detector == "log_rank"
-    assert 31 < found[0][0] <= 36
-    assert found[0][1].evidence["before"] < found[0][1].evidence["now"]
+    assert 30 < found[0][0] <= 36
+    assert found[0][1].evidence["deviations"] > 1
     more = stream(50, share=after(30, 0.03, 0.09))
     assert told(LabelDelay().bind(SCOPE), more) == []
 
@@ -252,6 +271,10 @@ def test_labels_that_take_longer_are_told_and_a_rise_of_frauds_is_not() -> None:
 def test_labels_that_come_by_day_alone_are_not_said_to_have_stopped_each_night() -> None:
     events = stream(40)
     day, hour = events.known_us // DAY, events.known_us % DAY // HOUR
-    moved = np.where((hour < 8) | (hour >= 18), (day + (hour >= 18)) * DAY + 8 * HOUR, events.known_us)
+    moved = np.where(
+        (hour < 8) | (hour >= 18), (day + (hour >= 18)) * DAY + 8 * HOUR, events.known_us
+    )
     held = Labelled(events.time_us, events.score, events.y, moved, events.codes)
-    assert [f for _, f in told(LabelDelay().bind(SCOPE), held, HOUR) if f.detector == "silence"] == []
+    assert [
+        f for _, f in told(LabelDelay().bind(SCOPE), held, HOUR) if f.detector == "silence"
+    ] == []

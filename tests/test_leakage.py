@@ -17,7 +17,7 @@ from jobs.leakage import Leakage, check_leakage, edges_of
 from jobs.simulate import simulate
 from models.base import Floats
 from streams.errors import InputError
-from streams.predictions import encode_examples
+from streams.examples import encode_examples
 
 N = 30_000
 PIPELINE = """
@@ -249,9 +249,9 @@ def test_a_planted_leak_is_found_in_a_log_of_examples(
     run, pipeline = leaky
     events = labelled(run, "", 12_000)
     number, one = np.arange(len(events.y)), np.ones(len(events.y), np.int64)
-    causes = ["label"] * len(number)
-    known, values = number.tolist(), events.y.tolist()
-    lines = encode_examples(number, number, known, values, causes, 0.5 * one, one, events.x)
+    lines, _ = encode_examples(
+        number, number, number, events.y.tolist(), 0 * one, 0.5 * one, one, events.x, ["label"]
+    )
     (tmp_path / "examples.ndjson").write_bytes(b"\n".join([*lines, *lines[:100], b""]))
     arguments = (tmp_path / "examples.ndjson", "--pipeline", pipeline, "--json")
     found = [call("check", "leakage", *each) for each in (arguments, (run, "--json"))]

@@ -51,7 +51,7 @@ class Host:
     def turn(self) -> None:
         made = self.learner.turn()
         self.examples += made.examples
-        self.alarms += made.alarms
+        self.alarms += made.drift
         self.cluster.clock.sleep(0.3)
 
     def checkpoint(self) -> None:

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from jobs.lessons import CAUSES
-from operators.drift.alarm import Alarm, Kind, alarm_of
+from operators.drift.alarm import Alarm, Kind
+from operators.drift.response import told_of
 from streams.codec import Decoder
 from streams.errors import DeadLetter, Reason
-from streams.predictions import encode_examples, encode_predictions
+from streams.examples import encode_examples
+from streams.predictions import encode_predictions
 from streams.schema import Category, Event, Label, Number
 from streams.schemas import KINDS, encode, schemas
 from streams.sinks import encode_dead_letter
@@ -92,11 +94,14 @@ def test_predictions_are_valid() -> None:
 def test_examples_are_valid() -> None:
     number, time = np.array([3]), np.array([7])
     features = np.array([[1.5, np.nan]])
-    for cause in CAUSES.values():
-        (line,) = encode_examples(
-            number, time, [9], [1], [cause], np.array([0.25]), np.array([2]), features
+    causes = list(CAUSES.values())
+    for cause in CAUSES:
+        lines, numbers = encode_examples(
+            number, time, [9], [1], [cause], np.array([0.25]), np.array([2]), features, causes
         )
-        Draft202012Validator(schemas(TRANSACTION)["example"]).validate(orjson.loads(line))
+        example = orjson.loads(lines[0] or b"")
+        Draft202012Validator(schemas(TRANSACTION)["example"]).validate(example)
+        assert (example["cause"], numbers[0]) == (CAUSES[cause], b"3")
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff"])
@@ -114,4 +119,4 @@ def test_alarms_are_valid() -> None:
             evidence={"before": 1.5}, number=1, at_us=7, version=2,
         )  # fmt: skip
         Draft202012Validator(schemas(TRANSACTION)["alarm"]).validate(orjson.loads(alarm.encode()))
-        assert alarm_of(alarm.encode()) == alarm
+        assert told_of(alarm.encode()) == alarm

@@ -109,6 +109,9 @@ def filled(monitor: Monitor) -> Monitor:
     judge = Prequential(("champion", "prior"), window_us=10, maturity_us=5)
     columns = np.array([3, 4, 12]), np.array([9, 9, 17]), np.array([[0.9, 0.1]] * 3)
     label, customer = np.array([1, 0, 0], np.int8), np.array([1, 2, 3])
+    monitor.learning.alarms = Counter(volume=2)
+    watched = {"buckets_total": 40, "bucket_end_seconds": 36_000.0, "alarm_number": 2}
+    monitor.learning.watched = lambda: watched
     monitor.learning.closed(judge.observe(*columns, label, customer))
     return monitor
 

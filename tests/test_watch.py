@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.proofs.watched import ALL
 from jobs.learning import Learning
 from jobs.pipeline import Flow
+from jobs.scoring import Scoring
 from jobs.state import put_watching, take_models
+from jobs.topic_records import prediction_records
 from operators.drift.alarm import Alarm
 from operators.drift.bucket import Matured, Scope
 from operators.drift.pending import Pending
+from operators.drift.response import Response, Told
+from operators.drift.responses import Every, On, RaiseRate, Reset
 from operators.drift.volume import HOUR_US, Volume
 from operators.drift.watch import Watch, Watching
 from streams.errors import ConfigError, StateError
+from streams.records import Outcomes
 from streams.schema import DAY
-from tests.batches import PIPELINE, Row, batch_of, cuts, delays, transactions, with_labels
+from tests.batches import (
+    PIPELINE,
+    Row,
+    batch_of,
+    cuts,
+    delays,
+    pieces,
+    transactions,
+    with_labels,
+)
 from tests.learnt_once import held_of
+from tests.test_flow import run
 from tests.test_lanes import Engine, lanes
 
+FEW = settings(max_examples=20)
+ACTING = replace(
+    PIPELINE,
+    responses=(
+        On("volume", RaiseRate(times=4, lasting="2d")),
+        Every(time="3d", do=Reset(recent=5)),
+    ),
+)
 SCOPE = Scope(
     ("amount", "count"), {"kind": ("a", "b")}, 3 * DAY, 0.01, (0, DAY), "15m"
 )  # fmt: skip
@@ -60,6 +86,7 @@ times = st.lists(
 )
 
 
+@FEW
 @given(times, times, st.lists(st.integers(0, 31 * DAY), max_size=8), st.randoms())
 def test_buckets_are_the_same_however_it_is_told_and_whenever_it_is_kept(
     times: list[int], known: list[int], clocks: list[int], chance: Random
@@ -82,6 +109,7 @@ def test_buckets_are_the_same_however_it_is_told_and_whenever_it_is_kept(
     assert sum(each.size for each in found) == len(times)
 
 
+@FEW
 @given(transactions(), delays, cuts, lanes, st.randoms(use_true_random=False))
 def test_lanes_in_strict_order_raise_the_alarms_of_one_process(
     rows: list[Row], late: list[int], edges: list[int], count: int, chance: Random
@@ -90,7 +118,7 @@ def test_lanes_in_strict_order_raise_the_alarms_of_one_process(
     stream = with_labels(rows, late)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        alarms = Flow(STEADY, folder).process(batch_of(stream)).alarms
+        alarms = Flow(STEADY, folder).process(batch_of(stream)).drift
         engine = Engine(count, folder, pipeline=STEADY)
         for start, stop in pairwise([0, *sorted({e for e in edges if e < len(rows)}), len(stream)]):
             engine.take(batch_of(stream)[start:stop])
@@ -104,24 +132,69 @@ def test_lanes_in_strict_order_raise_the_alarms_of_one_process(
         waiting = [[each for each in engine.outcomes if each.lane == n] for n in range(count)]
         while any(waiting):
             told = chance.choice([each for each in waiting if each])
-            found += learning.learn(told.pop(0)).alarms
+            found += learning.learn(told.pop(0)).drift
         learning.close()
     assert alarms
     assert found[: len(alarms)] == alarms
 
 
+def acts(told: Sequence[Told]) -> list[Any]:
+    """Responses, and of alarms what does not depend on who scored."""
+    return [
+        (each.number, each.at_us, each.size) if isinstance(each, Alarm) else each for each in told
+    ]
+
+
+@FEW
+@given(transactions(), delays, cuts)
+def test_responses_act_between_the_same_two_examples_however_it_is_cut(
+    rows: list[Row], late: list[int], edges: list[int]
+) -> None:
+    stream = with_labels([*rows, Row(10**7, 240 * DAY, customer=1)], late)
+    whole, cut = run([batch_of(stream)], ACTING), run(pieces(stream, edges), ACTING)
+    assert (whole.said, whole.learnt, whole.alarms) == (cut.said, cut.learnt, cut.alarms)
+    assert any(isinstance(each, Response) for each in whole.alarms)
+
+
+@FEW
+@given(transactions(), delays, cuts)
+def test_responses_of_the_learning_half_are_those_of_the_whole_flow(
+    rows: list[Row], late: list[int], edges: list[int]
+) -> None:
+    stream = with_labels([*rows, Row(10**7, 240 * DAY, customer=1)], late)
+    whole = run([batch_of(stream)], ACTING)
+    found: list[Told] = []
+    with tempfile.TemporaryDirectory() as name:
+        scoring = Scoring(ACTING, Path(name) / "score")
+        learning = Learning(ACTING, Path(name) / "learn")
+        for batch in pieces(stream, edges):
+            scored, told = scoring.process(batch)
+            said = prediction_records(batch, scored, scoring.names, scoring.inputs)[1].full()
+            if said:
+                learning.hold(held_of(said, len(learning.names)))
+            for each in told:
+                outcomes = msgspec.json.decode(each.record(), type=Outcomes)
+                found += learning.learn(outcomes).drift
+        learnt = {key: value.tobytes() for key, value in learning.lineup.state().items()}
+        learning.close()
+        scoring.close()
+    wanted = acts(whole.alarms)
+    assert acts(found) == wanted[: len(found)]
+    if len(found) == len(wanted):
+        assert learnt == whole.learnt
+
+
 def test_another_watch_begins_anew_and_numbers_on(tmp_path: Path) -> None:
     rows = [Row(n, n * DAY // 4) for n in range(40)]
     flow = Flow(PIPELINE, tmp_path)
-    before = flow.process(batch_of(rows)).alarms
+    before = flow.process(batch_of(rows)).drift
     kept = take_models(flow.lineup, flow.evaluation, flow.watching)
     other = replace(PIPELINE, watch=replace(ALL, least=4)).watching()
     assert "declared otherwise" in put_watching(kept, other)
     assert other is not None and other.number == before[-1].number == len(before)
-    times = [100 * DAY, 102 * DAY]
-    assert [each.number for each in tell(other, times, [], 101 * DAY, 101 * DAY)] == [
-        len(before) + 1
-    ]
+    at, x = np.array([100 * DAY]), np.zeros((1, len(flow.names)))
+    other.see(at, x, np.ones(1) / 2, np.zeros(1, np.int64), np.zeros((1, 0), np.int64))
+    assert [each.number for each in other.close(101 * DAY)] == [len(before) + 1]
     assert not put_watching(kept, None)
     assert "begins here" in put_watching({}, other)
     with pytest.raises(StateError, match="begins anew"):
@@ -135,6 +208,7 @@ def test_what_no_pipeline_can_be_watched_by_is_refused() -> None:
     assert replace(PIPELINE, watch=None).watching() is None
 
 
+@FEW
 @given(st.integers(0, 60), st.integers(1, 9), st.randoms(use_true_random=False))
 def test_of_too_many_examples_the_same_are_kept_whatever_came_first(
     count: int, most: int, chance: Random

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.proofs.proof import BrokenError, Record
-from jobs.alarms import ALARMS
+from jobs.alarms import DRIFT
 from jobs.settings import Inputs
 
 CLOCKED = {"seconds", "events", "events_per_second", "throughput", "latency_us", "state_bytes"}
@@ -23,7 +23,7 @@ def compare(left: Path, right: Path) -> Record:
     rows = _rows(left, right)
     ours_letters, their_letters = letters(left), letters(right)
     _same("dead letters", ours_letters, their_letters, right)
-    alarms = [(each / ALARMS).read_bytes().splitlines() for each in (left, right)]
+    alarms = [(each / DRIFT).read_bytes().splitlines() for each in (left, right)]
     _same("alarms", alarms[0], alarms[1], right)
     for name in ("ledger.json", "metrics.json"):
         _same(name, _content(left / name), _content(right / name), right)

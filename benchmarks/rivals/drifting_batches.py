@@ -1,8 +1,8 @@
 """Frouros' and Evidently's tests of a day against four weeks, in an environment of their own.
 
-Run as `python -m benchmarks.rivals.drifting_batches LIBRARY VALUES.npy`; the array is (days, events,
-inputs), and the first 28 days are the reference. Says, as JSON, on which later days each input is
-said to have drifted, and the seconds a day.
+Run as `python -m benchmarks.rivals.drifting_batches LIBRARY VALUES.npy`, an array of (days, events,
+inputs) whose first 28 days are the reference. Says, as JSON, which inputs are said to have drifted
+on each later day, and the seconds a day.
 """
 
 from __future__ import annotations

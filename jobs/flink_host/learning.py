@@ -21,7 +21,7 @@ from jobs.lanes.learner import Learner
 from jobs.lessons import CAUSES
 
 MILLIONTHS = 1_000_000
-ALARMS_TAG = OutputTag("alarms", RECORD)
+DRIFT_TAG = OutputTag("drift", RECORD)
 QUALITIES = ("auc", "average_precision", "brier")
 
 
@@ -54,8 +54,8 @@ class Learn(Turning):
         made = learner.turn()
         for key, value in made.examples:
             yield Row(key, value)
-        for key, value in made.alarms:
-            yield ALARMS_TAG, Row(key, value)
+        for key, value in made.drift:
+            yield DRIFT_TAG, Row(key, value)
         self.gauges.tell(learner)
         self.collect(idle=learner.rest > 0)
         self.again(ctx, round(1000 * learner.rest))

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from jobs.alarms import alarm_line, alarm_records
+from jobs.alarms import drift_line, drift_records
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import only
@@ -183,7 +183,8 @@ class LearnJob(TopicJob):
         if self._delivery.is_new([lesson.offset + 1, *elsewhere]):
             if lesson.outcomes.numbers:
                 self._delivery.send(self._examples, *self._lessons.examples(lesson))
-            self._delivery.send(self._drift, *alarm_records(lesson.learnt.alarms))
+            values, keys = drift_records(lesson.learnt.drift)
+            self._delivery.send(self._drift, values, keys)
         self._delivery.reached(self._positions)
         if lesson.learnt.versions:
             self._newest = lesson.basis(self.learning, self.inputs[0].topic)
@@ -192,6 +193,6 @@ class LearnJob(TopicJob):
         if gauge:
             gauge.examples.update(lesson.causes)
             gauge.closed(lesson.learnt.windows)
-            gauge.raised(lesson.learnt.alarms)
-        for alarm in lesson.learnt.alarms:
-            log.warning("%s", alarm_line(alarm))
+            gauge.raised(lesson.learnt.drift)
+        for each in lesson.learnt.drift:
+            log.warning("%s", drift_line(each))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from jobs.alarms import alarm_records
+from jobs.alarms import drift_records
 from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.kafka_host.positions import kept, only, resumed, topics_of
@@ -42,7 +42,7 @@ class Made(NamedTuple):
     """Records to hand on, each a key and a value."""
 
     examples: list[tuple[bytes, bytes]]
-    alarms: list[tuple[bytes, bytes]]
+    drift: list[tuple[bytes, bytes]]
 
 
 class Learner:
@@ -166,12 +166,12 @@ class Learner:
             self._publishing.offer(lesson.learnt.versions, self._newest)
         self.gauge.examples.update(lesson.causes)
         self.gauge.closed(lesson.learnt.windows)
-        self.gauge.raised(lesson.learnt.alarms)
+        self.gauge.raised(lesson.learnt.drift)
         if lesson.offset >= self._told:
-            values, keys = self._lessons.examples(lesson)
+            values, keys = (each.full() for each in self._lessons.examples(lesson))
             made.examples.extend(zip(keys, values, strict=True))
-            values, keys = alarm_records(lesson.learnt.alarms)
-            made.alarms.extend(zip(keys, values, strict=True))
+            values, keys = drift_records(lesson.learnt.drift)
+            made.drift.extend(zip(keys, values, strict=True))
 
     def _publish(self, *, at_once: bool = False) -> None:
         """Publish the newest version when it is due and the one before has arrived."""

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from jobs.monitoring.histogram import Histogram
 from operators.drift.alarm import Alarm
+from operators.drift.response import Told
 from operators.evaluate import WindowMetrics
 
 STALLED_SECONDS = 30.0
@@ -120,9 +121,11 @@ class LearningGauge:
         """Take over the windows that just closed."""
         self.windows = self.windows | {row.scorer: row for row in windows if not row.slice}
 
-    def raised(self, alarms: Sequence[Alarm]) -> None:
-        """Count alarms, but for those that say that a change is over."""
-        self.alarms.update(alarm.kind for alarm in alarms if not alarm.over)
+    def raised(self, told: Sequence[Told]) -> None:
+        """Count the alarms, but for those that say that a change is over."""
+        self.alarms.update(
+            each.kind for each in told if isinstance(each, Alarm) and not each.over
+        )
 
 
 class Online(Protocol):

@@ -32,7 +32,10 @@ def listing(catalogue: Catalogue, most: int) -> Iterator[RenderableType]:
         right = name in ("version", "examples", "AUC", "AP")
         shown.add_column(name, no_wrap=True, justify="right" if right else "left")
     versions = catalogue.own
-    for each in reversed(versions[-most:] if most else versions):
+    newest = versions[-most:] if most else versions
+    if any(each.response for each in newest):
+        shown.add_column("came of")
+    for each in reversed(newest):
         shown.add_row(*_row(each, catalogue))
     yield shown
     others = len(catalogue.versions) - len(versions)
@@ -56,6 +59,7 @@ def _row(version: Manifest, catalogue: Catalogue) -> list[str]:
         "" if version.until_us is None else time_text(version.until_us)[:16],
         _number(version.metrics.get("auc")),
         _number(version.metrics.get("average_precision")),
+        *([version.response] if version.response else []),
     ]
 
 

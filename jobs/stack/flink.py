@@ -62,6 +62,7 @@ class Flink(Service[FlinkSettings]):
         super().__init__(folder, settings)
         self.conf = self.folder / "conf"
         self.jars = self.folder / "lib"
+        self.temporary = self.folder / "tmp"
 
     @property
     def address(self) -> str:
@@ -95,7 +96,8 @@ class Flink(Service[FlinkSettings]):
 
     def prepare(self) -> None:
         """Write Flink's configuration and gather its jars; made anew at each start."""
-        self.conf.mkdir(exist_ok=True)
+        for each in (self.conf, self.temporary):
+            each.mkdir(exist_ok=True)
         self._gather_jars()
         for name in COPIED:
             shutil.copy(distribution() / "conf" / name, self.conf / name)
@@ -152,6 +154,8 @@ class Flink(Service[FlinkSettings]):
             "FLINK_LIB_DIR": str(self.jars),
             "FLINK_LOG_DIR": str(self.folder / "log"),
             "FLINK_PID_DIR": str(self.folder / "pid"),
+            # What operators keep in files stays with the cluster, also when it is killed.
+            "TMPDIR": str(self.temporary),
         }
 
     def answers(self) -> bool:
@@ -178,7 +182,7 @@ class Flink(Service[FlinkSettings]):
             "taskmanager.host": HOST,
             "taskmanager.bind-host": HOST,
             "taskmanager.numberOfTaskSlots": settings.slots,
-            "io.tmp.dirs": str(self.folder / "tmp"),
+            "io.tmp.dirs": str(self.temporary),
             "execution.checkpointing.dir": f"file://{self.folder}/checkpoints",
             "execution.checkpointing.savepoint-dir": f"file://{self.folder}/savepoints",
             # Flink asks the python it finds for its libraries: it must be this one.

@@ -60,8 +60,3 @@ class Alarm(Finding, frozen=True, kw_only=True):
     def encode(self) -> bytes:
         """As JSON, always to the same bytes."""
         return msgspec.json.encode(self)
-
-
-def alarm_of(raw: bytes) -> Alarm:
-    """The alarm of a line or record. Raises msgspec.MsgspecError for anything else."""
-    return msgspec.json.decode(raw, type=Alarm)

@@ -37,11 +37,11 @@ class Delays:
 
     @classmethod
     def of(cls, whole: Floats, took: Int64s, age_us: Int64s) -> Delays:
-        """Of delays by bin: those of spans that are whole, and (spans, bins) those so far of others.
+        """Of delays by bin: of spans that are whole, and (spans, bins) those so far of others.
 
         `age_us` (spans,) is how old the youngest event of each is.
         """
-        at_risk = DELAY_ENDS_US <= age_us[:, None]
+        at_risk = age_us[:, None] >= DELAY_ENDS_US
         within = np.cumsum(took, axis=1)
         here = whole + (took * at_risk).sum(axis=0)
         upto = np.cumsum(whole) + (within * at_risk).sum(axis=0)

@@ -32,10 +32,10 @@ _FURTHER = 3.0
     SEEN, MEAN, DEGREES, VARIANCE,
     UP, UP_SINCE, UP_SUM, UP_COUNT,
     DOWN, DOWN_SINCE, DOWN_SUM, DOWN_COUNT,
-    RAISED, BEFORE, LEVEL, AWAY, SIZE, SINCE,
-) = range(18)  # fmt: skip
+    RAISED, BEFORE, LEVEL, AWAY, SIZE, SINCE, SEEN_BEFORE,
+) = range(19)  # fmt: skip
 """Of a chart: of what is usual; of either sum; of the change that was told."""
-FIELDS = 18
+FIELDS = 19
 
 
 class Signal(NamedTuple):
@@ -75,7 +75,7 @@ class Chart:
     `run_length` is that of all together: how many times they are told values, on average, between
     two false alarms. `sides` is 2, or -1 for charts of falls alone. While a change lasts it is told
     once; it is over when values are nearer to what was usual before it than to what they became, or
-    after 30 values, when what they became is usual. Memory: 144 bytes a chart.
+    after 30 values, when what they became is usual. Memory: 152 bytes a chart.
 
     >>> chart = Chart(1, run_length=100.0)
     >>> values = [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 9.0, 9.0]
@@ -140,12 +140,17 @@ def _signal(own: Floats, at: int, sides: int) -> int:
     """A sum has gone too high: what that means. Where it has gone is usual from now on."""
     way = 1.0 if at == UP else -1.0
     level, told = own[at + 2] / own[at + 3], 0
+    seen = own[at + 3]
     if own[RAISED] == 0.0 and (sides > 0 or at == DOWN):
-        own[RAISED], own[BEFORE], own[AWAY], told = way, own[MEAN], 0.0, 1
+        own[RAISED], own[AWAY], told = way, 0.0, 1
+        own[BEFORE], own[SEEN_BEFORE] = own[MEAN], own[SEEN]
         own[SIZE], own[SINCE] = own[at], own[at + 1]
     elif way * own[RAISED] < 0.0 and abs(level - own[BEFORE]) < abs(level - own[LEVEL]):
         own[RAISED], own[SIZE], told = 0.0, own[at], -1
-    own[LEVEL], own[MEAN], own[SEEN] = level, level, own[at + 3]
+    own[LEVEL] = own[MEAN] = level
+    if told < 0:
+        own[MEAN], seen = own[BEFORE], own[SEEN_BEFORE]
+    own[SEEN] = seen
     for i in range(UP, RAISED):
         own[i] = 0.0
     return told

@@ -22,20 +22,18 @@ import numpy.typing as npt
 from operators.drift.alarm import Finding, Kind
 from operators.drift.bucket import Bucket
 from operators.drift.hysteresis import Changed
+from operators.drift.judging import SCHEMA, SHAPE, SHARE
 from operators.drift.scales import (
     BURST,
     BURST_EVENTS,
     CERTAIN,
     DAILY,
     MEASURES,
-    SCHEMA,
-    SHAPE,
-    SHARE,
     WEEKLY,
     Measure,
     Scales,
 )
-from operators.drift.season import MONDAY, READY, WEEK, Reference, Season, take
+from operators.drift.season import MONDAY, WEEK, Reference, Season, take
 from operators.drift.sketch import BINS, Sketch, quantile
 from streams.errors import ConfigError, StateError
 from streams.jit import kernel
@@ -102,7 +100,7 @@ class _Rows:
         if not scales.told[BURST] and not scales.start_us[BURST]:
             scales.start_us[:] = bucket.start_us
         if season.stale(bucket.start_us):
-            season.move(bucket.start_us, self.changed.now.any(axis=0))
+            season.move(bucket.start_us, self.changed.rows)
         whole = take(
             sketch.counts, flagged, season.phase, season.fine, season.group, season.today,
             season.pending, season.usual, scales.seen[BURST], scales.wanted[BURST],
@@ -124,30 +122,32 @@ class _Rows:
         """Judge the window that ends with this bucket, and close it."""
         scales, changed = self.scales, self.changed
         part = _PARTS[scale] * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
-        levels = (part * (1 - _OF_SHARES), part * _OF_SHARES)
-        now = changed.now
-        p, sizes = scales.judge(scale, now.any(axis=0), screened=scale == BURST)
-        found = []
-        if now.any():
-            changed.calm(scale, p, int(scales.start_us[scale]))
-            found = self._over()
-        fresh = np.zeros_like(now)
-        fresh[SCHEMA] = p[SCHEMA] == 0.0
-        tests = {}
-        for statistic in (SHARE, SHAPE):
-            live = scales.unit[scale, statistic] >= CERTAIN
-            tests[statistic] = (levels[statistic], max(1, int((live & (p[statistic] <= 1)).sum())))
-            fresh[statistic] = _rejected(p[statistic], *tests[statistic])
-        again = fresh & now & (changed.scale < scale)
-        changed.scale[again] = scale
-        taken = changed.now.any(axis=0)
+        levels = np.array([part * (1 - _OF_SHARES), part * _OF_SHARES])
+        suspect = scales.judge(scale, changed.rows, levels)
+        found: list[Finding] = []
+        if scale != BURST and changed.rows.any():
+            changed.calm(scale, scales.p, int(scales.start_us[scale]))
+            found += self._over()
+            changed.again(scale, scales.p, levels)
+        if suspect:
+            found += self._told(scale, levels, bucket, sketch)
+        scales.close(scale, bucket.end_us, changed.rows, changed.until(scale))
+        return found
+
+    def _told(self, scale: int, levels: Floats, bucket: Bucket, sketch: Sketch) -> list[Finding]:
+        """Test all rows of a window together; what is new of it."""
+        p, found = self.scales.p, []
         for statistic in (SCHEMA, SHARE, SHAPE):
-            rows = np.flatnonzero(fresh[statistic] & ~taken)
+            if statistic == SCHEMA:
+                told, level = p[SCHEMA] == 0.0, 0.0
+            else:
+                live = self.scales.unit[scale, statistic] >= CERTAIN
+                tests = max(1, int((live & (p[statistic] <= 1)).sum()))
+                told = _rejected(p[statistic], levels[statistic], tests)
+                level = float(levels[statistic]) * int(told.sum()) / tests
+            rows = np.flatnonzero(told & ~self.changed.rows)
             if len(rows):
-                taken[rows] = True
-                found += self._raise(statistic, scale, rows, p, sizes, tests, bucket, sketch)
-        alone = (changed.now & (changed.scale <= scale)).any(axis=0)
-        scales.close(scale, bucket.end_us, taken, alone)
+                found += self._raise(statistic, scale, rows, level, bucket, sketch)
         return found
 
     def _raise(
@@ -155,29 +155,25 @@ class _Rows:
         statistic: int,
         scale: int,
         rows: Int64s,
-        p: Floats,
-        sizes: Floats,
-        tests: Mapping[int, tuple[float, int]],
+        level: float,
         bucket: Bucket,
         sketch: Sketch,
     ) -> list[Finding]:
         scales, changed = self.scales, self.changed
         shape = SHARE if statistic == SHARE else SHAPE
-        rows = rows[np.argsort(-sizes[shape, rows], kind="stable")]
-        first, (level, live) = int(rows[0]), tests[shape]
+        rows = rows[np.argsort(-scales.sizes[shape, rows], kind="stable")]
+        first = int(rows[0])
         changed.since_us[statistic, rows] = scales.since(scale, shape, first)
         if statistic == SCHEMA:
             changed.size[statistic, rows] = [scales.strange(scale, int(row)) for row in rows]
             changed.threshold[statistic, rows] = 0.5
         else:
-            changed.size[statistic, rows] = sizes[shape, rows]
-            changed.threshold[statistic, rows] = scales.told_from(
-                shape, scale, first, level * len(rows) / live, sizes
-            )
+            changed.size[statistic, rows] = scales.sizes[shape, rows]
+            changed.threshold[statistic, rows] = scales.told_from(shape, scale, first, level)
         if not changed.join(statistic, rows, max(scale, DAILY), bucket.end_us, WEEK):
             return []
         evidence = scales.figures(scale, first) | {
-            "p": float(p[statistic, first]),
+            "p": float(scales.p[statistic, first]),
             "median before": quantile(self.season.fine[first], 0.5),
             "median now": quantile(sketch.counts[first], 0.5),
         }
@@ -208,10 +204,9 @@ class _Rows:
 
     def _adopt(self, now_us: int) -> list[Finding]:
         """What has been different for long is learnt anew."""
-        old = self.changed.now & (self.changed.joined_us <= now_us - self.adopt_us)
+        old = self.changed.end_older(now_us - self.adopt_us)
         if not old.any():
             return []
-        self.changed.ended |= old
         for row in np.flatnonzero(old.any(axis=0)):
             self.season.relearn(int(row), now_us)
             self.scales.forget(int(row))
@@ -243,6 +238,7 @@ class _Rows:
             )
         for name, part in self._parts().items():
             part[...] = state[name]
+        self.changed.refresh()
 
 
 class CovariateMonitor(_Rows):
@@ -257,8 +253,8 @@ class CovariateMonitor(_Rows):
     only that had others, or more than half of its values are in bins never seen before, such as
     fractions of what was whole, up to 16. Names that differ more finely than bins are not told.
 
-    >>> CovariateMonitor(["amount"]).nbytes
-    0
+    >>> CovariateMonitor(["amount"]).nbytes < 60_000
+    True
     """
 
     kinds = ("covariate", "missing", "schema")
@@ -304,9 +300,9 @@ class CovariateMonitor(_Rows):
 class ScoreMonitor(_Rows):
     """Watches log-odds of scores, and the share of those that were once the highest hundredth.
 
-    Of all events and of each slice value, in the rows of `Bucket.scores`. Scores change with versions
-    too, so a reference that slides is the default. A change of slices only is told of the one that
-    changed most.
+    Of all events and of each slice value, in the rows of `Bucket.scores`. Scores change with
+    versions too, so a reference that slides is the default. A change of slices only is told of the
+    one that changed most.
     """
 
     kinds = ("score", "score", "score")
@@ -343,7 +339,7 @@ class ScoreMonitor(_Rows):
         if bucket.start_us // DAY != self._day:
             self._day = bucket.start_us // DAY
             if self.season.stale(bucket.start_us):
-                self.season.move(bucket.start_us, self.changed.now.any(axis=0))
+                self.season.move(bucket.start_us, self.changed.rows)
             self._set_alert()
         _above(bucket.scores.counts, self._alert, self._above)
         return self._close(bucket, bucket.scores, self._above)

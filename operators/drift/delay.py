@@ -147,18 +147,16 @@ class LabelDelayMonitor:
         return found
 
     def _apart(self, row: int, fresh: Int64s, known: Int64s) -> float:
-        """By how many deviations more labels are fresh than usual of those known; nan of too few."""
+        """By how many deviations more labels are fresh than usual; nan of too few."""
         hits, of = self.shares[:, row]
         usual = of >= self._least
-        share, n = hits[usual] / of[usual], known[usual, row]
+        share, n = hits[usual] / of[usual], known[usual, row].astype(np.float64)
         noise = float(np.sum(n * share * (1.0 - share) * (1.0 + n / of[usual])))
         if noise < self._least / 4:
-            return np.nan
-        return float(np.sum(fresh[usual, row] - n * share)) / noise**0.5
+            return math.nan
+        return float(np.sum(fresh[usual, row] - n * share)) / math.sqrt(noise)
 
-    def _silence(
-        self, row: int, since: float, gap: float, limit: float, *, over: bool
-    ) -> Finding:
+    def _silence(self, row: int, since: float, gap: float, limit: float, *, over: bool) -> Finding:
         own = self.silence[row]
         name, value = self.spans.rows.names[row]
         return Finding(
@@ -205,9 +203,7 @@ class LabelDelayMonitor:
         return own | {"shares": self.shares, "charts": self.charts.cells} | self.spans.parts()
 
 
-@kernel(
-    "void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])"
-)
+@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])")
 def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no-untyped-def]
     """Labels that became known, in order: what that says of each row's silences."""
     for i in range(len(known_us)):

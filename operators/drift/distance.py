@@ -65,7 +65,7 @@ def psi(p: Floats, q: Floats) -> float:
 def js(p: Floats, q: Floats) -> float:
     """Jensen and Shannon's divergence in nats; 0 to ln 2.
 
-    A bin that one of them lacks adds half its share times ln 2, so empty and rare bins need no care.
+    A bin that one of them lacks adds half its share times ln 2, so empty bins need no care.
     """
     n, m = _sum(p), _sum(q)
     if not (n > 0.0 and m > 0.0):
@@ -97,4 +97,4 @@ def chi2(p: Floats, q: Floats) -> float:
         if both > 0.0:
             apart = p[k] / n - q[k] / m
             total += apart * apart / both
-    return total * n * m / (n + m)
+    return float(total * n * m / (n + m))

@@ -34,6 +34,8 @@ class Changed:
         """At which it must be calm to have ended."""
         self.ended = np.zeros(shape, np.bool_)
         """It is as it was, while others of its alarm are not."""
+        self.rows = np.zeros(rows, np.bool_)
+        """Those that are changed, by any statistic."""
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -45,10 +47,20 @@ class Changed:
         """(statistics, rows) that are changed."""
         return np.asarray((self.alarm_us > 0) & ~self.ended)
 
-    def join(self, statistic: int, rows: Int64s, scale: int, now_us: int, together_us: int) -> bool:
-        """Rows have changed: of the open alarm of that kind if it is not older, or else of a new one.
+    def refresh(self) -> None:
+        """Take what follows from the parts from them."""
+        self.rows[...] = self.now.any(axis=0)
 
-        Whether it is a new one.
+    def until(self, scale: int) -> Bools:
+        """Rows that are changed until such a window or a shorter one is calm."""
+        if not self.rows.any():
+            return self.rows
+        return np.asarray((self.now & (self.scale <= scale)).any(axis=0))
+
+    def join(self, statistic: int, rows: Int64s, scale: int, now_us: int, together_us: int) -> bool:
+        """Rows have changed: a part of that kind's open alarm if it is not older than together.
+
+        Whether they are a new one.
         """
         alike = [place for place, kind in enumerate(self.kinds) if kind == self.kinds[statistic]]
         open_us = self.alarm_us[alike][self.now[alike]]
@@ -58,12 +70,26 @@ class Changed:
         self.joined_us[statistic, rows] = now_us
         self.scale[statistic, rows] = scale
         self.ended[statistic, rows] = False
+        self.rows[rows] = True
         return new
 
     def calm(self, scale: int, p: Floats, start_us: int) -> None:
-        """A window that began at `start_us` was judged: of rows told before it see which are over."""
-        over = self.now & (self.scale == scale) & (self.joined_us <= start_us) & (p > CALM)
-        self.ended |= over
+        """A window since `start_us` was judged: of rows told before it see which are over."""
+        self.ended |= self.now & (self.scale == scale) & (self.joined_us <= start_us) & (p > CALM)
+        self.refresh()
+
+    def again(self, scale: int, p: Floats, levels: Floats) -> None:
+        """Changed rows that a longer window tells too are changed until such a one is calm."""
+        told = self.now[: len(levels)] & (p[: len(levels)] <= levels[:, None])
+        of = self.scale[: len(levels)]
+        of[told] = np.maximum(of[told], scale)
+
+    def end_older(self, than_us: int) -> Bools:
+        """End what joined before a time; which that were."""
+        old = self.now & (self.joined_us <= than_us)
+        self.ended |= old
+        self.refresh()
+        return old
 
     def finished(self) -> list[tuple[int, Int64s]]:
         """Alarms all of whose rows have ended: the first row's statistic, and rows by size.

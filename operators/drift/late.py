@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from operators.drift.arrival import Delays
 from operators.drift.ranking import deviations, weighed
-from operators.drift.spans import DELAY_ENDS_US, EVENTS, FRAUDS, PLACES, TOOK, WHEN, Floats, Spans
+from operators.drift.spans import EVENTS, FRAUDS, TOOK, WHEN, Floats, Spans
 
 LEAST_KNOWN = 0.1
 """Where a smaller share of the frauds is known by now, nothing is said."""
@@ -71,13 +72,22 @@ class _Weighed:
         scale = (self.apart / frauds) ** 2 if frauds else 0.0
         total = float(self.variances.sum()) + self.apart**2
         errors = deviations(self.events, self.frauds, self.variances, scale, budget).tolist()
-        metrics = weighed(self.events, self.frauds, self.squares, budget).tolist()
+        auc, precision, recall = weighed(self.events, self.frauds, self.squares, budget).tolist()
         known = float(self.known.sum())
-        share = known / frauds if frauds else 1.0
         return RecentMetrics(
-            start_us, end_us, *name, int(n), int(known), share, frauds / n, *metrics,
-            (total**0.5 / n, *errors),
-        )  # fmt: skip
+            start_us=start_us,
+            end_us=end_us,
+            slice=name[0],
+            value=name[1],
+            events=int(n),
+            frauds=int(known),
+            known=known / frauds if frauds else math.nan,
+            share=frauds / n,
+            auc=auc,
+            average_precision=precision,
+            recall_at_budget=recall,
+            errors=(total**0.5 / n, *errors),
+        )
 
 
 def recent(spans: Spans, took: Floats, now_us: int, budget: float) -> Iterator[RecentMetrics]:
@@ -93,7 +103,7 @@ def recent(spans: Spans, took: Floats, now_us: int, budget: float) -> Iterator[R
     for row, name in enumerate(spans.rows.names):
         delays = Delays.of(took[row], cells[:, row, TOOK], age)
         whole: _Weighed | None = None
-        begun = 0
+        begun = end = 0
         for number, own in zip(numbers.tolist(), cells[:, row], strict=True):
             start = number * spans.span_us
             share, variance = delays.known(start, spans.span_us, own[WHEN], now_us)

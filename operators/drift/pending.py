@@ -14,6 +14,8 @@ from streams.jit import kernel
 MOST = 100_000
 """Examples kept of a cell of the grid; of more a sample, the same whatever came first."""
 _CHUNKS = 64
+_NEARLY = 16
+"""Steps a row that sorting by insertion may take."""
 
 
 class Pending:
@@ -28,6 +30,8 @@ class Pending:
         self._most = most
         self._sorted = np.empty(0, self._row)
         """By cell."""
+        self._cells = np.empty(0, np.int64)
+        """Their cells."""
         self._fresh: list[npt.NDArray[Any]] = []
         self._count = 0
 
@@ -46,10 +50,15 @@ class Pending:
         """Take those that count in cells before this one, by (known, ident)."""
         if self._fresh:
             self._settle()
-        stop = int(np.searchsorted(self._sorted["cell"], before))
+        stop = int(np.searchsorted(self._cells, before))
         rows, self._sorted = self._sorted[:stop], self._sorted[stop:]
-        rows = rows[np.lexsort((rows["ident"], rows["known_us"]))]
-        return Matured(**{name: np.ascontiguousarray(rows[name]) for name in Matured.__slots__})
+        self._cells = self._cells[stop:]
+        known, ident = np.ascontiguousarray(rows["known_us"]), np.ascontiguousarray(rows["ident"])
+        order = np.empty(len(rows), np.int64)
+        if not _in_order(known, ident, order):
+            order = np.lexsort((ident, known))
+        columns = {name: rows[name][order] for name in Matured.__slots__[3:]}
+        return Matured(known[order], rows["time_us"][order], ident[order], **columns)
 
     def _settle(self) -> None:
         rows = np.concatenate([self._sorted, *self._fresh])
@@ -57,7 +66,7 @@ class Pending:
         rows = rows[np.argsort(rows["cell"], kind="stable")]
         if len(rows) > self._most:
             rows = _thinned(rows, self._most)
-        self._sorted = rows
+        self._sorted, self._cells = rows, np.ascontiguousarray(rows["cell"])
 
     def state(self) -> npt.NDArray[np.uint8]:
         """All of them, as bytes."""
@@ -68,6 +77,7 @@ class Pending:
     def load(self, state: npt.NDArray[np.uint8]) -> None:
         """Go on from a `state()`."""
         self._sorted, self._fresh, self._count = state.copy().view(self._row), [], 0
+        self._cells = np.ascontiguousarray(self._sorted["cell"])
 
 
 def _thinned(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
@@ -78,6 +88,27 @@ def _thinned(rows: npt.NDArray[Any], most: int) -> npt.NDArray[Any]:
     rows = rows[order]
     first = np.searchsorted(rows["cell"], rows["cell"])
     return rows[np.arange(len(rows)) - first < most]
+
+
+@kernel("boolean(int64[::1], int64[::1], int64[::1])")
+def _in_order(known: Int64s, ident: Int64s, order: Int64s) -> bool:
+    """The places by (known, ident), for what is nearly so already; whether it was."""
+    left = _NEARLY * len(order)
+    for i in range(len(order)):
+        at = i
+        while at > 0:
+            before = order[at - 1]
+            if known[before] < known[i] or (
+                known[before] == known[i] and ident[before] <= ident[i]
+            ):
+                break
+            order[at] = before
+            at -= 1
+            left -= 1
+            if left < 0:
+                return False
+        order[at] = i
+    return True
 
 
 @kernel("void(int64[::1], uint64[::1])")

@@ -23,7 +23,15 @@ from operators.drift.ranking import METRICS, alert_rate, expected, known
 from operators.drift.reference import Reference
 from operators.drift.shares import corrected
 from operators.drift.spans import (
-    DELAYS, EVENTS, FRAUDS, GENUINE, PLACES, TOOK, Floats, Rows, Spans,
+    DELAYS,
+    EVENTS,
+    FRAUDS,
+    GENUINE,
+    PLACES,
+    TOOK,
+    Floats,
+    Rows,
+    Spans,
 )  # fmt: skip
 from streams.schema import duration_us
 
@@ -46,7 +54,7 @@ class SpanMetrics:
     shift: float
     """What the log-odds of a fraud had grown by."""
     alert_rate: float
-    """Share of events whose score is one that the budget's share of the reference has or exceeds."""
+    """Of scores like those that the budget's share of the reference had, or higher ones."""
     expected: dict[str, float]
     """AUC, average precision, recall at the budget."""
     true_share: float
@@ -60,8 +68,9 @@ class SpanMetrics:
 class Performance:
     """Tells when events are ranked worse, of all or of a value of a slice, before labels tell it.
 
-    Of every span of event time a metric is expected from scores alone and compared with what the
-    same curve expects of the reference; when its labels are in, the true one with those before. A
+    Of every span of event time a metric is expected from scores alone, and compared with that of
+    the spans before; when its labels are in, so is the true one. What is compared is not corrected
+    for the prior: what is corrected by nothing mostly, and seldom by much, is no even series. A
     false alarm comes every `run_length` spans on average, of all rows together. A span in which
     fewer than `least` frauds are expected, or are, says nothing.
 
@@ -96,7 +105,11 @@ class PerformanceMonitor:
         """How many spans the errors are of, and the mean absolute error of each metric."""
         self.kept = np.full((max(_KEPT, self.spans.held), rows, _COLUMNS), np.nan)
         self._now = np.zeros(1, np.int64)
-        self._fade, self._least, self._budget = 0.5 ** (1.0 / half_life), performance.least, scope.budget
+        self._fade, self._least, self._budget = (
+            0.5 ** (1.0 / half_life),
+            performance.least,
+            scope.budget,
+        )
         self._watched = METRICS.index(performance.metric)
         settings = (
             self._watched, span_us, scope.maturity_us, performance.run_length, half_life,
@@ -113,7 +126,7 @@ class PerformanceMonitor:
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts)
+        self.reference.add(counts, self._said)
         self.took *= self._fade
         self.took += counts[:, TOOK]
         found = []
@@ -129,7 +142,7 @@ class PerformanceMonitor:
             value = float(true[self._watched])
             signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
             if signal:
-                evidence = {"now": signal.now, "true": value}
+                evidence = {"true": value}
                 found.append(self._finding(row, "labels", signal, evidence, told))
         return found
 
@@ -159,17 +172,19 @@ class PerformanceMonitor:
             told[SHARE], told[SHIFT] = chance @ events / events.sum(), shift
             told[ALERTS] = alert_rate(events, curve.events, self._budget)
             told[EXPECTED:TRUE_SHARE] = expected(events, chance, self._budget)
-            value = float(told[EXPECTED + self._watched]) - self._usual(row)
+            moved = float(self.reference.moved[row])
+            value = self._said(row, counts) - moved
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
-                evidence = {"now": signal.now + self._usual(row), "log_odds": shift}
+                signal = signal._replace(before=signal.before + moved, now=signal.now + moved)
+                evidence = {"log_odds": shift}
                 found.append(self._finding(row, "expected", signal, evidence, told))
         return found
 
-    def _usual(self, row: int) -> float:
-        """The metric to be expected of the reference."""
-        events = np.stack([c.events if c else np.zeros(PLACES) for c in self.reference.curves])
-        return float(expected(events[row], self._chances(row, events), self._budget)[self._watched])
+    def _said(self, row: int, events: Floats) -> float:
+        """The metric to be expected of events."""
+        chance = self._chances(row, events)
+        return float(expected(events[row], chance, self._budget)[self._watched])
 
     def _chances(self, row: int, events: Floats) -> Floats:
         """Of being a fraud, by place, for the events (PLACES,) of a row of (rows, PLACES).
@@ -200,13 +215,15 @@ class PerformanceMonitor:
             threshold=self.charts.threshold,
             slice=name,
             value=value,
-            evidence=evidence
-            | {
+            evidence={
+                "before": signal.before,
+                "now": signal.now,
                 "expected": float(told[EXPECTED + self._watched]),
                 "mean_error": float(self.errors[row, 1 + self._watched]),
                 "alert_rate": float(told[ALERTS]),
                 "events": float(told[COUNT]),
-            },
+            }
+            | evidence,
             over=signal.over,
         )
 
@@ -217,15 +234,18 @@ class PerformanceMonitor:
             start = int(span[0, NUMBER]) * self.spans.span_us
             for told, errors, name in zip(span, self.errors, self.spans.rows.names, strict=True):
                 yield SpanMetrics(
-                    start,
-                    start + self.spans.span_us,
-                    *name,
-                    int(told[COUNT]),
-                    *told[SHARE:EXPECTED].tolist(),
-                    dict(zip(METRICS, told[EXPECTED:TRUE_SHARE].tolist(), strict=True)),
-                    float(told[TRUE_SHARE]),
-                    dict(zip(METRICS, told[TRUE:].tolist(), strict=True)),
-                    dict(zip(METRICS, errors[1:].tolist(), strict=True)),
+                    start_us=start,
+                    end_us=start + self.spans.span_us,
+                    slice=name[0],
+                    value=name[1],
+                    events=int(told[COUNT]),
+                    share=float(told[SHARE]),
+                    shift=float(told[SHIFT]),
+                    alert_rate=float(told[ALERTS]),
+                    expected=dict(zip(METRICS, told[EXPECTED:TRUE_SHARE].tolist(), strict=True)),
+                    true_share=float(told[TRUE_SHARE]),
+                    true=dict(zip(METRICS, told[TRUE:].tolist(), strict=True)),
+                    errors=dict(zip(METRICS, errors[1:].tolist(), strict=True)),
                 )
 
     def recent(self) -> list[RecentMetrics]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.reference import Reference
 from operators.drift.shares import Estimate, chances, log_odds
-from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Rows, Spans
+from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Floats, Rows, Spans
 from streams.schema import duration_us
 
 _NORMAL = 1.96
@@ -66,11 +67,11 @@ class PriorMonitor:
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts)
+        self.reference.add(counts, self._said)
         frauds, genuine = (counts[:, part].sum(axis=1) for part in (FRAUDS, GENUINE))
         found = []
         for row, (k, others) in enumerate(zip(frauds.tolist(), genuine.tolist(), strict=True)):
-            value = np.log((k + 0.5) / (others + 0.5)) if k >= self._least else np.nan
+            value = math.sqrt(k / (k + others)) if k >= self._least else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
             if signal:
                 evidence = {"events": float(k + others), "frauds": float(k)}
@@ -87,12 +88,19 @@ class PriorMonitor:
             if estimate is None:
                 continue
             fits = self.reference.fits(row, estimate)
-            value = log_odds(estimate.share) if fits else np.nan
+            value = math.sqrt(estimate.share) - self.reference.moved[row] if fits else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
                 evidence = self._evidence(row, estimate, float(events.sum()))
+                moved = float(self.reference.moved[row])
+                signal = signal._replace(before=signal.before + moved, now=signal.now + moved)
                 found.append(self._finding(row, "em", signal, evidence))
         return found
+
+    def _said(self, row: int, events: Floats) -> float:
+        """The share of frauds among events: its root, of which the noise is even."""
+        curve = self.reference.curves[row]
+        return math.sqrt(curve.estimate(events[row]).share) if curve else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
         """`log_odds` is what to add to those of a score: see `shares.corrected`."""
@@ -112,7 +120,7 @@ class PriorMonitor:
     def _finding(
         self, row: int, detector: str, signal: Signal, evidence: dict[str, float]
     ) -> Finding:
-        before, now = chances(np.array([signal.before, signal.now])).tolist()
+        before, now = signal.before**2, signal.now**2
         name, value = self.spans.rows.names[row]
         return Finding(
             kind="prior",

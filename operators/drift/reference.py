@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,10 @@ _KEEPS = 30.0
 class Reference:
     """Labelled events by place, a row each; their weight halves in so many spans.
 
+    A figure that is said by a curve moves a little with each span that the curve is fitted to, and
+    stays there: over weeks that adds up to what a chart would take for a change of events. `moved`
+    is how far it has gone, and is taken off what charts are told.
+
     Memory: 4 kB a row, and as much again for its curve. A row with fewer than `least` frauds, or
     no genuine event, has no curve, and nothing is estimated of it.
     """
@@ -25,15 +31,26 @@ class Reference:
         self.cells = np.zeros((rows, 2, PLACES))
         self.usual = np.ones((rows, 2))
         """The mean misfit of spans that are told by their scores, and of how many."""
+        self.moved = np.zeros(rows)
+        """By how much what is said of the same events has moved as the curve did."""
         self._fade, self._least = 0.5 ** (1.0 / half_life), least
         self._curves: list[Curve | None] | None = None
 
-    def add(self, counts: Int64s) -> None:
-        """Take a span whose labels are in, (rows, spans.WIDTH)."""
-        self.cells *= self._fade
-        self.cells[:, 0] += counts[:, GENUINE]
-        self.cells[:, 1] += counts[:, FRAUDS]
+    def add(self, counts: Int64s, said: Callable[[int, Floats], float]) -> None:
+        """Take a span whose labels are in, (rows, spans.WIDTH).
+
+        `said` is what is said of a row, given the events (rows, PLACES), by the curves as they are.
+        """
+        cells = self.cells * self._fade
+        cells[:, 0] += counts[:, GENUINE]
+        cells[:, 1] += counts[:, FRAUDS]
+        events = cells.sum(axis=1)
+        before = [said(row, events) if self.curves[row] else np.nan for row in range(len(cells))]
+        self.cells[...] = cells
         self._curves = None
+        for row, old in enumerate(before):
+            if not math.isnan(old) and self.curves[row]:
+                self.moved[row] += said(row, events) - old
 
     @property
     def curves(self) -> list[Curve | None]:
@@ -59,11 +76,11 @@ class Reference:
 
     def spread(self, row: int) -> float:
         """How many times wider than by chance alone figures of a span are."""
-        return max(float(self.usual[row, 0]), 1.0) ** 0.5
+        return math.sqrt(max(float(self.usual[row, 0]), 1.0))
 
     def fits(self, row: int, estimate: Estimate) -> bool:
         """Whether a mixture explains a span's scores as well as usual; then that is told too."""
-        mean, count = self.usual[row]
+        mean, count = self.usual[row].tolist()
         limit = FIT * max(mean, 1.0)
         count = min(count + 1.0, _KEEPS)
         self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
@@ -72,4 +89,4 @@ class Reference:
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
         self._curves = None
-        return {"labelled": self.cells, "usual": self.usual}
+        return {"labelled": self.cells, "usual": self.usual, "moved": self.moved}

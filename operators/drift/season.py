@@ -85,7 +85,7 @@ class Season:
         return (start_us + MONDAY) // self.slot_us != int(self.at[0])
 
     def move(self, start_us: int, frozen: Bools) -> None:
-        """Go to the slot of a bucket; what the last one held joins the reference of rows not frozen."""
+        """Go to the slot of a bucket; what the last held joins the reference, but of frozen rows."""
         slot = (start_us + MONDAY) // self.slot_us
         if self.at[0] >= 0:
             self._keep(frozen)
@@ -96,11 +96,13 @@ class Season:
 
     def _keep(self, frozen: Bools) -> None:
         week, slot = divmod(int(self.at[0]), self.kept.shape[1])
-        for row in np.flatnonzero((self.phase == READY) & ~frozen):
-            first = (int(self.since_us[row]) + MONDAY) // WEEK
+        begun = (self.since_us + MONDAY) // WEEK
+        ready = (self.phase == READY) & ~frozen
+        for first in set(begun[ready].tolist()):
             place = self._place(week - first)
             if place >= 0:
-                self.kept[place, slot, row] = self.pending[row]
+                rows = ready & (begun == first)
+                self.kept[place, slot, rows] = self.pending[rows]
         self.pending[...] = 0
 
     def _place(self, week: int) -> int:
@@ -141,7 +143,7 @@ class Season:
 
 
 @kernel("int64(int64[::1], int8[::1])")
-def _cut(fine: Int64s, group: npt.NDArray[np.int8]) -> int:
+def _cut(fine, group):  # type: ignore[no-untyped-def]
     """Cut bins into groups of about equal weight, a bin by the middle of its mass; how many."""
     total = fine.sum()
     below = last = np.int64(0)
@@ -158,7 +160,8 @@ def _cut(fine: Int64s, group: npt.NDArray[np.int8]) -> int:
 
 @kernel(
     "float64(int64[:, ::1], int64[::1], int8[::1], int64[:, ::1], int8[:, ::1], boolean[:, ::1],"
-    " int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], int64[::1], float64, boolean)"
+    " int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], int64[::1], float64,"
+    " boolean)"
 )
 def take(  # type: ignore[no-untyped-def]
     counts, flagged, phase, fine, group, today, pending, usual, seen, wanted, only, per_slot, apart
@@ -179,9 +182,16 @@ def take(  # type: ignore[no-untyped-def]
             continue
         now[:] = 0
         n = np.int64(0)
-        for at in range(counts.shape[1]):
-            count = counts[row, at]
-            if count:
+        for block in range(0, BINS, 9):
+            held = counts[row, block]
+            for at in range(block + 1, block + 9):
+                held |= counts[row, at]
+            if held == 0:
+                continue
+            for at in range(block, block + 9):
+                count = counts[row, at]
+                if count == 0:
+                    continue
                 n += count
                 place = np.int64(group[row, at])
                 if place < 0:

@@ -6,9 +6,9 @@ the scores are a mixture of those that frauds and genuine events had, in another
 events have changed and a score is worth what it was (covariate shift), and any scores may come.
 Which of the two it is shows in whether a mixture fits.
 
-The proportion is the one of the greatest likelihood, which the EM algorithm of Saerens, Latinne and
-Decaestecker (*Adjusting the Outputs of a Classifier to New a Priori Probabilities*, 2002) climbs to,
-and beside it that of black box shift estimation (Lipton, Wang and Smola, 2018) by the mean chance.
+The proportion is the one of the greatest likelihood, to which the EM algorithm of Saerens, Latinne
+and Decaestecker climbs (*Adjusting the Outputs of a Classifier to New a Priori Probabilities*,
+2002); beside it is that of black box shift estimation (Lipton, Wang and Smola, 2018).
 """
 
 from __future__ import annotations

@@ -37,13 +37,11 @@ DELAYS = _OCTAVES * _PER_OCTAVE
 DELAY_ENDS_US = 64e6 * 2.0 ** ((np.arange(DELAYS) + 1.0) / _PER_OCTAVE)
 """Where they end, in microseconds."""
 
-EVENTS = slice(0, PLACES)
-GENUINE = slice(PLACES, 2 * PLACES)
-FRAUDS = slice(2 * PLACES, 3 * PLACES)
-TOOK = slice(3 * PLACES, 3 * PLACES + DELAYS)
-WHEN = slice(TOOK.stop, TOOK.stop + PARTS)
-WIDTH = WHEN.stop
-_GENUINE, _TOOK = GENUINE.start, TOOK.start
+_GENUINE, _FRAUDS, _TOOK = PLACES, 2 * PLACES, 3 * PLACES
+_WHEN = _TOOK + DELAYS
+WIDTH = _WHEN + PARTS
+EVENTS, GENUINE = slice(0, _GENUINE), slice(_GENUINE, _FRAUDS)
+FRAUDS, TOOK, WHEN = slice(_FRAUDS, _TOOK), slice(_TOOK, _WHEN), slice(_WHEN, WIDTH)
 NONE = -(2**62)
 
 

@@ -46,7 +46,7 @@ def f_tail(x: float, upper: float, lower: float) -> float:
             value *= c * d
         if abs(c * d - 1.0) < _NEAR:
             break
-    tail = front * value / a
+    tail = float(front * value / a)
     return 1.0 - tail if swapped else tail
 
 
@@ -59,8 +59,8 @@ def ks_tail(x: float, cuts: float, lower: float) -> float:
     with one cut D is normal, which is exact.
     """
     if cuts < 1.5:
-        return f_tail(x, 1.0, lower)
+        return float(f_tail(x, 1.0, lower))
     moved = _BARRIER / math.sqrt(cuts + 1.0)
     mean = _FURTHER * ((_HALVED - moved) ** 2 + 0.5 - moved * _BEYOND)
     reach = math.sqrt(mean * max(x, 0.0)) + moved
-    return min(1.0, 2.0 * (1.0 + 4.0 * reach * reach / lower) ** (-0.5 * lower))
+    return float(min(1.0, 2.0 * (1.0 + 4.0 * reach * reach / lower) ** (-0.5 * lower)))

@@ -76,9 +76,7 @@ class VolumeMonitor:
         if last - first > 2 * WEEK:
             first = last - 2 * WEEK
             at["hour"] = max(at["hour"], float(first))
-        hours = np.arange(first, last)
-        shares = self._shares(bucket, hours) * bucket.events
-        for hour, events in zip(hours.tolist(), shares.tolist(), strict=True):
+        for hour, events in self._spread(bucket, first, last):
             if hour < at["hour"]:
                 continue
             at["filled"] += events
@@ -87,14 +85,16 @@ class VolumeMonitor:
                 at["filled"], at["hour"] = 0.0, hour + 1.0
         return found
 
-    def _shares(self, bucket: Bucket, hours: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """What part of a bucket's events is of each hour."""
-        if len(hours) == 1:
-            return np.ones(1)
+    def _spread(self, bucket: Bucket, first: int, last: int) -> list[tuple[int, float]]:
+        """How many of a bucket's events are of each of these hours."""
+        if last - first == 1:
+            return [(first, float(bucket.events))]
+        hours = np.arange(first, last)
         starts = np.maximum(hours * HOUR_US, bucket.start_us)
         ends = np.minimum((hours + 1) * HOUR_US, bucket.end_us)
         weights = (ends - starts) * (self._means[hours % WEEK] + 1e-9)
-        return np.asarray(weights / weights.sum())
+        events = weights / weights.sum() * bucket.events
+        return [*zip(hours.tolist(), events.tolist(), strict=True)]
 
     def _test(self, hour: int, events: float) -> Iterator[Finding]:
         """Compare an hour that is over with what is usual, and count it in."""

@@ -17,10 +17,19 @@ import numpy.typing as npt
 
 from models.state import prefixed, under
 from operators.drift.alarm import Alarm, Finding
-from operators.drift.bucket import Bucket, Floats, Int64s, Matured, Monitor, Scope, Watcher
+from operators.drift.bucket import (
+    Bucket,
+    Floats,
+    Int64s,
+    Matured,
+    Monitor,
+    Scope,
+    Watcher,
+    scaled_odds,
+)
+from operators.drift.declared import ALL
 from operators.drift.pending import Pending
 from operators.drift.sketch import Sketch
-from operators.drift.volume import Volume
 from streams.errors import ConfigError, StateError
 from streams.schema import duration_us
 
@@ -29,8 +38,6 @@ FOREVER = 2**62
 HOUR_US = 3_600_000_000
 _SILENCE = 30
 """How often a silence doubles at most."""
-_SURE = 1e-12
-"""No score counts as surer than this."""
 _FORMAT = 1
 
 
@@ -45,7 +52,7 @@ class Watch:
     bucket: str = "15m"
     least: int = 500
     act: str = "1d"
-    monitors: tuple[Watcher, ...] = (Volume(),)
+    monitors: tuple[Watcher, ...] = ALL
 
     def __post_init__(self) -> None:
         cell, act = duration_us(self.bucket), duration_us(self.act)
@@ -81,7 +88,9 @@ class Watching:
         self._cell_us = duration_us(watch.bucket)
         self._hour = max(HOUR_US // self._cell_us, 1)
         """Cells that a bucket lasts at most."""
-        self._act_us = duration_us(watch.act) if acting else 0
+        self.acts = acting
+        """Whether responses are told of alarms."""
+        self._act_us = duration_us(watch.act)
         self._sizes = np.array([len(values) for values in scope.slices.values()], np.int64)
         self.number = 0
         """The last alarm's."""
@@ -150,7 +159,7 @@ class Watching:
         if self._start > NEVER:
             self._pass(clock_us // self._cell_us)
         alarms, self._alarms = self._alarms, []
-        if self._act_us:
+        if self.acts:
             self._untold += alarms
         return alarms
 
@@ -165,8 +174,8 @@ class Watching:
         return {"buckets_total": self.buckets, "alarm_number": self.number} | ended
 
     def begin(self, clock_us: int) -> None:
-        """Have responses act from here on, unless they do already."""
-        if self._act_us and self.due_us == FOREVER:
+        """Have responses act from here on, the time of the first event, unless they do already."""
+        if self.acts and self.due_us == FOREVER:
             self._reckon(clock_us)
 
     def act(self) -> list[Alarm]:
@@ -179,9 +188,8 @@ class Watching:
         self.due_us = (clock_us // self._act_us + 1) * self._act_us
 
     def _odds(self, score: Floats, codes: Int64s) -> Floats:
-        """Log-odds (n, rows of a bucket's scores); nan where an event is not of the slice value."""
-        sure = np.clip(score, _SURE, 1 - _SURE)
-        odds = np.log(sure / (1 - sure))
+        """Odds (n, rows of a bucket's scores); nan where an event is not of the slice value."""
+        odds = scaled_odds(score)
         rows = np.full((len(score), len(self._scores.counts)), np.nan)
         rows[:, 0] = odds
         first = 1
@@ -251,8 +259,10 @@ class Watching:
     def _raise(self, finding: Finding, at_us: int) -> None:
         self.number += 1
         fields = msgspec.structs.asdict(finding)
-        figures = finding.evidence.items()
-        fields["evidence"] = {name: value for name, value in figures if not math.isnan(value)}
+        for name in ("size", "threshold"):
+            fields[name] = float(fields[name]) if math.isfinite(fields[name]) else 0.0
+        figures = ((name, float(value)) for name, value in finding.evidence.items())
+        fields["evidence"] = {name: value for name, value in figures if math.isfinite(value)}
         self._alarms.append(Alarm(**fields, number=self.number, at_us=at_us, version=self._version))
 
     def _settings(self) -> bytes:

@@ -19,7 +19,7 @@ from jobs.lessons import CAUSES
 from jobs.promotion.catalogue import Catalogue
 from jobs.promotion.places import TopicPlace
 from models.manifest import Seal, content_hash
-from operators.drift.alarm import alarm_of
+from operators.drift.response import told_of
 from streams.broker import Input
 from streams.journal import Entry
 from streams.memory import Cluster, MemoryBroker
@@ -67,8 +67,8 @@ def check(
     _nothing_from_later(predictions, told, versions)
     _examples(distinct(cluster, settings, EXAMPLES, _example), predictions, told)
     _published(cluster, settings, versions)
-    raised = distinct(cluster, settings, DRIFT, lambda _, value: alarm_of(value).number)
-    same("alarms", alarms, [alarm_of(value) for _, value, _ in raised])
+    raised = distinct(cluster, settings, DRIFT, lambda _, value: told_of(value).number)
+    same("alarms", alarms, [told_of(value) for _, value, _ in raised])
     if strict and filled:
         features = [(each.id, each.features) for each in predictions]
         same("features of the sorted stream", twin.in_time(folder / "sorted", said), features)

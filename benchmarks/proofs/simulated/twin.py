@@ -31,7 +31,7 @@ from jobs.topic_records import (
 from models.base import Version
 from models.manifest import content_hash
 from operators.admission import COUNTS
-from operators.drift.alarm import Alarm
+from operators.drift.response import Told
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Headers, Input
 from streams.ident import ident
@@ -60,7 +60,7 @@ class Learnt:
 
 def learner(
     folder: Path, predictions: Sequence[Prediction], told: Sequence[Outcomes]
-) -> tuple[dict[int, Learnt], list[Alarm]]:
+) -> tuple[dict[int, Learnt], list[Told]]:
     """Versions by number, version 0 among them, and alarms; predictions by their numbers."""
     learning, alarms = Learning(pipeline, folder), []
     versions = {0: Learnt(learning.lineup.champion, 0, 0)}
@@ -68,7 +68,7 @@ def learner(
         learning.hold(_held(predictions))
     for each in told:
         learnt = learning.learn(each)
-        alarms += learnt.alarms
+        alarms += learnt.drift
         for made in learnt.versions:
             versions[made.number] = Learnt(made.version, made.examples, each.next)
     learning.close()

@@ -1,0 +1,67 @@
+"""What a pipeline is watched by, as its file declares it, and what it is by default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.drift.bucket import Scope, Watcher
+from operators.drift.covariate import CovariateMonitor, ScoreMonitor
+from operators.drift.delay import LabelDelay
+from operators.drift.performance import Performance
+from operators.drift.prior import Prior
+from operators.drift.scales import Measure
+from operators.drift.season import Reference
+from operators.drift.volume import Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covariate:
+    """Watches the inputs: see `operators.drift.covariate.CovariateMonitor`."""
+
+    measure: Measure = "js"
+    categories: tuple[str, ...] = ()
+    reference: Reference = "sliding"
+    weeks: int = 4
+    run_length: str = "365d"
+    adopt: str = "14d"
+    seed: int = 0
+
+    def bind(self, scope: Scope) -> CovariateMonitor:
+        """One that has seen nothing."""
+        return CovariateMonitor(
+            scope.names, measure=self.measure, categories=self.categories,
+            reference=self.reference, weeks=self.weeks, settle_us=scope.settle_us,
+            bucket=scope.bucket, run_length=self.run_length, adopt=self.adopt, seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Watches the scores: see `operators.drift.covariate.ScoreMonitor`."""
+
+    measure: Measure = "js"
+    reference: Reference = "sliding"
+    weeks: int = 4
+    run_length: str = "365d"
+    adopt: str = "14d"
+    seed: int = 0
+
+    def bind(self, scope: Scope) -> ScoreMonitor:
+        """One that has seen nothing."""
+        rows = [(name, value) for name, values in scope.slices.items() for value in values]
+        return ScoreMonitor(
+            rows, measure=self.measure, reference=self.reference, weeks=self.weeks,
+            bucket=scope.bucket, run_length=self.run_length, adopt=self.adopt,
+            budget=scope.budget, seed=self.seed,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Positives(Prior):
+    """Watches the share of positives: see `operators.drift.prior.Prior`."""
+
+
+ALL: tuple[Watcher, ...] = (
+    Volume(), Covariate(), Scores(), Positives(), Performance(), LabelDelay(),
+)  # fmt: skip
+"""What a pipeline is watched by if it does not say."""
