@@ -42,7 +42,7 @@ from streams.schema import DAY, duration_us
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_PARTS = (0.1, 0.45, 0.45)
+_PARTS = (0.02, 0.49, 0.49)
 """Of false alarms, by scale: bursts see gross errors, for which a small part is enough."""
 _OF_SHARES = 0.05
 """Of those, what is left to shares of flagged values: of most rows none ever is."""

@@ -43,6 +43,10 @@ def normed(measure: int, size: float, variance: float) -> float:
     return 4.0 * size / variance
 
 
+UNSURE = 4.0
+"""Windows more that it takes to know the moments of one way only in which events are alike."""
+
+
 @kernel("float64(int64, float64, float64, float64, float64, float64)")
 def tail(  # type: ignore[no-untyped-def]
     measure, x, freedom, second, third, known
@@ -50,10 +54,14 @@ def tail(  # type: ignore[no-untyped-def]
     """How rarely a distance is x times its mean, which so many windows are known of.
 
     Kolmogorov's is that of a bridge, or of the same moments where events are alike in few ways.
+    The fewer they are, the less the moments are known by the same windows: what is above the mean
+    counts for less, by a part that was found by drawing (docs/drift.md).
     """
     degrees = second**3 / (third * third)
+    few = max(0.0, 1.0 - 1.0 / (second * freedom))
+    x = 1.0 + (x - 1.0) * known / (known + UNSURE * few)
     reach = degrees + (x - 1.0) * np.sqrt(degrees / second)
-    p = f_tail(reach / degrees, degrees, max(known / second, 1.0))
+    p = f_tail(reach / degrees, degrees, max(known * degrees, 1.0))
     if measure == 2:
         p = max(p, ks_tail(x, freedom, 5.0 * known))
     return p
@@ -113,6 +121,8 @@ def judge(  # type: ignore[no-untyped-def]
         sizes[SHAPE, row] = measured(measure, seen[row, :GROUPS], wanted[row, :GROUPS])
         variance = (1.0 + wanted[row, SPREAD] / n) / n
         apart_by = normed(measure, sizes[SHAPE, row], variance)
+        common, usual_n = moments[2, row], moments[3, row]
+        apart_by *= (1.0 + common * usual_n) / (1.0 + common / variance)
         distances[SHAPE, row] = apart_by if measure == 2 else apart_by / freedom
         p[SHAPE, row] = rare(measure, distances[SHAPE, row], freedom, moments[0, row],
                               moments[1, row], unit[SHAPE, row], known[SHAPE, row],
@@ -184,6 +194,7 @@ def end(  # type: ignore[no-untyped-def]
                     spread[row, left, right] += away[left] * away[right]
             weight[0, row] = forget * weight[0, row] + 1.0
             weight[1, row] = forget * forget * weight[1, row] + 1.0
+            weight[2, row] = forget * weight[2, row] + n * scale * scale
         if not (longest or alone[row]):
             for place in range(COLUMNS):
                 longer_seen[row, place] += seen[row, place]
@@ -197,19 +208,19 @@ def end(  # type: ignore[no-untyped-def]
         only[row] = -1
 
 
-PRIOR = 10.0
-"""Windows that the shorter scale's moments, or those of pure chance, count for."""
+PRIORS = (0.0, 2.0, 10.0)
+"""Windows of each scale for which the moments of the shorter one, or of pure chance, count."""
 
 
 @kernel(
-    "void(float64[:, :, ::1], float64[:, ::1], float64[::1], float64[:, ::1], boolean,"
+    "void(float64[:, :, ::1], float64[:, ::1], float64[::1], float64[:, ::1], int64,"
     " float64[:, ::1])"
 )
-def shape(spread, weight, known, shorter, shortest, moments):  # type: ignore[no-untyped-def]
-    """The moments of weighted sums of chi-squared numbers whose covariance is estimated.
+def shape(spread, weight, known, shorter, scale, moments):  # type: ignore[no-untyped-def]
+    """What `Scales.moments` holds, of weighted sums of chi-squared numbers.
 
-    Traces of its powers without bias, of m windows without a mean (Srivastava 2005); their ratios
-    pulled to those of the shorter scale.
+    Traces of powers of their covariance without bias, of m windows whose mean is known (of Wishart
+    matrices); their ratios are pulled to those of the shorter scale.
     """
     for row in range(len(known)):
         one = two = three = held = 0.0
@@ -228,15 +239,17 @@ def shape(spread, weight, known, shorter, shortest, moments):  # type: ignore[no
         two, three = two / one**2, three / one**3
         free = max(held - 1.0, 1.0)
         second, third = 1.0 / free, 1.0 / free**2
-        if not shortest:
+        if scale:
             second, third = shorter[0, row], shorter[1, row]
         m = min(weight[0, row] ** 2 / weight[1, row], known[row])
         if m > 4.0:
             above = m * m / ((m - 1.0) * (m + 2.0)) * (two - 1.0 / m)
             cubed = m**4 / ((m - 1.0) * (m - 2.0) * (m + 2.0) * (m + 4.0))
             cubed *= three - 3.0 / m * two + 2.0 / (m * m)
-            part = m / (m + PRIOR)
+            part = m / (m + PRIORS[scale])
             second += part * (min(max(above, 1.0 / free), 1.0) - second)
             third += part * (min(max(cubed, 1.0 / free**2), 1.0) - third)
         moments[0, row] = second
+        moments[3, row] = weight[2, row] / weight[0, row]
+        moments[2, row] = max(0.0, one / (free * weight[0, row]) - 1.0) / moments[3, row]
         moments[1, row] = min(max(third, second * second), second**1.5)

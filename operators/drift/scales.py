@@ -29,10 +29,10 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 BURST, DAILY, WEEKLY = range(3)
 BURST_EVENTS = 128
 """A burst is whole buckets with at least so many events, within a day."""
-KEPT = (672, 56, 26)
+KEPT = (672, 112, 52)
 """Distances that are kept of each scale."""
-_FROM = (0, 672, 728)
-NEEDED = (24, 6, 3)
+_FROM = (0, KEPT[0], KEPT[0] + KEPT[1])
+NEEDED = (24, 14, 4)
 """Distances without which nothing is judged."""
 CERTAIN = 0.05
 """A row with a mean distance below this is decided by the hour alone: not one of many tests."""
@@ -59,10 +59,13 @@ class Scales:
         """From how many independent ones."""
         self.spread = np.zeros((3, rows, GROUPS, GROUPS))
         """Sums of products of deviations of groups, older ones forgotten as from the history."""
-        self.weight = np.zeros((3, 2, rows))
-        """Of those, the sum of weights and that of their squares."""
-        self.moments = np.ones((3, 2, rows))
-        """Second and third moment of a distance as of independent parts of a sum of 1."""
+        self.weight = np.zeros((3, 3, rows))
+        """Of those, the sums of weights, of their squares, and of the events of windows."""
+        self.moments = np.ones((3, 4, rows))
+        self.moments[:, 2] = 0
+        """Second and third moment of a distance of mean 1, by which its tail goes; what events have
+        in common, which adds that much to a distance by event beside 1; their usual number.
+        """
         self.p = np.empty((3, rows))
         self.sizes = np.empty((2, rows))
         self._distances = np.empty((2, rows))
@@ -105,7 +108,7 @@ class Scales:
         freedom = second = third = 1.0
         if statistic == SHAPE:
             freedom = max(1.0, (self.wanted[scale, row, :GROUPS] >= 0.5).sum() - 1.0)
-            second, third = self.moments[scale, :, row].tolist()
+            second, third = self.moments[scale, :2, row].tolist()
         known = float(self.known[scale, statistic, row])
         low, high = 0.0, 1e6
         while high - low > 1e-3:
@@ -161,7 +164,7 @@ class Scales:
             calibrate(kept, NEEDED[scale], self.unit[scale], self.known[scale])
             shape(
                 self.spread[scale], self.weight[scale], self.known[scale, SHAPE],
-                self.moments[max(scale - 1, 0)], scale == BURST, self.moments[scale],
+                self.moments[max(scale - 1, 0)], scale, self.moments[scale],
             )  # fmt: skip
 
     def forget(self, row: int) -> None:

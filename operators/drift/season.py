@@ -85,7 +85,7 @@ class Season:
         return (start_us + MONDAY) // self.slot_us != int(self.at[0])
 
     def move(self, start_us: int, frozen: Bools) -> None:
-        """Go to the slot of a bucket; what the last held joins the reference, but of frozen rows."""
+        """Go to the slot of a bucket; what the last held joins the reference, but of frozen."""
         slot = (start_us + MONDAY) // self.slot_us
         if self.at[0] >= 0:
             self._keep(frozen)
@@ -193,7 +193,7 @@ def take(  # type: ignore[no-untyped-def]
                 if count == 0:
                     continue
                 n += count
-                place = np.int64(group[row, at])
+                place = int(group[row, at])
                 if place < 0:
                     place = -1 - place
                     now[NOVEL] += count
