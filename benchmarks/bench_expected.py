@@ -224,7 +224,8 @@ def cbpe(reference: list[Scored], windows: list[Scored]) -> tuple[str, Floats]:
         np.save(scores, np.concatenate([window.score for window in windows]))
         done = subprocess.run(
             [*command, "python", "-m", nannyml_cbpe.__name__, str(held), str(scores), str(size)],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": ""},
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": "", "NML_DISABLE_USAGE_LOGGING": "1"},
             stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
     said = json.loads(done.stdout.splitlines()[-1])
@@ -262,19 +263,19 @@ def run() -> dict[str, Any]:
     return {world: measured(world) for world in PARTS}
 
 
-def table(results: dict[str, Any]) -> Table:
-    """A line for each change: the true value, and how far off each way is."""
-    made = Table(title="AUC and average precision expected without labels: mean absolute error")
-    some = next(iter(next(iter(results.values())).values()))["auc"]
-    columns = ("", "frauds", *(f"{metric[:3]} {name}" for metric in METRICS for name in some))
-    for column in columns:
-        made.add_column(column.replace("ave", "AP").replace("auc", "AUC"), justify="right")
-    for world, changes in results.items():
-        for change, row in changes.items():
-            figures = (f"{row[metric][name]:.4f}" for metric in METRICS for name in some)
-            made.add_row(f"{world}: {change}", f"{row['frauds']:.0f}", *figures)
-    return made
+def show(results: dict[str, Any]) -> None:
+    """A table for each metric, of a line for each change: the true value, and each way's error."""
+    for metric in METRICS:
+        names = next(iter(next(iter(results.values())).values()))[metric]
+        made = Table(title=f"{metric} expected without labels: mean absolute error")
+        for column in ("", "frauds", *names):
+            made.add_column(column, justify="right" if column else "left")
+        for world, changes in results.items():
+            for change, row in changes.items():
+                figures = (f"{row[metric][name]:.4f}" for name in names)
+                made.add_row(f"{world}: {change}", f"{row['frauds']:.0f}", *figures)
+        Console(width=120).print(made)
 
 
 if __name__ == "__main__":
-    Console(width=160).print(table(run()))
+    show(run())

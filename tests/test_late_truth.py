@@ -14,7 +14,7 @@ from operators.drift.arrival import Delays
 from operators.drift.bucket import Monitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
-from operators.drift.prior import Prior
+from operators.drift.prior import Positives
 from operators.drift.spans import DELAY_ENDS_US, DELAYS
 from operators.metrics import average_precision
 from streams.errors import StateError
@@ -74,7 +74,7 @@ def told(
 
 def test_frauds_that_double_are_told_by_scores_before_labels_come_and_once() -> None:
     events = stream(70, seed=1, share=after(40, 0.03, 0.06, until=55))
-    found = told(Prior().bind(SCOPE), events)
+    found = told(Positives().bind(SCOPE), events)
     (day, begun), (over, ended) = found
     assert (begun.kind, begun.detector, begun.over, ended.over) == ("prior", "em", False, True)
     assert 40 < day <= 43
@@ -90,14 +90,14 @@ def test_more_frauds_that_no_score_shows_are_told_by_labels() -> None:
     events = stream(
         70, seed=1, share=after(40, 0.03, 0.06), apart=after(40, 3.0, 0.0), moved=after(40, 0, -0.5)
     )
-    (day, begun), *_ = told(Prior().bind(SCOPE), events)
+    (day, begun), *_ = told(Positives().bind(SCOPE), events)
     assert begun.detector == "rates"
     assert 47 < day <= 51
 
 
 def test_events_that_change_are_no_prior_drift_until_labels_say_so() -> None:
     events = stream(60, moved=after(40, 0.0, 0.5), apart=after(40, 3.0, 2.5))
-    assert [f for _, f in told(Prior().bind(SCOPE), events)] == []
+    assert [f for _, f in told(Positives().bind(SCOPE), events)] == []
 
 
 def test_worse_ranking_is_expected_of_scores_alone_and_labels_agree() -> None:
@@ -140,9 +140,9 @@ def test_of_each_value_of_a_slice_the_same_is_told() -> None:
     assert all(0.7 < row.expected["auc"] < 1 for row in last)
 
 
-@pytest.mark.parametrize("watcher", [Prior(), Performance(), LabelDelay()])
+@pytest.mark.parametrize("watcher", [Positives(), Performance(), LabelDelay()])
 def test_restarts_and_finer_buckets_change_nothing(
-    watcher: Prior | Performance | LabelDelay,
+    watcher: Positives | Performance | LabelDelay,
 ) -> None:
     events = stream(
         50,
@@ -173,7 +173,7 @@ def test_restarts_and_finer_buckets_change_nothing(
 
 def test_a_state_of_other_settings_is_refused() -> None:
     with pytest.raises(StateError, match="settings differs"):
-        Prior(run_length=100.0).bind(SCOPE).load(Prior().bind(SCOPE).state())
+        Positives(run_length="100d").bind(SCOPE).load(Positives().bind(SCOPE).state())
     with pytest.raises(StateError, match="should be float64"):
         Performance().bind(SCOPE).load(Performance().bind(SLICED).state())
 
@@ -259,7 +259,7 @@ def test_labels_that_stop_are_told_within_hours_and_that_they_come_again() -> No
 
 
 def test_labels_that_take_longer_are_told_and_a_rise_of_frauds_is_not() -> None:
-    events = stream(50, seed=1, delay=after(30, 1.5, 2.5))
+    events = stream(50, seed=2, delay=after(30, 1.5, 2.5))
     found = [(day, f) for day, f in told(LabelDelay().bind(SCOPE), events) if not f.over]
     assert found[0][1].detector == "log_rank"
     assert 30 < found[0][0] <= 36

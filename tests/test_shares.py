@@ -6,13 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from operators.drift.bucket import scaled_odds
 from operators.drift.shares import FIT, Curve, chances, corrected, likeliest, log_odds, offset
-from operators.drift.spans import LOG_ODDS, PLACES, Floats, places
+from operators.drift.sketch import HALF, Sketch
+from operators.drift.spans import LOG_ODDS, PLACES, Floats, place
 
 
 def counted(score: Floats) -> Floats:
-    return np.bincount(places(score), minlength=PLACES).astype(np.float64)
+    sketch = Sketch.empty(1)
+    sketch.add(scaled_odds(score)[:, None].copy())
+    return sketch.counts[0, HALF:].astype(np.float64)
 
 
 def drawn(
@@ -32,6 +38,11 @@ def curve(n: int = 200_000, share: float = 0.02) -> Curve:
     return Curve.of(counted(genuine), counted(frauds))
 
 
+@given(st.floats(0, 1))
+def test_labels_are_counted_where_a_sketch_counts_their_scores(score: float) -> None:
+    assert counted(np.array([score]))[place(score)] == 1
+
+
 def test_a_curve_promises_as_many_frauds_as_there_were_and_rises() -> None:
     made = curve()
     assert made.chance @ made.events == pytest.approx(made.frauds)
@@ -49,6 +60,7 @@ def test_the_share_is_found_that_em_climbs_to(factor: float) -> None:
     made, others = curve(), drawn(2, 50_000, 0.02 * factor)
     events = counted(np.concatenate(others))
     found = made.estimate(events)
+    assert found
     share = prior = made.share
     for _ in range(5000):
         share = float(corrected(made.chance, log_odds(share) - log_odds(prior)) @ events) / 50_000
@@ -64,6 +76,7 @@ def test_the_stated_deviation_is_the_one_over_streams() -> None:
         genuine, frauds = drawn(2 * seed + 1, 40_000, 0.02)
         made = Curve.of(counted(genuine), counted(frauds))
         found = made.estimate(counted(np.concatenate(drawn(2 * seed + 2, 20_000, 0.04))))
+        assert found
         apart.append((log_odds(found.share) - log_odds(0.04)) / found.deviation)
     assert abs(np.mean(apart)) < 0.35
     assert np.std(apart) == pytest.approx(1, abs=0.2)
@@ -71,7 +84,19 @@ def test_the_stated_deviation_is_the_one_over_streams() -> None:
 
 def test_events_that_have_changed_fit_no_mixture_and_are_carried_over() -> None:
     found = curve().estimate(counted(np.concatenate(drawn(3, 50_000, 0.02, moved=0.4))))
+    assert found
     assert found.misfit > FIT
+
+
+def test_scores_that_are_all_alike_tell_nothing() -> None:
+    same = np.full(1000, 0.3)
+    assert Curve.of(counted(same[:970]), counted(same[970:])).estimate(counted(same)) is None
+
+
+def test_a_span_without_frauds_has_a_share_of_nothing() -> None:
+    found = curve().estimate(counted(drawn(4, 20_000, 0.0)[0]))
+    assert found
+    assert found.share < 0.002
 
 
 def test_the_correction_is_a_shift_of_log_odds() -> None:

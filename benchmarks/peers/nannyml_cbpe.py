@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-PACKAGES = ("nannyml==0.13.1",)
+PACKAGES = ("nannyml==0.13.1", "statsmodels>=0.14")  # the second it uses and does not ask for
 
 
 def run(reference: Path, windows: Path, size: int) -> None:

@@ -79,8 +79,8 @@ class Chart:
 
     >>> chart = Chart(1, run_length=100.0)
     >>> values = [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 9.0, 9.0]
-    >>> [chart.take(0, value, time) is not None for time, value in enumerate(values)]
-    [False, False, False, False, False, False, False, True]
+    >>> [time for time, value in enumerate(values) if chart.take(0, value, time)]
+    [6]
     """
 
     def __init__(self, count: int, *, run_length: float, sides: int = 2) -> None:

@@ -8,7 +8,7 @@ from operators.drift.bucket import Scope, Watcher
 from operators.drift.covariate import CovariateMonitor, ScoreMonitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
-from operators.drift.prior import Prior
+from operators.drift.prior import Positives
 from operators.drift.scales import Measure
 from operators.drift.season import Reference
 from operators.drift.volume import Volume
@@ -54,11 +54,6 @@ class Scores:
             bucket=scope.bucket, run_length=self.run_length, adopt=self.adopt,
             budget=scope.budget, seed=self.seed,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Positives(Prior):
-    """Watches the share of positives: see `operators.drift.prior.Prior`."""
 
 
 ALL: tuple[Watcher, ...] = (

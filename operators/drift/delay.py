@@ -21,36 +21,36 @@ from operators.drift.alarm import Finding
 from operators.drift.arrival import Delays
 from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import Chart, Signal
-from operators.drift.spans import DELAYS, TOOK, Floats, Int64s, Rows, Spans
+from operators.drift.spans import DELAYS, TOOK, Floats, Int64s, Rows, Spans, span_of
 from operators.labels import BY_LABEL
 from streams.jit import kernel
-from streams.schema import duration_us
+from streams.schema import DAY, duration_us
 
 _WARM = 7
 """Spans with labels before it is said that they have stopped."""
-_CELLS = 96
-"""Of a span: whether labels come is counted by these."""
+_CELL_US, _PER_HOUR, _HOURS = DAY // 96, 4, 24
+"""Whether labels come is counted by quarters of an hour, and each hour of the day has its rate."""
 _LONGER = 1.5
-_DAY_US = 86_400_000_000
-LAST, CELL, BEGAN, HITS, CELLS, LONGEST, RAISED, MUTED = range(8)
-"""Of a row: when its last label became known and in which cell, when its first; how many cells had
-a label, of how many; the longest silence; whether one was told, and was in this span."""
+LAST, CELL, BEGAN, LONGEST, RAISED, MUTED = range(6)
+"""Of a row: when its last label became known and in which cell, when its first; the longest
+silence, in labels it should have had; when the one began that is told, 0 of none; whether one was
+told in this span."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelDelay:
     """Tells when labels come later or sooner than they did, and when they come no longer.
 
-    That they have stopped is told once their silence is longer than chance makes it at the rate of
-    late; where they are known to come at certain hours alone, once it is half as long again as the
-    longest so far. That delays have moved is told at the end of a span, where at least `least` of
-    its labels or so were to be expected. Of either a false alarm comes every 2 `run_length` spans
-    on average, of both together every `run_length`, of all rows. What is usual is of the last
-    spans: their weight halves in `reference`.
+    That they have stopped is told once their silence is longer than chance makes it at the rates
+    that hours of the day have had of late; where silences are known to be longer than that, once it
+    is half as long again as the longest so far. That delays have moved is told at the end of a
+    span, where at least `least` of its labels or so were to be expected. Of either a false alarm
+    comes every 2 `run_length` on average, of both together every `run_length`, of all rows. What is
+    usual is of the last spans: their weight halves in `reference`.
     """
 
     span: str = "1d"
-    run_length: float = 365.0
+    run_length: str = "365d"
     reference: str = "28d"
     least: float = 20.0
 
@@ -63,66 +63,40 @@ class LabelDelayMonitor:
     """What `LabelDelay` declares. State: 75 kB a row with spans of a day and a week's maturity."""
 
     def __init__(self, delay: LabelDelay, scope: Scope) -> None:
-        span_us = duration_us(delay.span)
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        span_us = span_of(delay.span, scope.bucket)
+        run_length = duration_us(delay.run_length) / span_us
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=False)
         rows, half_life = len(self.spans.rows), duration_us(delay.reference) / span_us
-        self.charts = Chart(rows, run_length=2 * delay.run_length)
+        self.charts = Chart(rows, run_length=2 * run_length)
         self.took = np.zeros((rows, DELAYS))
-        self.silence = np.zeros((rows, 8))
+        self.silence = np.zeros((rows, 6))
+        self.hours = np.zeros((rows, 2, _HOURS))
+        """How many cells had a label, of how many, by hour of the day."""
         self.known = np.zeros((self.spans.held, rows), np.int64)
         """Frauds of each span that were known when the last span ended."""
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
-        self._rare = 2 * delay.run_length * rows
+        self._told = np.zeros((rows, 5))
+        self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
-        settings = span_us, scope.maturity_us, delay.run_length, half_life, delay.least
+        settings = span_us, scope.maturity_us, run_length, half_life, delay.least
         self._fixed = {"settings": np.array(settings, np.float64)}
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
-        before = self.silence[:, LAST].copy()
         done, whole = self.spans.take(bucket)
-        told = bucket.matured.cause == BY_LABEL
-        rows = self.spans.rows
-        _arrive(
-            bucket.matured.known_us[told], bucket.matured.codes[told], rows.first, rows.sizes,
-            self.spans.span_us // _CELLS, self.silence,
+        told, rows = bucket.matured, self.spans.rows
+        news = _arrive(
+            told.known_us, told.cause, told.codes, rows.first, rows.sizes,
+            np.array([bucket.start_us, bucket.end_us, self.spans.span_us]), self._rare,
+            self.silence, self.hours, self._told,
         )  # fmt: skip
-        found = [f for row in range(len(rows)) for f in self._silent(row, bucket, before[row])]
+        found = [self._silence(row) for row in np.flatnonzero(self._told[:, 0])] if news else []
         for number in whole:
             self.took *= self._fade
             self.took += self.spans.of(number)[:, TOOK]
         if done:
             found += self._moved(done, bucket.end_us)
         return found
-
-    def _silent(self, row: int, bucket: Bucket, before: float) -> list[Finding]:
-        """Whether a row's labels have stopped by a bucket's end, or come again."""
-        own = self.silence[row]
-        if not own[LAST]:
-            return []
-        cell_us = self.spans.span_us / _CELLS
-        if own[RAISED]:
-            if own[LAST] <= before:
-                return []
-            own[RAISED] = 0.0
-            return [self._silence(row, own[LAST], (own[LAST] - before), np.nan, over=True)]
-        own[CELLS] += (bucket.end_us - max(bucket.start_us, own[BEGAN])) / cell_us
-        if own[CELLS] < _WARM * _CELLS or bucket.end_us - own[BEGAN] < _WARM * self.spans.span_us:
-            return []
-        gap, limit = bucket.end_us - own[LAST], self._limit(own, bucket)
-        if gap < limit:
-            return []
-        own[RAISED] = own[MUTED] = 1.0
-        return [self._silence(row, own[LAST], gap, limit, over=False)]
-
-    def _limit(self, own: Floats, bucket: Bucket) -> float:
-        """How long a silence is told of, in microseconds."""
-        empty = max(1.0 - own[HITS] / own[CELLS], 1.0 / own[CELLS])
-        rate = -math.log(empty) * _CELLS / self.spans.span_us
-        length = bucket.end_us - bucket.start_us
-        checks = self._rare * self.spans.span_us / length
-        limit = math.log(max(checks * -math.expm1(-rate * length), math.e)) / rate
-        return limit if own[LONGEST] <= limit else _LONGER * float(own[LONGEST])
 
     def _moved(self, done: list[int], now_us: int) -> list[Finding]:
         """Whether delays have moved, of the labels that came within the span that is over."""
@@ -137,8 +111,9 @@ class LabelDelayMonitor:
         for row in range(len(self.spans.rows)):
             own = self.silence[row]
             told = np.nan if own[MUTED] or len(done) > 1 else self._apart(row, fresh, known)
-            own[MUTED] = own[RAISED]
-            own[[HITS, CELLS, LONGEST]] *= self._fade
+            own[MUTED] = own[RAISED] > 0
+            own[LONGEST] *= self._fade
+            self.hours[row] *= self._fade
             signal = self.charts.take(row, told, number * self.spans.span_us)
             if signal:
                 found.append(self._delay(row, signal, now_us))
@@ -156,19 +131,19 @@ class LabelDelayMonitor:
             return math.nan
         return float(np.sum(fresh[usual, row] - n * share)) / math.sqrt(noise)
 
-    def _silence(self, row: int, since: float, gap: float, limit: float, *, over: bool) -> Finding:
-        own = self.silence[row]
+    def _silence(self, row: int) -> Finding:
+        told, since, gap, missed, limit = self._told[row].tolist()
         name, value = self.spans.rows.names[row]
         return Finding(
             kind="label delay",
             detector="silence",
             since_us=int(since),
-            size=gap / _DAY_US,
-            threshold=limit / _DAY_US,
+            size=missed,
+            threshold=limit,
             slice=name,
             value=value,
-            evidence={"days": gap / _DAY_US, "longest_days": own[LONGEST] / _DAY_US},
-            over=over,
+            evidence={"days": gap / DAY, "longest": float(self.silence[row, LONGEST])},
+            over=told < 0,
         )
 
     def _delay(self, row: int, signal: Signal, now_us: int) -> Finding:
@@ -177,7 +152,7 @@ class LabelDelayMonitor:
         took = self.spans.cells[numbers % self.spans.held, row, TOOK]
         age = now_us - (numbers + 1) * self.spans.span_us
         before, now = (
-            Delays.of(whole, took[:last], age[:last]).median_us() / _DAY_US
+            Delays.of(whole, took[:last], age[:last]).median_us() / DAY
             for whole, last in ((self.took[row], 0), (np.zeros(DELAYS), len(numbers)))
         )
         return Finding(
@@ -199,14 +174,40 @@ class LabelDelayMonitor:
         restore(self._parts(), self._fixed, state, "label delay monitor")
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
-        own = {"took": self.took, "silence": self.silence, "known": self.known}
+        own = {"took": self.took, "silence": self.silence, "hours": self.hours, "known": self.known}
         return own | {"shares": self.shares, "charts": self.charts.cells} | self.spans.parts()
 
 
-@kernel("void(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64, float64[:, ::1])")
-def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no-untyped-def]
-    """Labels that became known, in order: what that says of each row's silences."""
+@kernel("float64(float64[:, ::1], int64, int64)")
+def _missed(hours: Floats, since: int, until: int) -> float:
+    """How many labels there should have been between two times: at most one a cell is counted."""
+    total = 0.0
+    for cell in range(since // _CELL_US, until // _CELL_US + 1):
+        hour = cell // _PER_HOUR % _HOURS
+        if hours[1, hour] > 0.0:
+            inside = min(until, (cell + 1) * _CELL_US) - max(since, cell * _CELL_US)
+            empty = max(1.0 - hours[0, hour] / hours[1, hour], 1.0 / (1.0 + hours[1, hour]))
+            total -= np.log(empty) * inside / _CELL_US
+    return total
+
+
+@kernel(
+    "int64(Array(int64, 1, 'A', readonly=True), Array(uint8, 1, 'A', readonly=True),"
+    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64[::1], float64,"
+    " float64[:, ::1], float64[:, :, ::1], float64[:, ::1])"
+)
+def _arrive(  # type: ignore[no-untyped-def]
+    known_us, cause, codes, first, sizes, where, rare, silence, hours, told
+):
+    """Labels of a bucket, in order: what that says of each row's silences; of how many is told.
+
+    Of each row into `told`: 1 for a silence, -1 for the end of one; since when, how long, how many
+    labels it should have had, and the limit.
+    """
+    start, end, span = where
     for i in range(len(known_us)):
+        if cause[i] != BY_LABEL:
+            continue
         for column in range(-1, len(sizes)):
             row = 0
             if column >= 0:
@@ -218,10 +219,42 @@ def _arrive(known_us, codes, first, sizes, cell_us, silence):  # type: ignore[no
             if own[LAST] == 0.0:
                 own[BEGAN] = known_us[i]
                 own[CELL] = -1.0
-            elif own[RAISED] == 0.0:
-                own[LONGEST] = max(own[LONGEST], known_us[i] - own[LAST])
-            cell = known_us[i] // cell_us
+            cell = known_us[i] // _CELL_US
             if cell != own[CELL]:
+                if own[CELL] >= 0.0 and own[RAISED] == 0.0 and cell > own[CELL] + 1:
+                    missed = _missed(hours[row], np.int64(own[LAST]), known_us[i])
+                    own[LONGEST] = max(own[LONGEST], missed)
                 own[CELL] = cell
-                own[HITS] += 1.0
+                hours[row, 0, cell // _PER_HOUR % _HOURS] += 1.0
             own[LAST] = max(own[LAST], known_us[i])
+    news = 0
+    for row in range(len(silence)):
+        own, said = silence[row], told[row]
+        said[:] = 0.0
+        if own[LAST] == 0.0:
+            continue
+        if own[RAISED] > 0.0:
+            if own[LAST] > own[RAISED]:
+                said[0], said[1], said[2] = -1.0, own[LAST], own[LAST] - own[RAISED]
+                said[3] = _missed(hours[row], np.int64(own[RAISED]), np.int64(own[LAST]))
+                own[RAISED] = 0.0
+                news += 1
+            continue
+        begun = max(start, np.int64(own[BEGAN]))
+        for cell in range(begun // _CELL_US, end // _CELL_US + 1):
+            inside = min(end, (cell + 1) * _CELL_US) - max(begun, cell * _CELL_US)
+            hours[row, 1, cell // _PER_HOUR % _HOURS] += max(inside, 0) / _CELL_US
+        if end - own[BEGAN] < _WARM * span:
+            continue
+        missed = _missed(hours[row], np.int64(own[LAST]), end)
+        checks, mean = rare * span / (end - start), hours[row, 0].sum() / hours[row, 1].sum()
+        some = 1.0 - (1.0 - min(mean, 1.0)) ** ((end - start) / _CELL_US)
+        limit = np.log(max(checks * some, np.e))
+        if own[LONGEST] > limit:
+            limit = _LONGER * own[LONGEST]
+        if missed >= limit:
+            said[0], said[1], said[2] = 1.0, own[LAST], end - own[LAST]
+            said[3], said[4] = missed, limit
+            own[RAISED], own[MUTED] = own[LAST], 1.0
+            news += 1
+    return news

@@ -12,8 +12,8 @@ from operators.drift.arrival import Delays
 from operators.drift.ranking import deviations, weighed
 from operators.drift.spans import EVENTS, FRAUDS, TOOK, WHEN, Floats, Spans
 
-LEAST_KNOWN = 0.1
-"""Where a smaller share of the frauds is known by now, nothing is said."""
+LEAST_KNOWN, LEAST_LABELS = 0.1, 20
+"""Where a smaller share of the frauds is known by now, or fewer delays are, nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,8 @@ def recent(spans: Spans, took: Floats, now_us: int, budget: float) -> Iterator[R
     cells = spans.cells[numbers % spans.held]
     age = now_us - (numbers + 1) * spans.span_us
     for row, name in enumerate(spans.rows.names):
+        if took[row].sum() < LEAST_LABELS:
+            continue
         delays = Delays.of(took[row], cells[:, row, TOOK], age)
         whole: _Weighed | None = None
         begun = end = 0

@@ -32,6 +32,7 @@ from operators.drift.spans import (
     Floats,
     Rows,
     Spans,
+    span_of,
 )  # fmt: skip
 from streams.schema import duration_us
 
@@ -71,7 +72,7 @@ class Performance:
     Of every span of event time a metric is expected from scores alone, and compared with that of
     the spans before; when its labels are in, so is the true one. What is compared is not corrected
     for the prior: what is corrected by nothing mostly, and seldom by much, is no even series. A
-    false alarm comes every `run_length` spans on average, of all rows together. A span in which
+    false alarm comes every `run_length` on average, of all rows together. A span in which
     fewer than `least` frauds are expected, or are, says nothing.
 
     The reference are the spans whose labels are in: their weight halves in `reference`. What the
@@ -81,7 +82,7 @@ class Performance:
 
     metric: Literal["auc", "average_precision", "recall_at_budget"] = "average_precision"
     span: str = "1d"
-    run_length: float = 365.0
+    run_length: str = "365d"
     reference: str = "28d"
     least: float = 20.0
 
@@ -94,11 +95,12 @@ class PerformanceMonitor:
     """What `Performance` declares. State: 85 kB a row with spans of a day and a week's maturity."""
 
     def __init__(self, performance: Performance, scope: Scope) -> None:
-        span_us = duration_us(performance.span)
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+        span_us = span_of(performance.span, scope.bucket)
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
         rows, half_life = len(self.spans.rows), duration_us(performance.reference) / span_us
         self.reference = Reference(rows, half_life, performance.least)
-        self.charts = EarlyAndLate(rows, run_length=performance.run_length, sides=-1)
+        run_length = duration_us(performance.run_length) / span_us
+        self.charts = EarlyAndLate(rows, run_length=run_length, sides=-1)
         self.took = np.zeros((rows, DELAYS))
         """Delays of spans that are whole; they fade as the reference does."""
         self.errors = np.zeros((rows, 1 + len(METRICS)))
@@ -112,7 +114,7 @@ class PerformanceMonitor:
         )
         self._watched = METRICS.index(performance.metric)
         settings = (
-            self._watched, span_us, scope.maturity_us, performance.run_length, half_life,
+            self._watched, span_us, scope.maturity_us, run_length, half_life,
             performance.least, scope.budget,
         )  # fmt: skip
         self._fixed = {"settings": np.array(settings, np.float64)}
@@ -259,6 +261,7 @@ class PerformanceMonitor:
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         restore(self._parts(), self._fixed, state, "performance monitor")
+        self.reference.refit()
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         own = {"took": self.took, "errors": self.errors, "kept": self.kept, "now": self._now}

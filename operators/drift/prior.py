@@ -16,28 +16,28 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.reference import Reference
 from operators.drift.shares import Estimate, chances, log_odds
-from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Floats, Rows, Spans
+from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Floats, Rows, Spans, span_of
 from streams.schema import duration_us
 
 _NORMAL = 1.96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prior:
+class Positives:
     """Tells when the share of frauds moves, of all events or of a value of a slice.
 
     Events are taken in spans of event time. Before labels come, the share of a span is the one that
     explains its scores best, frauds and genuine events looking as they did in the reference; where
     no share does (events have changed, not only their mixture), nothing is said until labels come.
     When a span is older than the maturity its labels tell. A false alarm comes every `run_length`
-    spans on average, of all rows together.
+    on average, of all rows together.
 
     The reference are the spans whose labels are in: their weight halves in `reference`. A span in
     which fewer than `least` frauds are to be expected says nothing; choose a longer one.
     """
 
     span: str = "1d"
-    run_length: float = 365.0
+    run_length: str = "365d"
     reference: str = "28d"
     least: float = 20.0
 
@@ -47,16 +47,18 @@ class Prior:
 
 
 class PriorMonitor:
-    """What `Prior` declares. State: 75 kB a row with spans of a day and a maturity of a week."""
+    """What `Positives` declares. State: 80 kB a row with spans of a day and a week's maturity."""
 
-    def __init__(self, prior: Prior, scope: Scope) -> None:
-        span_us = duration_us(prior.span)
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us)
+    def __init__(self, positives: Positives, scope: Scope) -> None:
+        span_us = span_of(positives.span, scope.bucket)
+        half_life = duration_us(positives.reference) / span_us
+        run_length = duration_us(positives.run_length) / span_us
+        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
         rows = len(self.spans.rows)
-        self.reference = Reference(rows, duration_us(prior.reference) / span_us, prior.least)
-        self.charts = EarlyAndLate(rows, run_length=prior.run_length)
-        self._least = prior.least
-        settings = span_us, scope.maturity_us, prior.run_length, prior.least
+        self.reference = Reference(rows, half_life, positives.least)
+        self.charts = EarlyAndLate(rows, run_length=run_length)
+        self._least = positives.least
+        settings = span_us, scope.maturity_us, run_length, half_life, positives.least
         self._fixed = {"settings": np.array(settings, np.float64)}
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
@@ -100,7 +102,8 @@ class PriorMonitor:
     def _said(self, row: int, events: Floats) -> float:
         """The share of frauds among events: its root, of which the noise is even."""
         curve = self.reference.curves[row]
-        return math.sqrt(curve.estimate(events[row]).share) if curve else math.nan
+        estimate = curve.estimate(events[row]) if curve else None
+        return math.sqrt(estimate.share) if estimate else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
         """`log_odds` is what to add to those of a score: see `shares.corrected`."""
@@ -139,6 +142,7 @@ class PriorMonitor:
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         restore(self._parts(), self._fixed, state, "prior monitor")
+        self.reference.refit()
 
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         return self.spans.parts() | self.reference.parts() | self.charts.parts()

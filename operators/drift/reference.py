@@ -49,8 +49,9 @@ class Reference:
         self.cells[...] = cells
         self._curves = None
         for row, old in enumerate(before):
-            if not math.isnan(old) and self.curves[row]:
-                self.moved[row] += said(row, events) - old
+            now = said(row, events) if self.curves[row] else math.nan
+            if not math.isnan(now - old):
+                self.moved[row] += now - old
 
     @property
     def curves(self) -> list[Curve | None]:
@@ -68,7 +69,7 @@ class Reference:
         return bool(genuine > 0 and frauds >= self._least)
 
     def estimate(self, row: int, events: Floats) -> Estimate | None:
-        """Of events by place; None without a curve, or where too few frauds are to be expected."""
+        """Of events by place; None without a curve that tells frauds, or of too few of them."""
         curve = self.curves[row]
         if curve is None or curve.chance @ events < self._least:
             return None
@@ -84,9 +85,12 @@ class Reference:
         limit = FIT * max(mean, 1.0)
         count = min(count + 1.0, _KEEPS)
         self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
-        return estimate.misfit <= limit
+        return bool(estimate.misfit <= limit)
+
+    def refit(self) -> None:
+        """Make curves anew, of what was put back."""
+        self._curves = None
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
-        self._curves = None
         return {"labelled": self.cells, "usual": self.usual, "moved": self.moved}

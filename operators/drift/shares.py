@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 GROUPS = 12
 FIT = 29.6 / (GROUPS - 2)
 """The 99.9 % quantile of chi-squared of 10 degrees, by degree."""
-_STEPS, _FAR = 60, 30.0
+_STEPS, _FAR, _END, _ALIKE = 60, 30.0, 500.0, 1e-6
 
 
 def log_odds(share: float) -> float:
@@ -43,7 +43,7 @@ def log_odds(share: float) -> float:
 
 def chances(z: Floats) -> Floats:
     """Of log-odds."""
-    return np.asarray(1.0 / (1.0 + np.exp(-z)), np.float64)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -_END, _END))), np.float64)
 
 
 def corrected(chance: Floats, shift: float) -> Floats:
@@ -146,13 +146,15 @@ class Curve:
         """Of frauds, among all."""
         return float(self.events @ self.chance / self.events.sum())
 
-    def estimate(self, events: Floats) -> Estimate:
-        """The share of frauds among others, counted by place."""
+    def estimate(self, events: Floats) -> Estimate | None:
+        """The share of frauds among others, counted by place; None where all scores are alike."""
         odds = self.chance / (1.0 - self.chance)
         ratio = odds * (1.0 - self.share) / self.share
         share = float(chances(np.array(likeliest(events, ratio))))
         frauds, genuine = self.events * self.chance, self.events * (1.0 - self.chance)
         frauds, genuine = frauds / frauds.sum(), genuine / genuine.sum()
+        if (ratio - 1.0) @ (frauds - genuine) < _ALIKE:
+            return None
         n = events.sum()
         apart = (ratio - 1.0) / (1.0 + share * (ratio - 1.0))
         gap = apart @ frauds - apart @ genuine

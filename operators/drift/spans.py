@@ -8,15 +8,18 @@ the examples into buckets leaves the same.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.drift.bucket import SCALE, Bucket, scaled_odds
-from operators.drift.sketch import HALF, LEAST, PER_OCTAVE
+from operators.drift.bucket import SCALE, SURE, Bucket
+from operators.drift.sketch import HALF, LEAST, LOW, PER_OCTAVE
+from streams.errors import ConfigError
 from streams.jit import kernel
+from streams.schema import DAY, duration_us
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -26,9 +29,6 @@ PLACES = HALF + 1
 _ENDS = np.log(np.concatenate([LEAST[:1] * LEAST[0] / LEAST[1], LEAST, 2 * LEAST[-8:-7]]) / SCALE)
 LOG_ODDS = (_ENDS[1:] + _ENDS[:-1]) / 2
 """(PLACES,) the log-odds in the middle of a place."""
-_SHIFT = 53 - PER_OCTAVE.bit_length()
-_BELOW = int(LEAST[:1].view(np.int64)[0] >> _SHIFT) - 1
-"""Cutting off the last bits of scaled odds leaves their place."""
 PARTS = 24
 """Of a span: how many events each had is kept, but for a factor."""
 _OCTAVES, _PER_OCTAVE = 18, 8
@@ -43,6 +43,17 @@ WIDTH = _WHEN + PARTS
 EVENTS, GENUINE = slice(0, _GENUINE), slice(_GENUINE, _FRAUDS)
 FRAUDS, TOOK, WHEN = slice(_FRAUDS, _TOOK), slice(_TOOK, _WHEN), slice(_WHEN, WIDTH)
 NONE = -(2**62)
+
+
+def span_of(span: str, bucket: str) -> int:
+    """A span in microseconds. ConfigError where it is not of whole hours, or of whole buckets."""
+    span_us = duration_us(span)
+    if span_us % (DAY // 24) or span_us % duration_us(bucket) or not span_us:
+        raise ConfigError(
+            f"watch: wanted a span of so many hours, and of so many times {bucket}, the bucket; "
+            f"got {span}"
+        )
+    return span_us
 
 
 class Rows:
@@ -65,10 +76,12 @@ class Rows:
 class Spans:
     """The spans that still wait for labels: those that began within the maturity, and one more.
 
-    Memory: 7.5 kB a span and row. Labels for older spans are counted as `late` and left out.
+    Memory: 7.5 kB a span and row. Without `all_labels` only those of frauds are counted. Labels for
+    older spans are left out, and counted as late.
     """
 
-    def __init__(self, rows: Rows, span_us: int, maturity_us: int) -> None:
+    def __init__(self, rows: Rows, span_us: int, maturity_us: int, *, all_labels: bool) -> None:
+        self._all = all_labels
         self.rows, self.span_us, self.maturity_us = rows, span_us, maturity_us
         self.held = -(-maturity_us // span_us) + 2
         self.cells = np.zeros((self.held, len(rows), WIDTH), np.int64)
@@ -93,17 +106,19 @@ class Spans:
         for each in range(max(self.open + 1, number - self.held + 1), number + 1):
             self.cells[each % self.held] = 0
         self.clock[0] = number
-        if bucket.scores.counts[:, :HALF].any():
-            raise ValueError("bucket: wanted scaled odds as scores, which are above 0; got others")
-        own = self.of(number)
-        own[:, EVENTS] += bucket.scores.counts[:, HALF:]
-        begin, end = (
-            (us - number * self.span_us) * PARTS for us in (bucket.start_us, bucket.end_us)
+        told, since = bucket.matured, bucket.start_us - number * self.span_us
+        part = since * PARTS // self.span_us
+        ends = -(-(since + bucket.end_us - bucket.start_us) * PARTS // self.span_us)
+        where = np.array(
+            [self.span_us, number, self.clock[2], part, min(ends, PARTS), self._all], np.int64
         )
-        parts = slice(begin // self.span_us, min(-(-end // self.span_us), PARTS))
-        each = bucket.scores.counts.sum(axis=1) * PARTS // (parts.stop - parts.start)
-        own[:, WHEN][:, parts] += each[:, None]
-        self._label(bucket)
+        late = _count(
+            bucket.scores.counts, told.time_us, told.known_us, told.score, told.y, told.codes,
+            self.rows.first, self.rows.sizes, where, self.cells,
+        )  # fmt: skip
+        if late < 0:
+            raise ValueError("bucket: wanted scaled odds as scores, which are above 0; got others")
+        self.clock[3] += late
         first, oldest = self.clock[1:3].tolist(), number - self.held + 1
         over = bucket.end_us // self.span_us
         whole = (bucket.end_us - self.maturity_us) // self.span_us
@@ -113,45 +128,64 @@ class Spans:
             list(range(max(first[1], oldest), whole)),
         )
 
-    def _label(self, bucket: Bucket) -> None:
-        told = bucket.matured
-        self.clock[3] += _label(
-            told.time_us, told.known_us, places(told.score), told.y, told.codes,
-            self.rows.first, self.rows.sizes,
-            np.array([self.span_us, self.open, self.clock[2]]), self.cells,
-        )  # fmt: skip
-
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
         return {"cells": self.cells, "clock": self.clock}
 
 
-def places(score: Floats) -> Int64s:
-    """The places of scores: those that a sketch of their scaled odds counts them in."""
-    at = (scaled_odds(score).view(np.int64) >> _SHIFT) - _BELOW
-    return np.clip(at, 0, HALF)
+@kernel("int64(float64)")
+def place(score: float) -> int:
+    """The place of a score: that which a sketch of its scaled odds counts it in.
+
+    >>> place(0.0), place(0.5), place(1.0)
+    (0, 129, 256)
+    """
+    sure = min(max(score, SURE), 1.0 - SURE)
+    fraction, exponent = math.frexp(SCALE * sure / (1.0 - sure))
+    within = np.int64((2.0 * fraction - 1.0) * PER_OCTAVE)
+    at = int((exponent - 1 - LOW) * PER_OCTAVE + within + 1)
+    return min(max(at, 0), HALF)
 
 
 @kernel(
-    "int64(Array(int64, 1, 'A', readonly=True), Array(int64, 1, 'A', readonly=True),"
-    " Array(int64, 1, 'A', readonly=True), Array(int8, 1, 'A', readonly=True),"
-    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64[::1], int64[:, :, ::1])"
+    "int64(int64[:, ::1], Array(int64, 1, 'A', readonly=True),"
+    " Array(int64, 1, 'A', readonly=True), Array(float64, 1, 'A', readonly=True),"
+    " Array(int8, 1, 'A', readonly=True), Array(int64, 2, 'A', readonly=True), int64[::1],"
+    " int64[::1], int64[::1], int64[:, :, ::1])"
 )
-def _label(  # type: ignore[no-untyped-def]
-    time_us, known_us, place, y, codes, first, sizes, clock, cells
+def _count(  # type: ignore[no-untyped-def]
+    counts, time_us, known_us, score, y, codes, first, sizes, where, cells
 ):
-    """Count labels in the spans of their events; returns how many were for spans no longer held."""
-    span_us, newest, oldest = clock[0], clock[1], clock[2]
+    """Count events in the open span, and labels in those of their events.
+
+    Returns how many labels were for spans no longer held; -1 of scores below 0.
+    """
+    span_us, newest, oldest, part, ends, every = where
+    own = cells[newest % len(cells)]
+    for row in range(len(counts)):
+        n = np.int64(0)
+        for at in range(HALF):
+            if counts[row, at]:
+                return -1
+        for at in range(PLACES):
+            own[row, at] += counts[row, HALF + at]
+            n += counts[row, HALF + at]
+        for at in range(part, ends):
+            own[row, _WHEN + at] += n * PARTS // (ends - part)
     late = 0
     for i in range(len(time_us)):
+        if y[i] == 0 and not every:
+            continue
         number = min(time_us[i] // span_us, newest)
         if number < oldest or number <= newest - len(cells):
             late += 1
             continue
         own = cells[number % len(cells)]
-        at = _GENUINE + PLACES * y[i] + place[i]
-        octaves = np.log2(max(known_us[i] - time_us[i], 1) / 64e6)
-        took = _TOOK + min(max(np.int64(np.floor(octaves * _PER_OCTAVE)), 0), DELAYS - 1)
+        took = 0
+        if y[i] == 1:
+            octaves = np.log2(max(known_us[i] - time_us[i], 1) / 64e6)
+            took = _TOOK + int(min(max(np.floor(octaves * _PER_OCTAVE), 0.0), DELAYS - 1.0))
+        at = _GENUINE + PLACES * y[i] + place(score[i])
         for column in range(-1, len(sizes)):
             row = 0
             if column >= 0:
@@ -160,6 +194,6 @@ def _label(  # type: ignore[no-untyped-def]
                     continue
                 row = first[column] + code
             own[row, at] += 1
-            if y[i] == 1:
+            if took:
                 own[row, took] += 1
     return late
