@@ -1,15 +1,15 @@
 """Drift of inputs: what it costs, how often it errs, how soon it tells.
 
 Run as `python -m benchmarks.run --only covariate`, or with `--parts` some of it: `cost`; false
-alarms of `iid`, `seasonal`, `clustered` and `slow` streams; `detection`; `rivals`.
+alarms of `iid`, `seasonal`, `clustered` and `slow` streams; `detection`; `frouros`; `evidently`.
 
 False alarms: STREAMS streams of ten independent inputs and 10,000 events a day, in buckets of an
-hour, watched at default settings; counted are alarms from day JUDGED on, for a year. The interval
-is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at a hour
+hour, watched at default settings; counted are alarms of QUIET days from day JUDGED on. The interval
+is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at an hour
 drawn per stream; the delay is in events, of those told within four weeks.
 
-Frouros' and Evidently's tests are given the same values: all of the first four weeks as reference,
-each later day as the batch they judge, ten inputs; each at its own default threshold.
+Frouros' and Evidently's tests are given the same values: the first four weeks as reference, each
+day from day WATCHED on as the batch they judge; DRAWN events a day, in environments of their own.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ import numpy.typing as npt
 from benchmarks.bench_features import operator
 from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, NOBODY, VALUES, Stream
 from benchmarks.prove import ROOT
+from benchmarks.rivals.drifting_batches import PACKAGES, REFERENCE
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
 from operators.drift.bucket import Bucket
@@ -47,9 +48,9 @@ from streams.simulation.traffic import Traffic
 
 STREAMS = 200
 SHIFTED = 40
-SEEDS, DRAWN = 5, 2000
-"""Of rivals: streams, and events of a day."""
-JUDGED, YEAR = 60, 365
+DRAWN = 2000
+"""Events of a day, beside rivals."""
+JUDGED, QUIET = 60, 122
 PLAIN = Stream()
 KINDS = {
     "iid": PLAIN,
@@ -59,9 +60,9 @@ KINDS = {
 }
 SIZES = {"small": 0.05, "middle": 0.15, "large": 0.5}
 """By how much the logarithms of an input's shares are tilted, per deviation."""
-AFTER = JUDGED + 28
+WATCHED, AFTER = JUDGED - 7, JUDGED + 21
+"""From and until which day rivals are watched."""
 QUARTER = HOUR // 4
-RIVALS = ("frouros", "evidently")
 INPUTS = tuple(f"input {row}" for row in range(PLAIN.rows))
 
 
@@ -81,7 +82,7 @@ def inputs(days: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
 
 
 def cost() -> dict[str, float]:
-    """Nanoseconds an event of 25 inputs, in buckets of 15 minutes with about 100 events."""
+    """Processor time of an event of 25 inputs, in buckets of 15 minutes with about 100 events."""
     moments, x = inputs(30)
     first = int(moments[0]) // QUARTER
     edges = np.searchsorted(moments, np.arange(first, moments[-1] // QUARTER + 2) * QUARTER)
@@ -94,11 +95,11 @@ def cost() -> dict[str, float]:
         sketch.missing[...] = 0
         begin = (first + at) * QUARTER
         bucket = Bucket(begin, begin + QUARTER, sketch, sketch, NOBODY, 0)
-        began = time.perf_counter()
+        began = time.thread_time()
         sketch.add(x[start:stop])
-        counted = time.perf_counter()
+        counted = time.thread_time()
         monitor.close(bucket)
-        closed = time.perf_counter()
+        closed = time.thread_time()
         if begin >= moments[0] + 10 * DAY:
             events += int(stop - start)
             counting += counted - began
@@ -128,18 +129,18 @@ def false_alarms(stream: Stream) -> dict[str, float]:
     """Days between alarms where nothing changes."""
     alarms = 0
     for seed in range(STREAMS):
-        found = watched(replace(stream, seed=seed), JUDGED + YEAR)
+        found = watched(replace(stream, seed=seed), JUDGED + QUIET)
         alarms += sum(at >= JUDGED * DAY for at, _ in found)
     low, high = _interval(alarms)
-    watched_days = float(STREAMS * YEAR)
+    watched_days = float(STREAMS * QUIET)
     return {
         "streams": STREAMS,
         "days": watched_days,
         "alarms": alarms,
         "stated run length, days": 365.0,
-        "measured run length, days": watched_days / alarms if alarms else math.inf,
+        "measured run length, days": watched_days / max(alarms, 1),
         "at least": watched_days / high,
-        "at most": watched_days / low if low else math.inf,
+        "at most": watched_days / max(low, 1.0),
     }
 
 
@@ -174,35 +175,35 @@ def detection() -> dict[str, dict[str, float]]:
         results[name] = {
             "tilt": size,
             "told, share": len(delays) / SHIFTED,
-            "median delay, events": statistics.median(delays) if delays else math.nan,
+            **({"median delay, events": statistics.median(delays)} if delays else {}),
         }
     return results
 
 
-def rivals() -> dict[str, dict[str, float]]:
+def beside(library: str, sizes: tuple[str, ...], seeds: int) -> dict[str, dict[str, float]]:
     """Days with an alarm a year before a shift, and the delay after it, ours of the same streams.
 
-    A day is DRAWN events. Theirs are days, so a delay is a whole number of them.
+    A day is DRAWN events. Theirs are days, so every delay is a whole number of days.
     """
     results: dict[str, dict[str, float]] = {}
-    for name, size in SIZES.items():
-        streams = [shifted(size, seed) for seed in range(SEEDS)]
-        streams = [(replace(stream, per_day=DRAWN * 1.2), begun) for stream, begun in streams]
-        for library in ("headrace", *RIVALS):
-            false = 0
+    for name in sizes:
+        for who in ("headrace", library):
+            false = quiet = 0
             delays, seconds = [], []
-            for stream, begun in streams:
-                told, took = _ours(stream) if library == "headrace" else _theirs(library, stream)
-                first = begun // DAY
-                false += len({day for day, _ in told if 28 <= day < first})
-                named = [day for day, inputs_ in told if day >= first and 0 in inputs_]
+            for seed in range(seeds):
+                stream, begun = shifted(SIZES[name], seed)
+                stream, first = replace(stream, per_day=DRAWN * 1.2), begun // DAY
+                told, took = _ours(stream) if who == "headrace" else _theirs(who, stream)
+                false += len({day for day, _ in told if WATCHED <= day < first})
+                quiet += first - WATCHED
+                named = [day for day, columns in told if day >= first and 0 in columns]
                 delays += [(min(named) - first + 1) * DRAWN] if named else []
                 seconds.append(took)
-            quiet = sum(begun // DAY - 28 for _, begun in streams)
-            results[f"{library}, {name}"] = {
+            results[f"{who}, {name}"] = {
+                "streams": seeds,
                 "days with a false alarm, a year": false / quiet * 365,
-                "told, share": len(delays) / SEEDS,
-                "median delay, events": statistics.median(delays) if delays else math.nan,
+                "told, share": len(delays) / seeds,
+                **({"median delay, events": statistics.median(delays)} if delays else {}),
                 "ms a day": statistics.median(seconds) * 1e3,
             }
     return results
@@ -229,8 +230,9 @@ def _ours(stream: Stream) -> tuple[Told, float]:
 
 
 def _theirs(library: str, stream: Stream) -> tuple[Told, float]:
-    said = _rival(library, _values(stream))
-    told = [(28 + day, columns) for day, columns in enumerate(said["told"]) if columns]
+    values = _values(stream)
+    said = _rival(library, np.concatenate([values[:REFERENCE], values[WATCHED:]]))
+    told = [(WATCHED + day, columns) for day, columns in enumerate(said["told"]) if columns]
     return told, said["seconds a day"]
 
 
@@ -249,17 +251,15 @@ def _values(stream: Stream) -> npt.NDArray[np.float64]:
 
 
 def _rival(library: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
-    from benchmarks.rivals import drifting_batches
-
     uv = which("uv") or str(ROOT / ".tools" / "bin" / "uv")
     command = [uv, "run", "--no-project", "--quiet", "--python", "3.11"]
-    for package in drifting_batches.PACKAGES[library]:
+    for package in PACKAGES[library]:
         command += ["--with", package]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "values.npy"
         np.save(path, values)
         done = subprocess.run(
-            [*command, "python", "-m", drifting_batches.__name__, library, str(path)],
+            [*command, "python", "-m", "benchmarks.rivals.drifting_batches", library, str(path)],
             env=os.environ | {"PYTHONPATH": str(ROOT), "VIRTUAL_ENV": "", "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
@@ -270,7 +270,8 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "cost": cost,
     **{kind: partial(false_alarms, stream) for kind, stream in KINDS.items()},
     "detection": detection,
-    "rivals": rivals,
+    "frouros": partial(beside, "frouros", tuple(SIZES), 5),
+    "evidently": partial(beside, "evidently", ("middle",), 2),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +16,9 @@ from operators.drift.responsive import Responsive
 from operators.evaluate import METRICS, Prequential, WindowMetrics
 from operators.lineup import Lineup, Made
 from streams.schema import duration_us
+
+# Before CUDA 13 torch gives the same bits on a graphics card only with it, and else refuses.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 class Basis(msgspec.Struct, frozen=True):

@@ -38,6 +38,8 @@ _LATE_SPAN, _LONG_SPAN, _RISE = 8_192, 65_536, 1.5
 _WARM_UP, _SLOWING = 50, 1_000
 _MEMORY = 0.98
 _FOCUS = 2.0
+WORTH_A_CARD = 1_024
+"""Examples of a step, from which on a graphics card is ahead of one processor core."""
 _SAMPLE = 512
 _MOST_KNOTS, _MOST_SLOTS = 256, 1 << 20
 
@@ -58,8 +60,9 @@ class Neural:
     `loss`: "log", "balanced", where the classes weigh the same, or "focal"; the probabilities are
     those of the stream with each. `rate`: the largest step, which grows smaller with the root of
     the number of steps, and is taken again when the loss of late is half as much again as it was.
-    `decay`, `clip`: see `Trainer`. `device`: "auto", or a name of torch's. `seed`: of what is
-    random. Learning wants torch, by `uv sync --extra torch`; scoring does not.
+    `decay`, `clip`: see `Trainer`. `device`: a name of torch's, or "auto": a graphics card where
+    there is one and steps are large enough for it. `seed`: of what is random. Learning wants torch,
+    by `uv sync --extra torch`; scoring does not.
 
     >>> model = Neural(categories={"shop": 64}, width=2)
     >>> model.frame(("shop", "amount")).columns
@@ -145,8 +148,10 @@ class NeuralLearner:
         self._frame = model.frame(names)
         shape = self._frame.shape
         focus = _FOCUS if model.loss == "focal" else 0.0
+        few = model.batch + model.replay < WORTH_A_CARD
+        device = "cpu" if model.device == "auto" and few else model.device
         self._trainer = Trainer(
-            shape, device=model.device, decay=model.decay, clip=model.clip, focus=focus
+            shape, device=device, decay=model.decay, clip=model.clip, focus=focus
         )
         self._held = np.zeros((3, shape.weights), np.float32)
         self._average = np.zeros(shape.weights, np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.drift.alarm import Finding
-from operators.drift.bucket import Bucket, Matured
+from operators.drift.bucket import Bucket, Matured, Scope
 from operators.drift.concept import Concept, ConceptMonitor
 from operators.drift.sketch import Sketch
 from operators.labels import BY_LABEL, BY_MATURITY
@@ -61,8 +62,13 @@ def cut(examples: Matured, start: int, stop: int) -> Matured:
     return Matured(*(getattr(examples, name)[start:stop] for name in Matured.__slots__))
 
 
+def scope(slices: Mapping[str, tuple[str, ...]]) -> Scope:
+    """What there is to watch, but for inputs."""
+    return Scope((), slices, 7 * DAY, 0.01, (), "15m")
+
+
 def monitor(run_length: float = 100_000, **declared: Any) -> ConceptMonitor:
-    return Concept(run_length=run_length, **declared).bind(SLICES)
+    return Concept(run_length=run_length, **declared).bind(scope(SLICES))
 
 
 def findings(watching: ConceptMonitor, *spans: Matured) -> list[Finding]:
@@ -153,7 +159,7 @@ def test_a_state_of_another_configuration_is_refused() -> None:
     with pytest.raises(StateError):
         monitor().load(monitor(shift=0.5).state())
     with pytest.raises(StateError):
-        monitor().load(Concept().bind({}).state())
+        monitor().load(Concept().bind(scope({})).state())
 
 
 def test_memory_is_what_it_says() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from jobs.config import Settings
 from jobs.kafka_host.learn_job import LearnJob
+from jobs.promotion.export import exported
 from models.base import Floats, Labels
 from models.calibration import CURVE, THRESHOLD, Calibration
 from models.checks import NAMES, examples
@@ -92,6 +93,12 @@ def test_an_onnx_file_scores_as_the_version_does(shape: Shape) -> None:
         (scores,) = session.run(None, {"inputs": x})
         assert scores.shape == (len(x),)
         assert np.abs(scores - version.predict_many(x)).max(initial=0) < 1e-6
+
+
+def test_a_version_is_exported_by_the_ending_of_a_file() -> None:
+    version = a_version(SHAPES["as by default"])
+    about = Manifest(sequence=7, name="network", pipeline="f00d", examples=1)
+    assert exported(about, version, Path("a.onnx")) == onnx_of(version)
 
 
 def test_a_curve_is_not_exported() -> None:

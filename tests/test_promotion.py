@@ -14,6 +14,8 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from jobs.commands import headrace
 from jobs.config import Settings
@@ -345,3 +347,23 @@ def test_a_challenger_is_judged_by_all_traffic_whoever_scores(world: World) -> N
     served = np.array([each["model_version"] % 2 for each in said])
     assert 0 < served.sum() < len(served)
     assert (logged[served == 1, 0] != logged[served == 1, 1]).any()
+
+
+def test_a_version_is_exported_for_other_programs(replayed: Path, tmp_path: Path) -> None:
+    file = tmp_path / "champion.safetensors"
+    done = call("models", "export", "champion", file, "--run", replayed)
+    assert done.exit_code == 0, done.output
+    place = FolderPlace(replayed / "state" / "models", Inputs.load(replayed).load_pipeline())
+    newest = place.read().find("champion")
+    tensors = load_file(file)
+    kept = place.load(newest.sequence).tensors()
+    assert {n: t.tobytes() for n, t in tensors.items()} == {n: t.tobytes() for n, t in kept.items()}
+    with safe_open(file, "numpy") as opened:
+        metadata = {name: orjson.loads(value) for name, value in opened.metadata().items()}
+    assert metadata["sequence"] == newest.sequence
+    assert tuple(metadata["names"]) == newest.names
+    for name, wanted in (("model.onnx", "a version of Neural"), ("model.bin", "ends in .onnx or")):
+        refused = call("models", "export", "champion", tmp_path / name, "--run", replayed)
+        assert refused.exit_code == 1
+        assert wanted in refused.output
+        assert not (tmp_path / name).exists()

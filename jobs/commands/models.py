@@ -48,6 +48,7 @@ def models() -> None:
       headrace models rollback                      to what scored before
       headrace models rollback 1.35
       headrace models promote champion              the pipeline's own, and its newest again
+      headrace models export network fraud.onnx     for other servers
 
     A version has a number and a name, major.minor.pipeline, as in 1.35.9f3a12cc. Major is a course
     of learning: another one wherever a model began from nothing. Minor counts the versions of that
@@ -135,6 +136,34 @@ def diff(settings: Settings, *, version: str, other: str | None, folder: Path | 
     if {one.sequence, two.sequence} <= catalogue.kept:
         weights = tensors(place.load(one.sequence), place.load(two.sequence))
     Console(highlight=False, soft_wrap=True).print(comparison(one, two, weights))
+
+
+@models.command()
+@click.argument("version")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@RUN
+@configured("pipeline")
+def export(settings: Settings, *, version: str, file: Path, folder: Path | None) -> None:
+    """Write VERSION to FILE for other programs; its ending says how.
+
+    \b
+      .onnx          scores by itself in any server of ONNX models; of `Neural` alone
+      .safetensors   the arrays of any model; kind, inputs and settings as its metadata
+
+    \b
+    Examples
+      headrace models export network fraud.onnx
+      headrace models export 1.35 champion.safetensors --run run
+    """
+    from jobs.promotion.export import exported, want_known
+    from streams.atomic import write_whole
+
+    want_known(file)
+    place = place_of(settings, folder)
+    found = place.read().find(version)
+    raw = exported(found, place.load(found.sequence), file)
+    write_whole(file, [raw])
+    click.echo(f"{file}: {found.name} {found.title}, version {found.sequence}, {len(raw):,} bytes")
 
 
 @models.command()

@@ -78,6 +78,7 @@ class _Rows:
         codes = np.array([MEASURES.index(each) for each in measures], np.int8)
         self.scales = Scales(codes, apart=apart)
         self.changed = Changed(self.kinds, rows)
+        self._levels = np.empty(2)
         self.run_length_us, self.adopt_us = duration_us(run_length), duration_us(adopt)
         self._definition = hashlib.blake2b(
             repr((
@@ -122,10 +123,11 @@ class _Rows:
         """Judge the window that ends with this bucket, and close it."""
         scales, changed = self.scales, self.changed
         part = _PARTS[scale] * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
-        levels = np.array([part * (1 - _OF_SHARES), part * _OF_SHARES])
+        levels = self._levels
+        levels[SHAPE], levels[SHARE] = part * (1 - _OF_SHARES), part * _OF_SHARES
         suspect = scales.judge(scale, changed.rows, levels)
         found: list[Finding] = []
-        if scale != BURST and changed.rows.any():
+        if scale != BURST and changed.any:
             changed.calm(scale, scales.p, int(scales.start_us[scale]))
             found += self._over()
             changed.again(scale, scales.p, levels)
@@ -239,6 +241,7 @@ class _Rows:
         for name, part in self._parts().items():
             part[...] = state[name]
         self.changed.refresh()
+        self.season.refresh()
 
 
 class CovariateMonitor(_Rows):

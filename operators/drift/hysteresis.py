@@ -36,6 +36,7 @@ class Changed:
         """It is as it was, while others of its alarm are not."""
         self.rows = np.zeros(rows, np.bool_)
         """Those that are changed, by any statistic."""
+        self.any = False
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -50,10 +51,11 @@ class Changed:
     def refresh(self) -> None:
         """Take what follows from the parts from them."""
         self.rows[...] = self.now.any(axis=0)
+        self.any = bool(self.rows.any())
 
     def until(self, scale: int) -> Bools:
         """Rows that are changed until such a window or a shorter one is calm."""
-        if not self.rows.any():
+        if not self.any:
             return self.rows
         return np.asarray((self.now & (self.scale <= scale)).any(axis=0))
 
@@ -71,6 +73,7 @@ class Changed:
         self.scale[statistic, rows] = scale
         self.ended[statistic, rows] = False
         self.rows[rows] = True
+        self.any = True
         return new
 
     def calm(self, scale: int, p: Floats, start_us: int) -> None:

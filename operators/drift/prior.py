@@ -102,8 +102,7 @@ class PriorMonitor:
     def _said(self, row: int, events: Floats) -> float:
         """The share of frauds among events: its root, of which the noise is even."""
         curve = self.reference.curves[row]
-        estimate = curve.estimate(events[row]) if curve else None
-        return math.sqrt(estimate.share) if estimate else math.nan
+        return math.sqrt(curve.likeliest(events[row])) if curve else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
         """`log_odds` is what to add to those of a score: see `shares.corrected`."""

@@ -70,6 +70,9 @@ class Scales:
         self.sizes = np.empty((2, rows))
         self._distances = np.empty((2, rows))
         """Of the window judged last."""
+        self._windows = list(zip(self.seen, self.wanted, self.only, strict=True))
+        self._known = list(zip(self.unit, self.known, self.moments, strict=True))
+        self._past = list(zip(self.spread, self.weight, strict=True))
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -85,16 +88,15 @@ class Scales:
         or a row that varied has one value only, else 1. Returns whether a row not changed may be
         told, at levels (2,) of shape and share.
         """
-        unit, known = self.unit[scale], self.known[scale]
+        unit, known, moments = self._known[scale]
         if scale != BURST and changed.any():
             borrowed = np.isnan(unit) & changed
             unit = np.where(borrowed, self.unit[BURST], unit)
             known = np.where(borrowed, self.known[BURST], known)
         return bool(
             judge(
-                self.seen[scale], self.wanted[scale], self.only[scale], self.measures, unit, known,
-                self.moments[scale], scale == BURST, self.apart, changed, levels,
-                self.p, self.sizes, self._distances,
+                *self._windows[scale], self.measures, unit, known, moments, scale == BURST,
+                self.apart, changed, levels, self.p, self.sizes, self._distances,
             )
         )  # fmt: skip
 
@@ -144,10 +146,9 @@ class Scales:
         place = int(self.told[scale]) % KEPT[scale]
         longer = min(scale + 1, WEEKLY)
         end(
-            self.seen[scale], self.wanted[scale], self.only[scale],
-            self.seen[longer], self.wanted[longer], self.only[longer], scale == WEEKLY,
+            *self._windows[scale], *self._windows[longer], scale == WEEKLY,
             self._distances, changed, alone, 1.0 - 1.0 / KEPT[scale],
-            self.history[_FROM[scale] + place], self.spread[scale], self.weight[scale],
+            self.history[_FROM[scale] + place], *self._past[scale],
         )  # fmt: skip
         if scale == BURST:
             self.began_us[place] = self.start_us[scale]

@@ -74,6 +74,8 @@ class Season:
         self.usual = np.zeros((rows, GROUPS + 1))
         self.at = np.full(1, -1, np.int64)
         """The slot that is open, counted from a Monday before 1970."""
+        self._week = -1
+        self._places = np.full(rows, -1, np.int64)
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -87,23 +89,24 @@ class Season:
     def move(self, start_us: int, frozen: Bools) -> None:
         """Go to the slot of a bucket; what the last held joins the reference, but of frozen."""
         slot = (start_us + MONDAY) // self.slot_us
-        if self.at[0] >= 0:
-            self._keep(frozen)
-        if self.at[0] < 0 or slot * self.slot_us // DAY != int(self.at[0]) * self.slot_us // DAY:
+        at, slots = int(self.at[0]), self.kept.shape[1]
+        if self._week != at // slots:
+            self._set_places(at // slots)
+        new_day = at < 0 or slot * self.slot_us // DAY != at * self.slot_us // DAY
+        _turn(self.kept, self._places, frozen, at % slots, slot % slots, self.pending, self.usual)
+        if new_day:
             self._new_day(start_us, frozen)
+            self._week = -1
         self.at[0] = slot
-        self.usual[...] = self.kept[:, slot % self.kept.shape[1]].sum(axis=0)
 
-    def _keep(self, frozen: Bools) -> None:
-        week, slot = divmod(int(self.at[0]), self.kept.shape[1])
-        begun = (self.since_us + MONDAY) // WEEK
-        ready = (self.phase == READY) & ~frozen
-        for first in set(begun[ready].tolist()):
-            place = self._place(week - first)
-            if place >= 0:
-                rows = ready & (begun == first)
-                self.kept[place, slot, rows] = self.pending[rows]
-        self.pending[...] = 0
+    def _set_places(self, week: int) -> None:
+        """Where each row's counts of a week are kept; -1: nowhere."""
+        self._week = week
+        first = (self.since_us + MONDAY) // WEEK
+        self._places[...] = [
+            self._place(week - begun) if phase == READY else -1
+            for begun, phase in zip(first.tolist(), self.phase.tolist(), strict=True)
+        ]
 
     def _place(self, week: int) -> int:
         """Where the counts of a row's week are kept: of `weeks` places, or -1: nowhere."""
@@ -140,6 +143,27 @@ class Season:
         self.kept[:, :, row] = 0
         self.pending[row] = self.usual[row] = 0
         self.today[row] = False
+        self._places[row] = -1
+
+    def refresh(self) -> None:
+        """Take what follows from the parts from them."""
+        self._week = -1
+
+
+@kernel(
+    "void(int32[:, :, :, ::1], int64[::1], boolean[::1], int64, int64, int64[:, ::1],"
+    " float64[:, ::1])"
+)
+def _turn(kept, places, frozen, old, new, pending, usual):  # type: ignore[no-untyped-def]
+    """Keep what the old slot held, and sum up what is kept of the new one."""
+    for row in range(len(places)):
+        for group in range(GROUPS + 1):
+            if places[row] >= 0 and not frozen[row]:
+                kept[places[row], old, row, group] = pending[row, group]
+            pending[row, group] = 0
+            usual[row, group] = 0.0
+            for week in range(len(kept)):
+                usual[row, group] += kept[week, new, row, group]
 
 
 @kernel("int64(int64[::1], int8[::1])")

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 GROUPS = 12
 FIT = 29.6 / (GROUPS - 2)
 """The 99.9 % quantile of chi-squared of 10 degrees, by degree."""
-_STEPS, _FAR, _END, _ALIKE = 60, 30.0, 500.0, 1e-6
+_STEPS, _FAR, _END, _ALIKE = 48, 30.0, 500.0, 1e-6
 
 
 def log_odds(share: float) -> float:
@@ -131,7 +131,7 @@ class Curve:
         events = np.asarray(genuine + frauds, np.float64)
         at = events > 0
         fitted = isotonic.fit(LOG_ODDS[at], frauds[at] / events[at], events[at])
-        z = np.array([isotonic.rise(fitted, 0, each) for each in LOG_ODDS])
+        z = _risen(fitted)
         total = float(frauds.sum())
         return cls(events, chances(z + offset(events, z, total, 0.0)), total)
 
@@ -146,11 +146,19 @@ class Curve:
         """Of frauds, among all."""
         return float(self.events @ self.chance / self.events.sum())
 
+    @property
+    def _ratio(self) -> Floats:
+        """How much likelier a place is of a fraud than of a genuine event."""
+        odds, share = self.chance / (1.0 - self.chance), self.share
+        return np.asarray(odds * (1.0 - share) / share, np.float64)
+
+    def likeliest(self, events: Floats) -> float:
+        """The share of frauds alone that `estimate` has."""
+        return float(chances(np.array(likeliest(events, self._ratio))))
+
     def estimate(self, events: Floats) -> Estimate | None:
         """The share of frauds among others, counted by place; None where all scores are alike."""
-        odds = self.chance / (1.0 - self.chance)
-        ratio = odds * (1.0 - self.share) / self.share
-        share = float(chances(np.array(likeliest(events, ratio))))
+        ratio, share = self._ratio, self.likeliest(events)
         frauds, genuine = self.events * self.chance, self.events * (1.0 - self.chance)
         frauds, genuine = frauds / frauds.sum(), genuine / genuine.sum()
         if (ratio - 1.0) @ (frauds - genuine) < _ALIKE:
@@ -186,6 +194,13 @@ class Curve:
         used = wanted >= 1.0
         degrees = max(int(used.sum()) - 2, 1)
         return float(np.sum((came - wanted)[used] ** 2 / noise[used]) / degrees)
+
+
+def _risen(fitted: Floats) -> Floats:
+    """The log-odds of every place by a fitted curve: `isotonic.rise`, of all at once."""
+    x, ahead = fitted[1 : 1 + int(fitted[0])], fitted[1 + isotonic.MOST :][: int(fitted[0])]
+    beyond = np.minimum(LOG_ODDS - x[0], 0.0) + np.maximum(LOG_ODDS - x[-1], 0.0)
+    return np.asarray(np.interp(LOG_ODDS, x, ahead) + beyond, np.float64)
 
 
 def _variance(value: Floats, share: Floats) -> float:
