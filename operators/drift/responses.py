@@ -275,11 +275,8 @@ def words(do: Action, figures: Mapping[str, float]) -> str:
         case Retrain():
             return "is made anew"
         case CorrectPrior():
-            return (
-                f"log-odds moved by {figures['shift']:+.3f}"
-                if figures
-                else "no other share is sure without labels"
-            )
+            none = "no other share is sure without labels"
+            return f"log-odds moved by {figures['shift']:+.3f}" if figures else none
         case RollBack():
             none = "no version from before is kept"
             return f"back to version {figures['version']:.0f}" if figures else none
