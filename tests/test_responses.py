@@ -310,7 +310,7 @@ def test_a_share_is_believed_within_bounds(low: float, high: float, moved: float
     ids=["none", "by labels", "unsure"],
 )
 def test_what_is_not_sure_without_labels_moves_nothing(evidence: dict[str, float]) -> None:
-    alarms = {7: [alarm("prior", **evidence)]}
+    alarms = {7: [alarm("prior", 1, over=False, **evidence)]}
     driven = drive(lambda: lineup_of([On("prior", CorrectPrior())]), alarms)
     what = "no other share is sure without labels"
     assert said(driven) == [(7, "champion", what, False)]
