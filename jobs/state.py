@@ -283,7 +283,7 @@ class LearningState(KeptState):
         meta = state.meta
         whole = meta.get("index", {}).get("next_row", 0)
         learnt = learning.lineup.learnt
-        names = {"held": whole, "beyond": (), "scored": whole, "learnt": learnt}
+        names = {"held": whole, "beyond": (), "scored": whole, "watched": whole, "learnt": learnt}
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
         learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))

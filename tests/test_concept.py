@@ -67,7 +67,7 @@ def scope(slices: Mapping[str, tuple[str, ...]]) -> Scope:
     return Scope((), slices, 7 * DAY, 0.01, (), "15m")
 
 
-def monitor(run_length: float = 100_000, **declared: Any) -> ConceptMonitor:
+def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
     return Concept(run_length=run_length, **declared).bind(scope(SLICES))
 
 

@@ -117,7 +117,8 @@ class World:
             elif out.topic == "outcomes":
                 for each in out.values:
                     one = msgspec.json.decode(each, type=Outcomes)
-                    self.outcomes.setdefault((one.lane, one.before), one)
+                    if one.numbers:  # else it says how far time has come, and nothing else
+                        self.outcomes.setdefault((one.lane, one.before), one)
         self.taken[place, lane] += 1
 
     def commit(self, lane: int, arrived: float = 1.0) -> None:

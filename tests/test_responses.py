@@ -296,7 +296,7 @@ def test_scores_move_with_the_share_that_an_alarm_tells_of_until_it_is_over() ->
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "moved"), [(0.9, 0.95, math.log(3)), (0.0, 0.0001, -math.log(3))]
+    ("low", "high", "moved"), [(0.9, 1.0, math.log(3)), (0.0, 0.0, -math.log(3))]
 )
 def test_a_share_is_believed_within_bounds(low: float, high: float, moved: float) -> None:
     alarms = {7: [alarm("prior", before=0.1, low=low, high=high)]}

@@ -36,7 +36,7 @@ class Concept:
     """
 
     run_length: float = 10_000
-    shift: float = 1.0
+    shift: float = 2.0
     after: int = 1_000
     seed: int = 0
 

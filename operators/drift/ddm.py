@@ -124,7 +124,7 @@ def _run(
             i = _skip(values, i, words, reals, settings, told)
             if i == len(values):
                 return
-            x = values[i]
+            x = float(values[i])
         told[i] = step(words, reals, settings, x)
         since[i] = words[SINCE]
         i += 1

@@ -251,12 +251,16 @@ def shift_of(alarms: Sequence[Alarm], most: float) -> dict[str, float]:
     evidence = alarms[-1].evidence
     if not {"before", "low", "high"} <= evidence.keys():
         return {}
-    before = evidence["before"]
-    now = min(max(before, evidence["low"]), evidence["high"])
+    before, low, high = (_inside(evidence[name]) for name in ("before", "low", "high"))
+    now = min(max(before, low), high)
     if now == before:
         return {}
     moved = math.log(now / (1 - now)) - math.log(before / (1 - before))
     return {"shift": min(max(moved, -math.log(most)), math.log(most))}
+
+
+def _inside(share: float) -> float:
+    return min(max(share, 1e-6), 1 - 1e-6)
 
 
 def words(do: Action, figures: Mapping[str, float]) -> str:

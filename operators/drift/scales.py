@@ -177,9 +177,9 @@ class Scales:
         self.spread[:, row] = self.weight[:, :, row] = 0
 
     def since(self, scale: int, statistic: int, row: int) -> int:
-        """From which burst on distances are above the usual, at most one window before this one.
+        """From which burst on distances are larger, at most one window before this one.
 
-        Where their sum less a usual one each is least, as with Page's cumulated sums (1954).
+        Where bursts before and after differ most, by least squares.
         """
         told, start = int(self.told[BURST]), int(self.start_us[scale])
         order = np.arange(max(0, told - KEPT[BURST]), told) % KEPT[BURST]
@@ -190,7 +190,12 @@ class Scales:
         if scale == BURST:
             began = np.append(began, start)
             distances = np.append(distances, self._distances[statistic, row])
-        if not len(began):
+        began, distances = began[~np.isnan(distances)], distances[~np.isnan(distances)]
+        if len(began) < 2:
             return start
-        excess = np.nan_to_num(distances - self.unit[BURST, statistic, row])
-        return int(began[np.append(0.0, excess.cumsum()[:-1]).argmin()])
+        before = np.arange(1, len(began))
+        sums = distances.cumsum()
+        after = len(began) - before
+        apart = (sums[-1] - sums[:-1]) / after - sums[:-1] / before
+        gain = np.where(apart > 0, apart * apart * before * after, 0.0)
+        return int(began[1 + gain.argmax()]) if gain.any() else int(began[0])
