@@ -31,9 +31,9 @@ from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import Drift, Traffic
 
 Ints = npt.NDArray[np.int64]
-TRAFFIC = Traffic(days=70, per_day=1000, fraud_rate=0.05, customers=3000, terminals=5000)
+TRAFFIC = Traffic(days=70, per_day=700, fraud_rate=0.05, customers=3000, terminals=5000)
 AT = "2024-02-05"
-POINTS, APART = 20_000, 360_000_000
+POINTS, APART = 12_000, 360_000_000
 """Points of a stream of River's, and the time from one to the next."""
 ROWS = 500
 TREES = 10

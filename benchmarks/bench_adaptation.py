@@ -50,6 +50,8 @@ from streams.simulation.traffic import (
 )
 
 REPEATS = 2
+DRAWN = 60
+"""Windows of a curve that are kept, at most."""
 BACK, WORTH = 0.9, 0.05
 """How much of what is lost is to come back, and how much must be lost for that to be asked."""
 RESPONSES = (On(("concept", "performance", "calibration"), Start(TRIAL)),)
@@ -106,8 +108,7 @@ def back(courses: list[Course]) -> dict[str, Any]:
         "worst": float(curve[worst]),
         "mean after": float(curve.mean()),
         "labels until back": after if lost > WORTH else 0.0,
-        "curve": curve.round(4).tolist(),
-        "labels": labels.tolist(),
+        "curve": curve[:: 1 + len(curve) // DRAWN].round(4).tolist(),
     }
 
 

@@ -117,7 +117,7 @@ def bits(driven: Driven) -> tuple[list[Response], dict[str, bytes], list[Any]]:
 
 
 BACK: Alarms = {CHANGE + 1: [alarm()], CHANGE + 3: [alarm(over=True)]}
-PRIOR: Alarms = {7: [alarm("prior", before=0.1, now=0.2)], 9: [alarm("prior", over=True)]}
+PRIOR: Alarms = {7: [alarm("prior", before=0.1, low=0.2, high=0.3)], 9: [alarm("prior", over=True)]}
 CASES: dict[str, tuple[tuple[Declared, ...], Alarms]] = {
     "raise the rate": ((On("concept", RaiseRate(lasting="2d")),), RAISED),
     "reset": ((On("concept", Reset(recent=90)),), RAISED),
@@ -134,7 +134,7 @@ CASES: dict[str, tuple[tuple[Declared, ...], Alarms]] = {
             On(("concept", "prior"), RollBack(lasting="2d", keep=3)),
             Every(examples=350, do=Tell()),
         ),
-        {7: [alarm(), alarm("prior", 2, before=0.1, now=0.2)], 10: [alarm("concept", 3)]},
+        {7: [alarm(), alarm("prior", 2, before=0.1, low=0.2, high=0.3)], 10: [alarm("concept", 3)]},
     ),
 }  # fmt: skip
 
@@ -295,16 +295,26 @@ def test_scores_move_with_the_share_that_an_alarm_tells_of_until_it_is_over() ->
     assert [each.response for each in lineup.made()] == [f"{what} (alarm 1)", ""]
 
 
-@pytest.mark.parametrize(("now", "moved"), [(0.9, math.log(3)), (0.0001, -math.log(3))])
-def test_a_share_is_believed_within_bounds(now: float, moved: float) -> None:
-    alarms = {7: [alarm("prior", before=0.1, now=now)]}
+@pytest.mark.parametrize(
+    ("low", "high", "moved"), [(0.9, 1.0, math.log(3)), (0.0, 0.0, -math.log(3))]
+)
+def test_a_share_is_believed_within_bounds(low: float, high: float, moved: float) -> None:
+    alarms = {7: [alarm("prior", before=0.1, low=low, high=high)]}
     driven = drive(lambda: lineup_of([On("prior", CorrectPrior(most=3))]), alarms)
     assert driven.done[0].figures["shift"] == moved
 
 
-def test_an_alarm_that_tells_no_share_moves_nothing() -> None:
-    driven = drive(lambda: lineup_of([On("prior", CorrectPrior())]), {7: [alarm("prior")]})
-    assert said(driven) == [(7, "champion", "the alarm tells no share", False)]
+@pytest.mark.parametrize(
+    "evidence",
+    [{}, {"before": 0.1, "now": 0.2}, {"before": 0.1, "low": 0.0, "high": 1.0}],
+    ids=["none", "by labels", "unsure"],
+)
+def test_what_is_not_sure_without_labels_moves_nothing(evidence: dict[str, float]) -> None:
+    alarms = {7: [alarm("prior", 1, over=False, **evidence)]}
+    driven = drive(lambda: lineup_of([On("prior", CorrectPrior())]), alarms)
+    what = "no other share is sure without labels"
+    assert said(driven) == [(7, "champion", what, False)]
+    assert not isinstance(driven.lineup.versions[0], Shifted)
 
 
 def test_what_is_rolled_back_scores_as_before_the_change_and_learns_on() -> None:
@@ -338,7 +348,7 @@ def test_what_operators_hold_scores_on_whatever_is_done() -> None:
     lineup.advance()
     lineup.hold(0, lineup.number, lineup.versions[0])
     held = lineup.champion.predict_many(x)
-    lineup.act(DAY, [alarm("prior", before=0.1, now=0.2)])
+    lineup.act(DAY, [alarm("prior", before=0.1, low=0.2, high=0.3)])
     assert np.array_equal(lineup.champion.predict_many(x), held)
     assert not np.array_equal(lineup.versions[0].predict_many(x), held)
     lineup.follow(1)
