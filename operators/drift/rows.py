@@ -149,7 +149,7 @@ class Rows:
             else:
                 live = self.scales.unit[scale, statistic] >= CERTAIN
                 tests = max(1, int((live & (p[statistic] <= 1)).sum()))
-                told = _rejected(p[statistic], levels[statistic], tests)
+                told = rejected(p[statistic], levels[statistic], tests)
                 level = float(levels[statistic]) * int(told.sum()) / tests
             rows = np.flatnonzero(told & ~self.changed.rows)
             if len(rows):
@@ -250,7 +250,7 @@ class Rows:
         self.season.refresh()
 
 
-def _rejected(p: Floats, level: float, tests: int) -> npt.NDArray[np.bool_]:
+def rejected(p: Floats, level: float, tests: int) -> npt.NDArray[np.bool_]:
     """Which of p (NaN: none) Benjamini and Hochberg's procedure rejects."""
     order = np.argsort(p, kind="stable")
     within = np.flatnonzero(p[order] <= level * np.arange(1, len(p) + 1) / tests)
