@@ -208,6 +208,8 @@ def end(  # type: ignore[no-untyped-def]
         only[row] = -1
 
 
+LEAST_WAYS = 0.9
+"""Estimates of as many ways as there are, all equal, err to both sides by about a tenth."""
 PRIORS = (0.0, 2.0, 10.0)
 """Windows of each scale for which the moments of the shorter one, or of pure chance, count."""
 
@@ -247,8 +249,8 @@ def shape(spread, weight, known, shorter, scale, moments):  # type: ignore[no-un
             cubed = m**4 / ((m - 1.0) * (m - 2.0) * (m + 2.0) * (m + 4.0))
             cubed *= three - 3.0 / m * two + 2.0 / (m * m)
             part = m / (m + PRIORS[scale])
-            second += part * (min(max(above, 1.0 / free), 1.0) - second)
-            third += part * (min(max(cubed, 1.0 / free**2), 1.0) - third)
+            second += part * (min(max(above, LEAST_WAYS / free), 1.0) - second)
+            third += part * (min(max(cubed, LEAST_WAYS**2 / free**2), 1.0) - third)
         moments[0, row] = second
         moments[3, row] = weight[2, row] / weight[0, row]
         moments[2, row] = max(0.0, one / (free * weight[0, row]) - 1.0) / moments[3, row]
