@@ -109,8 +109,8 @@ def test_in_how_many_ways_deviations_vary_is_estimated_of_thirty_windows(
     weight = np.full((3, rows), float(windows))
     moments = np.zeros((4, rows))
     shape(spread, weight, np.full(rows, float(windows)), np.zeros((4, rows)), BURST, moments)
-    assert moments[0].mean() == pytest.approx(second, rel=0.1)
-    assert moments[1].mean() == pytest.approx(third, rel=0.2)
+    assert moments[0].mean() == pytest.approx(second, rel=0.05)
+    assert moments[1].mean() == pytest.approx(third, rel=0.1)
 
 
 def test_of_many_tests_as_many_are_rejected_as_benjamini_and_hochberg_say() -> None:
