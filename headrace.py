@@ -24,6 +24,7 @@ from models.linear import Linear
 from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
+from operators.drift.concept import Concept
 from operators.drift.declared import Covariate, Positives, Scores
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
@@ -52,6 +53,7 @@ __all__ = [
     "Boosted",
     "Calibration",
     "Category",
+    "Concept",
     "ConfigError",
     "Covariate",
     "Edges",

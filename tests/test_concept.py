@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.drift.alarm import Finding
-from operators.drift.bucket import Bucket, Matured
+from operators.drift.bucket import Bucket, Matured, Scope
 from operators.drift.concept import Concept, ConceptMonitor
 from operators.drift.sketch import Sketch
 from operators.labels import BY_LABEL, BY_MATURITY
 from streams.errors import StateError
 
 DAY = 86_400_000_000
-SLICES = {"time of day": ("day", "night")}
+SCOPE = Scope(("amount",), {"time of day": ("day", "night")}, 7 * DAY, 0.01, (0,), "15m")
 PER_DAY = 2_000
 
 
@@ -62,7 +63,7 @@ def cut(examples: Matured, start: int, stop: int) -> Matured:
 
 
 def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
-    return Concept(run_length=run_length, **declared).bind(SLICES)
+    return Concept(run_length=run_length, **declared).bind(SCOPE)
 
 
 def findings(watching: ConceptMonitor, *spans: Matured) -> list[Finding]:
@@ -153,7 +154,7 @@ def test_a_state_of_another_configuration_is_refused() -> None:
     with pytest.raises(StateError):
         monitor().load(monitor(shift=0.5).state())
     with pytest.raises(StateError):
-        monitor().load(Concept().bind({}).state())
+        monitor().load(Concept().bind(replace(SCOPE, slices={})).state())
 
 
 def test_memory_is_what_it_says() -> None:

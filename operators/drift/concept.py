@@ -12,7 +12,7 @@ import numpy.typing as npt
 from models.state import restore
 from operators.drift import expected
 from operators.drift.alarm import Finding, Kind
-from operators.drift.bucket import Bucket
+from operators.drift.bucket import Bucket, Scope
 from operators.drift.detector import RANDOM, Floats, Int64s, word
 from operators.drift.page_hinkley import THRESHOLD, PageHinkley
 from operators.drift.ranks import WORDS
@@ -40,9 +40,9 @@ class Concept:
     after: int = 1_000
     seed: int = 0
 
-    def bind(self, slices: Mapping[str, Sequence[str]]) -> ConceptMonitor:
-        """One that has seen nothing, for slices by name, each with its values in code order."""
-        return ConceptMonitor(self, {name: tuple(values) for name, values in slices.items()})
+    def bind(self, scope: Scope) -> ConceptMonitor:
+        """One that has seen nothing."""
+        return ConceptMonitor(self, scope.slices)
 
 
 class ConceptMonitor:
@@ -106,7 +106,7 @@ class ConceptMonitor:
         restore(self._parts, self._fixed(), state, "concept")
 
     def _fixed(self) -> dict[str, npt.NDArray[Any]]:
-        return {"settings": self._settings.copy(), "after": np.array(self._after)}
+        return {"settings": self._settings.copy(), "after": np.array([self._after])}
 
     def _series(self, codes: Int64s) -> Int64s:
         """The series of each example: that of all, then those of its values; -1 for none."""

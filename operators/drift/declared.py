@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from operators.drift.bucket import Scope, Watcher
+from operators.drift.concept import Concept
 from operators.drift.covariate import CovariateMonitor, ScoreMonitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
@@ -62,6 +63,6 @@ class Positives(Prior):
 
 
 ALL: tuple[Watcher, ...] = (
-    Volume(), Covariate(), Scores(), Positives(), Performance(), LabelDelay(),
+    Volume(), Covariate(), Scores(), Concept(), Positives(), Performance(), LabelDelay(),
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""
