@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +19,7 @@ from operators.labels import BY_LABEL, BY_MATURITY
 from streams.errors import StateError
 
 DAY = 86_400_000_000
-SLICES = {"time of day": ("day", "night")}
+SCOPE = Scope(("amount",), {"time of day": ("day", "night")}, 7 * DAY, 0.01, (0,), "15m")
 PER_DAY = 2_000
 
 
@@ -68,7 +68,7 @@ def scope(slices: Mapping[str, tuple[str, ...]]) -> Scope:
 
 
 def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
-    return Concept(run_length=run_length, **declared).bind(scope(SLICES))
+    return Concept(run_length=run_length, **declared).bind(SCOPE)
 
 
 def findings(watching: ConceptMonitor, *spans: Matured) -> list[Finding]:
@@ -159,7 +159,7 @@ def test_a_state_of_another_configuration_is_refused() -> None:
     with pytest.raises(StateError):
         monitor().load(monitor(shift=0.5).state())
     with pytest.raises(StateError):
-        monitor().load(Concept().bind(scope({})).state())
+        monitor().load(Concept().bind(replace(SCOPE, slices={})).state())
 
 
 def test_memory_is_what_it_says() -> None:

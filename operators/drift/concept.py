@@ -42,7 +42,7 @@ class Concept:
 
     def bind(self, scope: Scope) -> ConceptMonitor:
         """One that has seen nothing."""
-        return ConceptMonitor(self, dict(scope.slices))
+        return ConceptMonitor(self, scope.slices)
 
 
 class ConceptMonitor:
@@ -106,7 +106,7 @@ class ConceptMonitor:
         restore(self._parts, self._fixed(), state, "concept")
 
     def _fixed(self) -> dict[str, npt.NDArray[Any]]:
-        return {"settings": self._settings.copy(), "after": np.array(self._after)}
+        return {"settings": self._settings.copy(), "after": np.array([self._after])}
 
     def _series(self, codes: Int64s) -> Int64s:
         """The series of each example: that of all, then those of its values; -1 for none."""
