@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jobs.expectation import Expectation
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.decisions import CHAMPION
@@ -33,7 +34,8 @@ class Pipeline:
     by default. `lateness`: how far events may be out of order and still be exact. `retention`: how
     long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
     before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
-    the models. `watch`: how it is watched for drift; None is not at all.
+    the models. `watch`: how it is watched for drift; None is not at all. `behaviour`: what is
+    expected of the models (`jobs.expectation`).
     """
 
     name: str
@@ -43,6 +45,7 @@ class Pipeline:
     challengers: Mapping[str, Model] = field(default_factory=dict)
     amount: str = ""
     slices: Mapping[str, Slice] = field(default_factory=dict)
+    behaviour: Mapping[str, Expectation] = field(default_factory=dict)
     every: int = 2000
     every_time: str = "0s"
     lateness: str = "1h"
