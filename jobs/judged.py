@@ -49,11 +49,10 @@ class Judged:
 
     def take(self, time_us: Int64s, x: Floats, score: Floats, y: Labels) -> None:
         """Keep n examples: when the events were, (n, features), scores and labels."""
-        most = len(self._time)
-        time_us, x, score, y = (each[-most:] for each in (time_us, x, score, y))
-        at = (self._seen + np.arange(len(y))) % most
-        self._time[at], self._rows[at, :-2] = time_us, x
-        self._rows[at, -2], self._rows[at, -1] = score, y
+        first = max(len(y) - len(self._time), 0)
+        at = (self._seen + np.arange(first, len(y))) % len(self._time)
+        self._time[at], self._rows[at, :-2] = time_us[first:], x[first:]
+        self._rows[at, -2], self._rows[at, -1] = score[first:], y[first:]
         self._seen += len(y)
 
     def labelled(self, where: str) -> Labelled:

@@ -20,7 +20,7 @@ from models.base import Floats
 from models.bins import edges_at
 from models.linear import Linear
 from streams.errors import ConfigError
-from streams.predictions import encode_examples
+from streams.examples import encode_examples
 from tests.batches import PIPELINE
 
 NAMES = ("amount", "noise")
@@ -182,9 +182,10 @@ def test_what_is_expected_may_change_when_the_run_has_ended(run: Path) -> None:
 def test_events_of_a_log_of_examples_are_tried_as_those_of_a_run(run: Path, tmp_path: Path) -> None:
     events = labelled(run, "", 300)
     n, one = np.arange(len(events.y)), np.ones(len(events.y), np.int64)
-    causes = ["label"] * len(n)
-    known, values = n.tolist(), events.y.tolist()
-    lines = encode_examples(n, n, known, values, causes, 0.5 * one, one, events.x)
+    known, score = n.tolist(), 0.5 * one
+    lines, _ = encode_examples(
+        n, n, known, events.y.tolist(), 0 * one, score, one, events.x, ["label"]
+    )
     (tmp_path / "examples.ndjson").write_bytes(b"\n".join([*lines, b""]))
     found = logged(tmp_path / "examples.ndjson", fraud.pipeline, 100)
     assert found.x.shape == (100, len(fraud.pipeline.features))

@@ -98,6 +98,15 @@ def count(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:,.0f}"
 
 
+def number(value: float) -> str:
+    """A number with two digits; – of none.
+
+    >>> number(0.00123), number(math.nan)
+    ('0.0012', '–')
+    """
+    return "–" if math.isnan(value) else f"{value:.2g}"
+
+
 def share(part: float, whole: float) -> str:
     """A part of a whole, in per cent.
 

@@ -7,7 +7,17 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from jobs.watching.figures import Curve, Figures, Line, Quality, count, moment, seconds, share
+from jobs.watching.figures import (
+    Curve,
+    Figures,
+    Line,
+    Quality,
+    count,
+    moment,
+    number,
+    seconds,
+    share,
+)
 from jobs.watching.scrape import Scrape, quantile
 from operators.drift.alarm import Alarm
 
@@ -124,7 +134,7 @@ class Jobs:
             return []
         by = score.by("headrace_predictions_total", "decision")
         made, seen = sum(by.values()), score.histogram("headrace_score")
-        quantiles = ", ".join(f"{quantile(part, seen):.2g}" for part in (0.5, 0.9, 0.99))
+        quantiles = ", ".join(number(quantile(part, seen)) for part in (0.5, 0.9, 0.99))
         age = score.one("headrace_model_age_seconds")
         version = count(score.one("headrace_model_version"))
         return [
