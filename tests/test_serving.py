@@ -145,10 +145,10 @@ def test_what_the_job_writes_down_is_what_is_scraped(monitor: Monitor, now: Time
     assert found["headrace_label_delay_seconds_sum"] == 5 * 86_400
     assert found['headrace_feature_missing_share{feature="ratio"}'] == 0.25
     assert found['headrace_feature_quantile{feature="amount",quantile="0.5"}'] == pytest.approx(
-        30, rel=0.05
+        30, rel=0.07
     )
     assert found['headrace_feature_quantile{feature="ratio",quantile="0.1"}'] == pytest.approx(
-        -1, rel=0.05
+        -1, rel=0.07
     )
     assert found['headrace_drift_alarms_total{kind="prior"}'] == 1
     assert found['headrace_drift_open{kind="prior"}'] == 0
@@ -175,7 +175,7 @@ def test_features_are_of_late_and_a_batch_of_any_size_costs_the_same() -> None:
         for _ in range(10):
             recent.add(np.full((1600, 1), value))
     assert 100 <= recent.events <= 200 + AT_ONCE
-    assert recent.quantiles([0.0, 1.0])[0] == pytest.approx([4, 4], rel=0.05)
+    assert recent.quantiles([0.0, 1.0])[0] == pytest.approx([4, 4], rel=0.07)
 
 
 def test_a_score_job_says_nothing_of_learning_or_a_store_it_has_not(now: Time) -> None:
@@ -237,8 +237,9 @@ def test_running_jobs_say_where_everything_went(tmp_path: Path) -> None:
     with Serving(scoring.monitor, 0) as one, Serving(learning.monitor, 0) as other:
         texts = [asked(each, "/metrics")[2] for each in (one, other)]
     read = parsed(texts[0]) | parsed(texts[1])
-    elsewhere = {name for name in documented() if re.match("headrace_(online|drift|quality)", name)}
-    assert documented().keys() - read.keys() == elsewhere
+    # No store, no window that closed, and no alarm that must come.
+    absent = "headrace_(online_|quality|drift_(alarms|open|bucket_end))"
+    assert all(re.match(absent, name) for name in documented().keys() - read.keys())
     score, learn = scraped(scoring.monitor), scraped(learning.monitor)
     count = {name: score[f'headrace_ledger{{count="{name}"}}'] for name in scoring.ledger()}
     assert count["events_taken"] == 40 == count["admitted"] + count["duplicates"]

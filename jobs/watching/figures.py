@@ -130,4 +130,6 @@ def alarm_text(alarm: Alarm) -> str:
     """An alarm as one would say it."""
     if alarm.over:
         return f"{moment(alarm.at_us)} {what(alarm)} is over"
-    return f"{moment(alarm.at_us)} {what(alarm)} by {alarm.size:.3g} (told from {alarm.threshold:.3g})"
+    return (
+        f"{moment(alarm.at_us)} {what(alarm)} by {alarm.size:.3g} (told from {alarm.threshold:.3g})"
+    )

@@ -35,7 +35,10 @@ def screen(figures: Figures, *, width: int, height: int) -> RenderableType:
     across = 2 if width >= WIDE else 1
     boxes = list(_boxes(figures))
     rows = [boxes[at : at + across] for at in range(0, len(boxes), across)]
+    alarms = [_alarm(each) for each in reversed(figures.alarms[-ALARMS:])]
+    framed = [_framed(Group(*alarms), "alarms, newest first")] if alarms else []
     used = 1 + bool(figures.note) + sum(max(tall for _, tall in row) for row in rows)
+    used += len(alarms) + 2 * len(framed)
     left = (height - used) // max(len(figures.curves) / across, 1) - 3
     tall = min(int(left), PLOT)
     plots = [_plot(each, width // across - 4, max(tall, LEAST)) for each in figures.curves]
@@ -44,6 +47,7 @@ def screen(figures: Figures, *, width: int, height: int) -> RenderableType:
     return Group(
         head,
         *(_beside([box for box, _ in row], across) for row in rows),
+        *framed,
         *(_beside(row, across) for row in lined),
         *note,
     )
@@ -65,9 +69,6 @@ def _boxes(figures: Figures) -> Iterator[tuple[RenderableType, int]]:
         yield _framed(_lines(lines), name), len(lines) + 2
     if figures.quality:
         yield _framed(_quality(figures.quality), "quality"), len(figures.quality) + 3
-    if figures.alarms:
-        shown = figures.alarms[-ALARMS:]
-        yield _framed(Group(*map(_alarm, reversed(shown))), "alarms, newest first"), len(shown) + 2
 
 
 def _lines(lines: Sequence[Line]) -> Table:
