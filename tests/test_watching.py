@@ -172,7 +172,7 @@ def test_a_finished_run_is_shown_with_its_alarms(run: Path) -> None:
     ):
         assert word in result.output, word
     assert "covariate (psi) of amount is over" in result.output
-    assert "1 alarms, 0 going on" in result.output
+    assert "1 alarm, 0 going on" in result.output
 
 
 def test_a_run_that_is_being_written_is_shown_part_by_part(run: Path, tmp_path: Path) -> None:

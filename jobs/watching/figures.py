@@ -116,6 +116,15 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.3g}%" if whole > 0 else "–"
 
 
+def alarms_said(raised: int, going: int) -> str:
+    """How many alarms there were, and how many of the changes go on.
+
+    >>> alarms_said(1, 0)
+    '1 alarm, 0 going on'
+    """
+    return f"{raised:,} alarm{'' if raised == 1 else 's'}, {going:,} going on"
+
+
 def moment(time_us: int) -> str:
     """A time of events.
 

@@ -12,6 +12,7 @@ from jobs.watching.figures import (
     Figures,
     Line,
     Quality,
+    alarms_said,
     count,
     moment,
     number,
@@ -234,9 +235,7 @@ def _drift(learn: Scrape | None) -> list[Line]:
     alarms = learn.by("headrace_drift_alarms_total", "kind") if learn else {}
     going = learn.by("headrace_drift_open", "kind") if learn else {}
     return [
-        Line(
-            kind, f"{count(n)} alarms, {count(going.get(kind, 0.0))} going on", not going.get(kind)
-        )
+        Line(kind, alarms_said(int(n), int(going.get(kind, 0))), not going.get(kind))
         for kind, n in alarms.items()
     ]
 

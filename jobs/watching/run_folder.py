@@ -23,7 +23,17 @@ import pyarrow.parquet as pq
 from jobs.alarms import ALARMS
 from jobs.rerun import PREDICTIONS
 from jobs.settings import Inputs
-from jobs.watching.figures import Curve, Figures, Line, Quality, count, moment, seconds, share
+from jobs.watching.figures import (
+    Curve,
+    Figures,
+    Line,
+    Quality,
+    alarms_said,
+    count,
+    moment,
+    seconds,
+    share,
+)
 from operators.drift.alarm import Alarm, alarm_of
 
 PARTS = f"{PREDICTIONS}.parts"
@@ -132,8 +142,7 @@ def drift_lines(alarms: Sequence[Alarm]) -> list[Line]:
     for kind in dict.fromkeys(each.kind for each in alarms):
         over = sum(each.over for each in alarms if each.kind == kind)
         raised = sum(not each.over for each in alarms if each.kind == kind)
-        said = f"{raised} alarms, {raised - over} going on"
-        lines.append(Line(kind, said, good=raised <= over))
+        lines.append(Line(kind, alarms_said(raised, raised - over), good=raised <= over))
     return lines
 
 
