@@ -25,7 +25,7 @@ class Recent:
     >>> recent = Recent(("amount",))
     >>> recent.add(np.array([[20.0], [30.0], [np.nan], [50.0]]))
     >>> recent.events, recent.missing(), [round(q) for q in recent.quantiles()[0]]
-    (4, [0.25], [20, 31, 52])
+    (4, [0.25], [21, 32, 51])
     """
 
     def __init__(self, names: Sequence[str], most: int = 10_000) -> None:
