@@ -178,11 +178,7 @@ class _Search:
         rows = np.flatnonzero(self._left)
         worse = self._loss[rows] - self._expected[rows]
         moments = Moments(worse, self._score[rows], float(self._y[rows].mean()))
-        single = [
-            self._alone(place, moments, rows)
-            for place, each in enumerate(self._features)
-            if each.count > 2
-        ]
+        single = [self._alone(place, moments, rows) for place in range(len(self._features))]
         tested = [each for each in single if len(each.spans)]
         worst = sorted(tested, key=lambda each: -each.most)[:PAIRED]
         places = sorted(each.spans[0][0][0] for each in worst)

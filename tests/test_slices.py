@@ -103,6 +103,13 @@ def test_a_small_difference_that_is_certain_is_not_much_worse() -> None:
     assert find_slices(events, effect=0.0).found
 
 
+def test_a_slice_may_be_of_what_is_missing() -> None:
+    x, p = world(8)
+    x[:, 2] = np.where(np.arange(N) % 5 == 0, np.nan, 1.0)
+    (slice_,) = found(x, np.where(np.isnan(x[:, 2]), np.minimum(5 * p, 0.6), p), p, 8).found
+    assert slice_.name == "age missing" and slice_.events == N // 5
+
+
 def test_events_without_a_label_are_left_out() -> None:
     x, p = world(5)
     y = (np.random.default_rng(5).random(N) < p).astype(np.int8)
