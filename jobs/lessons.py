@@ -66,6 +66,13 @@ class Lesson:
         """How each became known."""
         return causes_of(self.outcomes)
 
+    def delays(self, learning: Learning) -> npt.NDArray[np.int64]:
+        """Of those that a first label told of, the microseconds from the event to it."""
+        told = np.isin(self.outcomes.causes, (BY_LABEL, BY_LATE_LABEL))
+        rows = np.array(self.outcomes.numbers, np.int64)[told]
+        times = learning.words.take(rows, slice(TIME, TIME + 1)).ravel()
+        return np.asarray(np.array(self.outcomes.known, np.int64)[told] - times)
+
     def basis(self, learning: Learning, topic: str) -> Basis:
         """What `learning` has learnt from with this lesson, of this topic of outcomes."""
         return learning.basis(self.outcomes, {topic: self.offset + 1})
