@@ -26,7 +26,7 @@ from models.neural import Neural
 from models.replay import Replay
 from models.river import River, for_river
 from operators.drift.concept import Concept
-from operators.drift.declared import Covariate, Positives, Scores
+from operators.drift.declared import Covariate, Scores
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
 from operators.drift.prior import Positives

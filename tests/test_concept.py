@@ -16,7 +16,7 @@ from operators.drift.bucket import Bucket, Matured, Scope
 from operators.drift.concept import Concept, ConceptMonitor
 from operators.drift.sketch import Sketch
 from operators.labels import BY_LABEL, BY_MATURITY
-from streams.errors import StateError
+from streams.errors import ConfigError, StateError
 
 DAY = 86_400_000_000
 SCOPE = Scope(("amount",), {"time of day": ("day", "night")}, 7 * DAY, 0.01, (0,), "15m")
@@ -60,11 +60,6 @@ def bucket(examples: Matured) -> Bucket:
 
 def cut(examples: Matured, start: int, stop: int) -> Matured:
     return Matured(*(getattr(examples, name)[start:stop] for name in Matured.__slots__))
-
-
-def scope(slices: Mapping[str, tuple[str, ...]]) -> Scope:
-    """What there is to watch, but for inputs."""
-    return Scope((), slices, 7 * DAY, 0.01, (), "15m")
 
 
 def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
@@ -160,6 +155,12 @@ def test_a_state_of_another_configuration_is_refused() -> None:
         monitor().load(monitor(shift=0.5).state())
     with pytest.raises(StateError):
         monitor().load(Concept().bind(replace(SCOPE, slices={})).state())
+
+
+@pytest.mark.parametrize("declared", [{"run_length": 100.0}, {"shift": 3.0}])
+def test_what_cannot_work_is_refused(declared: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="Concept: run_length is at least 1,000"):
+        Concept(**declared)  # type: ignore[arg-type]
 
 
 def test_memory_is_what_it_says() -> None:
