@@ -12,7 +12,7 @@ from jobs.monitoring.exposition import exposition
 from jobs.monitoring.families import families
 from jobs.monitoring.monitor import Monitor
 from jobs.monitoring.recent import Recent
-from operators.drift.alarm import Finding
+from operators.drift.alarm import Alarm, Kind
 from operators.evaluate import Prequential
 
 NOW_US = 1_800_000_000_000_000
@@ -50,9 +50,12 @@ def filled(monitor: Monitor) -> Monitor:
     return monitor
 
 
-def drift(kind: str, *, over: bool = False) -> Finding:
-    about = {"detector": "ks", "since_us": 0, "size": 1.0, "threshold": 0.5}
-    return Finding(kind=kind, over=over, **about)  # type: ignore[arg-type]
+def drift(kind: Kind, *, over: bool = False) -> Alarm:
+    """An alarm of this kind."""
+    return Alarm(
+        kind=kind, detector="ks", since_us=0, size=1.0, threshold=0.5, number=1, at_us=0,
+        version=0, over=over,
+    )  # fmt: skip
 
 
 def both() -> Iterator[Monitor]:
