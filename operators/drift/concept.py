@@ -46,7 +46,7 @@ class Concept:
     def __post_init__(self) -> None:
         if self.run_length < LEAST or not 0 < self.shift <= 2:
             raise ConfigError(
-                f"Concept: run_length is at least {LEAST:,} positives and shift above 0 and at most "
+                f"Concept: run_length is at least {LEAST:,} positives, shift above 0 and at most "
                 f"2, got {self.run_length:,} and {self.shift}"
             )
 
