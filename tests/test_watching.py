@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from pathlib import Path
-from select import select
+from select import POLLIN, poll
 
 import msgspec
 import pytest
@@ -220,10 +220,11 @@ def on_a_terminal(*arguments: str, columns: int) -> Iterator[tuple[subprocess.Po
 
 def test_on_a_terminal_it_follows_its_size_and_ends_by_ctrl_c(run: Path) -> None:
     with on_a_terminal("watch", str(run), columns=100) as (process, ours):
-        seen = bytearray()
+        seen, there = bytearray(), poll()
+        there.register(ours, POLLIN)
 
         def sees(words: bytes) -> bool:
-            if select([ours], [], [], 0.1)[0]:
+            if there.poll(100):
                 with suppress(OSError):  # it has ended
                     seen.extend(os.read(ours, 1 << 16))
             return words in seen

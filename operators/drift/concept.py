@@ -47,7 +47,7 @@ class Concept:
         if self.run_length < LEAST or not 0 < self.shift <= 2:
             raise ConfigError(
                 f"Concept: run_length is at least {LEAST:,} positives, shift above 0 and at most "
-                f"2; got {self.run_length:,} and {self.shift}"
+                f"2, got {self.run_length:,} and {self.shift}"
             )
 
     def bind(self, scope: Scope) -> ConceptMonitor:
