@@ -16,8 +16,9 @@ import numpy.typing as npt
 from jobs.change import Change, Description, describe
 from jobs.definition import Pipeline
 from jobs.heeding import Heeding
+from jobs.held import Lane
 from jobs.intake import Intake
-from jobs.learning import Lane, Learning
+from jobs.learning import Learning
 from jobs.lineup import Basis, manifest_of
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring

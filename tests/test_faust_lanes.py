@@ -23,6 +23,7 @@ from jobs.lanes.held import NEVER
 from jobs.lanes.lanes import lanes_of
 from jobs.lanes.rows import Arrivals
 from jobs.lanes.scoring import Scorer
+from jobs.monitoring.monitor import Monitor
 from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter, StateError
 from streams.memory import Cluster, MemoryBroker
@@ -96,7 +97,8 @@ class World:
         for stage in self.stages[lane]:
             stage.close()
         table = self.tables[lane] = LaneTable(DictCopy(self.changelogs[lane]))
-        serving = Serving(Scorer(PIPELINE), Unchanging())  # type: ignore[arg-type]
+        monitor = Monitor("score", pipeline="p", definition="d")
+        serving = Serving(Scorer(PIPELINE), Unchanging(), monitor)  # type: ignore[arg-type]
         self.stages[lane] = [
             Indexing(self.plan, lane, table),
             *(Windows(self.plan, lane, n, table, serving) for n in range(1, len(self.plan.stages))),

@@ -180,7 +180,7 @@ class Adwin:
     >>> values = np.concatenate([np.zeros(1000), np.ones(100)])
     >>> changes = Adwin(delta=0.002).bind().update_many(values)
     >>> changes.alarms.tolist(), changes.since.tolist()
-    ([1023], [24])
+    ([1023], [56])
     """
 
     run_length: float = 100_000

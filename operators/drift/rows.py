@@ -44,7 +44,7 @@ Int64s = npt.NDArray[np.int64]
 _PARTS = (0.02, 0.49, 0.49)
 """Of false alarms, by scale: bursts see gross errors, for which a small part is enough."""
 _OF_SHARES = 0.05
-"""Of those, what is left to shares of flagged values: of most rows none ever is."""
+"""Of those, what is left to shares of flagged values; where none ever is, none err."""
 
 
 class Rows:
@@ -128,7 +128,8 @@ class Rows:
         scales, changed = self.scales, self.changed
         part = _PARTS[scale] * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
         levels = self._levels
-        levels[SHAPE], levels[SHARE] = part * (1 - _OF_SHARES), part * _OF_SHARES
+        levels[SHARE] = part * _OF_SHARES
+        levels[SHAPE] = part - levels[SHARE] * scales.shares[scale]
         suspect = scales.judge(scale, changed.rows, levels)
         found: list[Finding] = []
         if scale != BURST and changed.any:
@@ -149,7 +150,7 @@ class Rows:
             else:
                 live = self.scales.unit[scale, statistic] >= CERTAIN
                 tests = max(1, int((live & (p[statistic] <= 1)).sum()))
-                told = _rejected(p[statistic], levels[statistic], tests)
+                told = rejected(p[statistic], levels[statistic], tests)
                 level = float(levels[statistic]) * int(told.sum()) / tests
             rows = np.flatnonzero(told & ~self.changed.rows)
             if len(rows):
@@ -250,7 +251,7 @@ class Rows:
         self.season.refresh()
 
 
-def _rejected(p: Floats, level: float, tests: int) -> npt.NDArray[np.bool_]:
+def rejected(p: Floats, level: float, tests: int) -> npt.NDArray[np.bool_]:
     """Which of p (NaN: none) Benjamini and Hochberg's procedure rejects."""
     order = np.argsort(p, kind="stable")
     within = np.flatnonzero(p[order] <= level * np.arange(1, len(p) + 1) / tests)

@@ -68,6 +68,8 @@ class Scales:
         """
         self.p = np.empty((3, rows))
         self.sizes = np.empty((2, rows))
+        self.shares = np.zeros(3)
+        """1 where a scale has rows of which some values are flagged, else 0."""
         self._distances = np.empty((2, rows))
         """Of the window judged last."""
         self._windows = list(zip(self.seen, self.wanted, self.only, strict=True))
@@ -77,7 +79,7 @@ class Scales:
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
         windows = ("seen", "wanted", "only", "start_us", "told")
-        past = ("history", "began_us", "unit", "known", "spread", "weight", "moments")
+        past = ("history", "began_us", "unit", "known", "spread", "weight", "moments", "shares")
         return {name: getattr(self, name) for name in (*windows, *past)}
 
     def judge(self, scale: int, changed: Bools, levels: Floats) -> bool:
@@ -163,6 +165,7 @@ class Scales:
                 kept = np.roll(kept, -int(self.told[scale]) % KEPT[scale], axis=0)
             kept = np.ascontiguousarray(kept)
             calibrate(kept, NEEDED[scale], self.unit[scale], self.known[scale])
+            self.shares[scale] = (self.unit[scale, SHARE] >= CERTAIN).any()
             shape(
                 self.spread[scale], self.weight[scale], self.known[scale, SHAPE],
                 self.moments[max(scale - 1, 0)], scale, self.moments[scale],

@@ -116,7 +116,8 @@ def _next_visit(w, run):  # type: ignore[no-untyped-def]
     while True:
         slot = run.counters[SLOT]
         pace = w.pace[(slot + MONDAY) % 168]
-        pace += bustle(w.seed, w.drifts, slot * HOUR) * w.pace[(slot + MONDAY - LATER) % 168]
+        if len(w.drifts.sizes):
+            pace += bustle(w.seed, w.drifts, slot * HOUR) * w.pace[(slot + MONDAY - LATER) % 168]
         left = (HOUR - run.offset[0]) * pace
         if wait < left:
             run.offset[0] += wait / pace

@@ -119,7 +119,8 @@ def arrive(w, run, labels, out):  # type: ignore[no-untyped-def]
             if got < 0:
                 break
             if got:
-                change(w, run)
+                if len(w.drifts.sizes):
+                    change(w, run)
                 _send(w, run)
             else:
                 counters[ENDED] = 1
