@@ -4,6 +4,7 @@ from headrace import Entity, Event, Label, Linear, Number, Pipeline, value
 """
 
 from jobs.definition import Pipeline, Slice
+from jobs.expectation import Expectation, invariant, lowers, raises, steady
 from models.anomaly import HalfSpaceTrees
 from models.baselines import AmountRule, Prior, Random
 from models.bins import (
@@ -75,6 +76,7 @@ __all__ = [
     "Entity",
     "Event",
     "Every",
+    "Expectation",
     "Feature",
     "Forest",
     "Fork",
@@ -113,14 +115,18 @@ __all__ = [
     "edges_at",
     "for_river",
     "hour",
+    "invariant",
     "kernel",
     "log_edges",
+    "lowers",
     "missing",
     "night",
     "quantile_edges",
+    "raises",
     "ratio",
     "ratio_edges",
     "standardised",
+    "steady",
     "symmetric_edges",
     "value",
     "weekday",

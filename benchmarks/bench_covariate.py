@@ -5,8 +5,8 @@ alarms of `iid`, `seasonal`, `clustered` and `slow` streams; `detection`; `frour
 
 False alarms: STREAMS streams of ten independent inputs and 10,000 events a day, in buckets of an
 hour, watched at default settings; counted are alarms of QUIET days from day JUDGED on. The interval
-is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at an hour
-drawn per stream; the delay is in events, of those told within four weeks.
+is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at an
+hour drawn per stream; the delay is in events, of those told within four weeks.
 
 Frouros' and Evidently's tests are given the same values: the first four weeks as reference, each
 day from day WATCHED on as the batch they judge; DRAWN events a day, in environments of their own.

@@ -33,7 +33,8 @@ from benchmarks.rivals.river_loop import COLUMNS
 from benchmarks.transactions import MATURITY, Transactions
 from jobs.definition import Pipeline
 from jobs.fraud import pipeline as full
-from jobs.learning import Held, Learning
+from jobs.held import Held
+from jobs.learning import Learning
 from jobs.scoring import Scoring
 from streams.records import Outcomes
 from streams.sources import FileSource

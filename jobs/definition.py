@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jobs.expectation import Expectation
 from models.base import Model
 from models.baselines import AmountRule, Prior, Random
 from models.decisions import CHAMPION
@@ -35,7 +36,8 @@ class Pipeline:
     long ids are remembered; by default the maturity and 7 days. `cap`: events a key's record holds
     before its oldest part is merged. `amount`: the input of the amount rule that is reported beside
     the models. `watch`: how it is watched for drift; None is not at all. `responses`: what is done
-    about alarms (`operators.drift.responses`).
+    about alarms (`operators.drift.responses`). `behaviour`: what is expected of the
+    models (`jobs.expectation`).
     """
 
     name: str
@@ -45,6 +47,7 @@ class Pipeline:
     challengers: Mapping[str, Model] = field(default_factory=dict)
     amount: str = ""
     slices: Mapping[str, Slice] = field(default_factory=dict)
+    behaviour: Mapping[str, Expectation] = field(default_factory=dict)
     every: int = 2000
     every_time: str = "0s"
     lateness: str = "1h"

@@ -36,6 +36,9 @@ from jobs.kafka_host.running import log
 from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.scoring import Scorer
 from jobs.load_pipeline import load_pipeline
+from jobs.monitoring.monitor import Monitor
+from jobs.monitoring.recent import Recent
+from jobs.monitoring.serving import Serving as Port
 from jobs.topic_records import TopicDecoder
 from streams.errors import StateError
 from streams.ownership import own
@@ -127,6 +130,10 @@ class Host:
         except Exception as error:  # noqa: BLE001 - ends the worker
             self._fail(error)
             return
+        monitor = self._serving.monitor
+        monitor.inputs = [each for lane in self._lanes.values() for each in lane.gauges]
+        monitor.done("start")
+        monitor.done("lanes")
         for lane in self._lanes.values():
             self._reading.append(self._start(lane.read()))
             self._committing.append(self._start(lane.commits(self._every_s)))
@@ -156,6 +163,7 @@ class Host:
         return asyncio.create_task(watched())
 
     async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self._serving.monitor.wait("lanes", "the workers share them out anew")
         await self.close(commit=True)
 
     async def close(self, *, commit: bool) -> None:
@@ -201,6 +209,7 @@ class Host:
                     f"Faust ended: {self.app.crash_reason!r}; start the worker again"
                 ) from self.app.crash_reason
             self._outlet.poll()
+            self._serving.monitor.turned()
             if not self._sought and not self.app.rebalancing:
                 # By itself Faust goes on after what it has acknowledged, and it acknowledges what
                 # it leaves out while the group finds together.
@@ -270,7 +279,15 @@ def run(settings: Settings, lanes: int | None, memory_bytes: int, every_s: float
         stack.enter_context(own(settings.state))
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=settings.state)))
         plan = Plan(settings, pipeline, broker, count, memory_bytes, scratch)
-        scorer = Scorer(pipeline)
+        monitor = Monitor("score", pipeline=pipeline.name, definition=pipeline.definition)
+        monitor.features = Recent(pipeline.plan().names)
+        scorer = Scorer(pipeline, monitor.scored)
         versions = VersionInForce(pipeline, broker, settings, scorer, scratch / "models")
         stack.callback(versions.close)
-        asyncio.run(serve(plan, Serving(scorer, versions), every_s))
+        if settings.metrics_port:
+            port = Port(monitor, settings.metrics_port, settings.metrics_host)
+            where = stack.enter_context(port).port
+            log.info(
+                "http://%s:%d has /metrics, /healthz and /readyz", settings.metrics_host, where
+            )
+        asyncio.run(serve(plan, Serving(scorer, versions, monitor), every_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jobs.definition import Pipeline, Slice
+from jobs.expectation import Expectation, invariant, raises, steady
 from models.bins import Edges, edges_at, ratio_edges
 from models.linear import Linear
 from operators.features import Entity, Feature, night, value, weekend
@@ -103,6 +104,34 @@ published_only = Linear(
     l2=0.0,
 )
 
+behaviour: dict[str, Expectation] = {
+    "a cent more is next to nothing": steady(
+        {"amount": lambda amount: amount + 0.01}, within=0.5, share=0.99
+    ),
+    "what it is not given does not matter": invariant(
+        {"night": lambda night: 1 - night, "weekend": lambda weekend: 1 - weekend},
+        of=("champion",),
+    ),
+    "three times what the customer usually spends is worse": raises(
+        {
+            "amount": lambda amount: 3 * amount,
+            "clean_ratio": lambda ratio: 3 * ratio,
+            "clean_zscore": lambda z: z + 4,
+        },
+        where={"clean_ratio": lambda ratio: (ratio > 0.5) & (ratio < 1.5)},
+        share=0.85,
+    ),
+    "another fraud at the terminal is worse": raises(
+        {"run_length": lambda length: length + 1}, share=0.9, of=("champion",)
+    ),
+    "a terminal where half of all was fraud is worse": raises(
+        {f"terminal_risk_{last}": lambda risk: risk * 0 + 0.5 for last in WINDOWS},
+        share=0.9,
+        of=("published inputs",),
+    ),
+}
+"""What is true of its models once they have learnt for a while (`headrace check behaviour`)."""
+
 pipeline = Pipeline(
     name="fraud",
     event=transaction,
@@ -110,6 +139,7 @@ pipeline = Pipeline(
     champion=champion,
     challengers={"published inputs": published_only},
     amount="amount",
+    behaviour=behaviour,
     slices={"time of day": Slice(feature="night", values=("day", "night"))},
     every=1000,
 )

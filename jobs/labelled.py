@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.definition import Pipeline
 from jobs.judge import UNKNOWN, truth
+from jobs.judged import Labelled
 from jobs.load_pipeline import load_pipeline
 from jobs.rerun import own_columns, predictions
 from jobs.settings import Inputs
@@ -25,17 +27,14 @@ Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """Events in order of time, the last of them perhaps without a label yet."""
+class Logged:
+    """Events in order of time, with all their features."""
 
     where: str
     names: tuple[str, ...]
+    ids: tuple[str, ...]
     x: Floats
     """(n, features), NaN where missing."""
-    y: npt.NDArray[np.int8]
-    """(n,) 1, 0, or -1 of those too young: from the first of them on, all are."""
-    at_once: frozenset[str] = frozenset()
-    """Features that read labels at the time of the events these are of."""
 
 
 def labelled(path: Path, pipeline: str, rows: int) -> Labelled:
@@ -47,28 +46,67 @@ def labelled(path: Path, pipeline: str, rows: int) -> Labelled:
     return _of_run(path, rows) if path.is_dir() else _of_examples(path, pipeline, rows)
 
 
-def _of_run(folder: Path, rows: int) -> Labelled:
-    inputs = Inputs.load(folder)
-    pipeline = inputs.load_pipeline()
+def logged(path: Path, pipeline: Pipeline, most: int) -> Logged:
+    """At most so many events, drawn evenly: of a run's folder, or of examples as lines of JSON.
+
+    Raises InputError for what is neither, or lacks a feature.
+    """
+    if not path.is_dir():
+        found = _examples(path, pipeline.name, tuple(pipeline.features))
+        found = [found[place] for place in _evenly(len(found), most)]
+        ids = tuple(str(each.number) for each in found)
+        return Logged(str(path), tuple(pipeline.features), ids, _features(found, pipeline))
+    names = _written(pipeline)
+    if hidden := [name for name in pipeline.features if name not in names]:
+        raise InputError(
+            f"{path}: has no feature {hidden[0]}, since another column is called so: name the "
+            "feature otherwise, or give examples of the topic"
+        )
+    table = predictions(path, "id", "time")
+    order = np.argsort(table["time"].cast(pa.int64()).to_numpy(), kind="stable")
+    chosen = order[_evenly(len(order), most)]
+    ids = tuple(table["id"].take(pa.array(chosen)).to_pylist())
+    return Logged(str(path), names, ids, _columns(path, names, chosen))
+
+
+def _evenly(count: int, most: int) -> Int64s:
+    """Places of at most so many, evenly spread."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).astype(np.int64))
+
+
+def _written(pipeline: Pipeline) -> tuple[str, ...]:
+    """The features that predictions.parquet holds."""
     own = own_columns(pipeline)
-    names = tuple(
+    return tuple(
         name
         for name, feature in pipeline.features.items()
         if name not in own or (feature.operation == "value" and feature.field == name)
     )
-    table = predictions(folder, "id", "time")
+
+
+def _columns(folder: Path, names: tuple[str, ...], chosen: Int64s) -> Floats:
+    """These features of these predictions, a column at a time."""
+    return np.column_stack([predictions(folder, name)[name].to_numpy()[chosen] for name in names])
+
+
+def _of_run(folder: Path, rows: int) -> Labelled:
+    inputs = Inputs.load(folder)
+    pipeline = inputs.load_pipeline()
+    names = _written(pipeline)
+    table = predictions(folder, "id", "time", "score")
     known = truth(inputs, table)["label"].to_numpy()
     time = table["time"].cast(pa.int64()).to_numpy()
     order = np.argsort(time, kind="stable")
     young = np.flatnonzero(known[order] == UNKNOWN)
     settled = int(young[0]) if len(young) else len(order)
     chosen = order[max(settled - rows, 0) :]
-    x = np.column_stack([predictions(folder, name)[name].to_numpy()[chosen] for name in names])
+    x = _columns(folder, names, chosen)
     y = known[chosen]
     y[len(y) - (len(order) - settled) :] = UNKNOWN
     immediate = inputs.label_delay is not None and not duration_us(inputs.label_delay)
     at_once = [name for name in names if immediate and _reads_labels(pipeline.features[name])]
-    return Labelled(str(folder), names, x, y, frozenset(at_once))
+    score = table["score"].to_numpy()[chosen]
+    return Labelled(str(folder), names, x, y, frozenset(at_once), score)
 
 
 def _reads_labels(feature: Feature) -> bool:
@@ -78,7 +116,21 @@ def _reads_labels(feature: Feature) -> bool:
 
 
 def _of_examples(path: Path, pipeline: str, rows: int) -> Labelled:
-    names = tuple(load_pipeline(pipeline).features)
+    declared = load_pipeline(pipeline)
+    names = tuple(declared.features)
+    found = _examples(path, pipeline, names)[-rows:]
+    y = np.array([each.value for each in found], np.int8)
+    score = np.array([each.score for each in found])
+    return Labelled(str(path), names, _features(found, declared), y, score=score)
+
+
+def _features(found: list[Example], pipeline: Pipeline) -> Floats:
+    values = np.array([each.features for each in found], np.float64)
+    return values.reshape(len(found), len(pipeline.features))
+
+
+def _examples(path: Path, pipeline: str, names: tuple[str, ...]) -> list[Example]:
+    """The last word on each prediction, in order of time."""
     decoder = msgspec.json.Decoder(Example)
     last: dict[int, Example] = {}
     try:
@@ -91,12 +143,10 @@ def _of_examples(path: Path, pipeline: str, rows: int) -> Labelled:
             f"{path}: wanted the folder of a replay, or examples as `headrace subscribe examples "
             f"--json` prints them, got: {error}"
         ) from None
-    found = sorted(last.values(), key=lambda each: each.time)[-rows:]
-    wrong = next((each for each in found if len(each.features) != len(names)), None)
+    wrong = next((each for each in last.values() if len(each.features) != len(names)), None)
     if wrong is not None:
         raise InputError(
             f"{path}: wanted the {len(names)} features of the pipeline {pipeline}, got "
             f"{len(wrong.features)}: name the pipeline that made them by --pipeline"
         )
-    x = np.array([each.features for each in found], np.float64).reshape(len(found), len(names))
-    return Labelled(str(path), names, x, np.array([each.value for each in found], np.int8))
+    return sorted(last.values(), key=lambda each: each.time)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from jobs.labelled import Labelled
+from jobs.judged import Labelled
 from jobs.report.charts import wilson
 from models.base import Floats
 from models.bins import edges_at

@@ -9,7 +9,6 @@ What comes out is a function of the predictions and the outcomes alone, whatever
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from itertools import compress
 from pathlib import Path
 
@@ -18,106 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.definition import Pipeline
+from jobs.held import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Known, Lane, Learnt
 from jobs.lineup import Basis, judge_of, lineup_of
 from operators.drift.bucket import Matured
-from operators.drift.response import Told
 from operators.drift.watch import FOREVER, NEVER, Watching
-from operators.evaluate import WindowMetrics
 from operators.labels import BY_LABEL, BY_MATURITY
-from operators.lineup import Made
 from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-IDENT, TIME, CARD, MODEL = range(4)
-"""Words of a held prediction: the low words of its id and of its first key, time and version."""
-FOREIGN = -1
-"""The version of one that was made of other features: nothing is learnt from it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """n predictions as columns."""
-
-    number: Int64s
-    words: Int64s
-    """(n, 4) as IDENT to MODEL say."""
-    scores: Floats
-    """(n,) by that version."""
-    features: Floats
-    """(n, features)."""
-
-    def __len__(self) -> int:
-        return len(self.number)
-
-    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Held:
-        """The predictions at these places, or those that are chosen."""
-        return Held(self.number[rows], self.words[rows], self.scores[rows], self.features[rows])
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What came of a batch of outcomes."""
-
-    versions: list[Made]
-    """New versions of champion and challengers, in order."""
-    windows: list[WindowMetrics]
-    """Metric windows that closed."""
-    drift: list[Told]
-    """What has changed in the stream, and what was done about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Outcomes of n predictions, and what is held of them."""
-
-    row: Int64s
-    words: Int64s
-    log: Floats
-    y: npt.NDArray[np.int8]
-    known_us: Int64s
-    cause: npt.NDArray[np.uint8]
-    at_us: Int64s
-    """The largest time of any event or outcome until each."""
-
-    def __getitem__(self, rows: slice | npt.NDArray[np.bool_]) -> _Known:
-        return _Known(*(getattr(self, field.name)[rows] for field in fields(self)))
-
-
-@dataclass(slots=True)
-class Lane:
-    """What is held of the predictions of one lane: places are counted within it."""
-
-    held: int = 0
-    """Every prediction at a place below this is held."""
-    beyond: set[int] = field(default_factory=set)
-    """Places that are held although not all before them are."""
-    scored: int = 0
-    """How many of them the models have scored that did not when they came."""
-    watched: int = 0
-    """How many of them were watched go by."""
-    clock_us: int = NEVER
-    """How far time has come in it."""
-    learnt: int = 0
-    """Outcomes learnt from."""
-    first: int = 0
-    """The first place that may still be asked for; -1 while some before all of these may be."""
-
-    def add(self, places: Int64s) -> None:
-        """Note that predictions at these places are held, none of them below `held`."""
-        if not len(places):
-            return
-        most = int(places.max()) + 1
-        if len(places) == most - self.held and not self.beyond:
-            whole = (np.sort(places) == np.arange(self.held, most)).all()
-            self.held = most if whole else self.held
-        if self.held < most:
-            self.beyond.update(places.tolist())
-            while self.held in self.beyond:
-                self.beyond.remove(self.held)
-                self.held += 1
 
 
 class Learning:
@@ -318,12 +228,14 @@ class Learning:
         lane, learnt, done = self.lanes[outcomes.lane], Learnt([], [], []), 0
         lane.learnt += len(outcomes.numbers)
         lane.first = outcomes.first
-        known = self._known(self.own(outcomes))
+        own = self.own(outcomes)
+        row = np.array(own.numbers, np.int64)
+        known = Known.of(own, row, self.words.take(row), self.log.take(row))
         if self.since_us is None and len(known.row):
             self.since_us = int(self.words.view[known.row[0], TIME])
         until_us = int(known.at_us[-1]) if outcomes.more and len(known.row) else outcomes.clock
-        while self._acts_within(lane, until_us):
-            stop = int(np.searchsorted(known.at_us, self._due_us))
+        while (due_us := self._due(lane, until_us)) is not None:
+            stop = int(np.searchsorted(known.at_us, due_us))
             self._learn(known[done:stop], learnt)
             self._act(lane, learnt)
             done = stop
@@ -337,21 +249,7 @@ class Learning:
         self._watch(learnt)
         return learnt
 
-    def _known(self, outcomes: Outcomes) -> _Known:
-        """What became known of predictions, beside what is held of them."""
-        row, known = np.array(outcomes.numbers, np.int64), np.array(outcomes.known, np.int64)
-        words = self.words.take(row)
-        return _Known(
-            row=row,
-            words=words,
-            log=self.log.take(row),
-            y=np.array(outcomes.values, np.int8),
-            known_us=known,
-            cause=np.array(outcomes.causes, np.uint8),
-            at_us=np.maximum.accumulate(np.maximum(known, words[:, TIME])),
-        )
-
-    def _learn(self, known: _Known, learnt: Learnt) -> None:
+    def _learn(self, known: Known, learnt: Learnt) -> None:
         """Learn and judge; watch what became known go by."""
         lineup, start = self.lineup, 0
         x = np.ascontiguousarray(known.log[:, : len(self.names)])
@@ -366,23 +264,19 @@ class Learning:
                 learnt.versions.extend(lineup.made())
         self._judge(known, learnt)
 
-    @property
-    def _due_us(self) -> int:
-        return self.watching.due_us if self.watching else FOREVER
-
-    def _acts_within(self, lane: Lane, until_us: int) -> bool:
-        """Whether responses are due before this lane is so far, and all others are."""
+    def _due(self, lane: Lane, until_us: int) -> int | None:
+        """When responses act, if this lane has come so far by `until_us` and all others have."""
+        watching, count = self.watching, len(self.lanes)
+        if watching is None or not watching.acts:
+            return None
         others = [each for each in self.lanes if each is not lane]
-        if self.watching and self.watching.acts and self._due_us == FOREVER:
-            rows = [
-                self.base + each.watched * len(self.lanes) + at
-                for at, each in enumerate(self.lanes)
-                if each.watched < each.scored
-            ]
-            if rows and all(each.clock_us > NEVER for each in others):
-                self.watching.begin(int(self.words.take(np.array(rows))[:, TIME].min()))
-        due_us = self._due_us
-        return due_us <= until_us and all(each.clock_us >= due_us for each in others)
+        fresh = [n for n, each in enumerate(self.lanes) if each.watched < each.scored]
+        if watching.due_us == FOREVER and fresh and all(each.clock_us > NEVER for each in others):
+            rows = np.array([self.base + self.lanes[n].watched * count + n for n in fresh])
+            watching.begin(int(self.words.take(rows)[:, TIME].min()))
+        due_us = watching.due_us
+        there = due_us <= until_us and all(each.clock_us >= due_us for each in others)
+        return due_us if there else None
 
     def _act(self, lane: Lane, learnt: Learnt) -> None:
         """Have responses act on what has changed until they are due."""
@@ -414,7 +308,7 @@ class Learning:
                 rows[mine, len(self.names) + place] = version.predict_many(x[mine])
         here.scored = max(stop, here.scored)
 
-    def _judge(self, known: _Known, learnt: Learnt) -> None:
+    def _judge(self, known: Known, learnt: Learnt) -> None:
         """Judge the scores whose labels have become known, each by the first that did."""
         known = known[(known.cause == BY_LABEL) | (known.cause == BY_MATURITY)]
         words, log = known.words, known.log

@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from jobs.learning import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learning, Learnt
+from jobs.held import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Learnt
+from jobs.learning import Learning
 from jobs.lineup import Basis
 from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.broker import Input, Run
@@ -64,6 +65,13 @@ class Lesson:
     def causes(self) -> list[str]:
         """How each became known."""
         return causes_of(self.outcomes)
+
+    def delays(self, learning: Learning) -> npt.NDArray[np.int64]:
+        """Of those that a first label told of, the microseconds from the event to it."""
+        told = np.isin(self.outcomes.causes, (BY_LABEL, BY_LATE_LABEL))
+        rows = np.array(self.outcomes.numbers, np.int64)[told]
+        times = learning.words.take(rows, slice(TIME, TIME + 1)).ravel()
+        return np.asarray(np.array(self.outcomes.known, np.int64)[told] - times)
 
     def basis(self, learning: Learning, topic: str) -> Basis:
         """What `learning` has learnt from with this lesson, of this topic of outcomes."""

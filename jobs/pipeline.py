@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.intake import KEY_WORDS, Intake
+from jobs.judged import Judged
 from jobs.lineup import judge_of, lineup_of
 from models.base import Version
 from operators.admission import TIME, Admission, Examples, advanced
@@ -97,6 +98,7 @@ class Flow(Intake):
         super().__init__(pipeline, folder)
         self.lineup = lineup_of(pipeline, self.names)
         self.evaluation = judge_of(pipeline)
+        self.judged = Judged(self.names)
         self.log = MappedRows(
             folder / "logged.rows", len(self.names) + len(self.lineup.names), np.float64
         )
@@ -228,6 +230,13 @@ class Flow(Intake):
         `ids` and `logged` are the examples' rows of the two logs.
         """
         first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
+        width = len(self.names)
+        self.judged.take(
+            ids[first, 2],
+            logged[first, :width],
+            logged[first, width + self.lineup.place],
+            examples.y[first],
+        )
         return self.evaluation.observe(
             ids[first, 2],
             examples.known_us[first],
@@ -253,10 +262,10 @@ class Flow(Intake):
             known_us=known,
             time_us=ids[first, TIME],
             ident=ids[first, LO],
-            score=self._decided(examples.row[first], logged[first]),
+            score=self._decided(examples.row, logged)[first],
             y=examples.y[first],
             cause=examples.cause[first],
-            codes=logged[first][:, self._slices].astype(np.int64),
+            codes=logged[:, self._slices][first].astype(np.int64),
         )
         self.watching.mature(np.maximum(known, clock[examples.after[first]]), matured)
         self.watching.see(

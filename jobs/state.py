@@ -16,8 +16,9 @@ import numpy.typing as npt
 from jobs.change import Change, Description, describe
 from jobs.definition import Pipeline
 from jobs.heeding import Heeding
+from jobs.held import Lane
 from jobs.intake import Intake
-from jobs.learning import Lane, Learning
+from jobs.learning import Learning
 from jobs.lineup import Basis, manifest_of
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
@@ -283,7 +284,7 @@ class LearningState(KeptState):
         meta = state.meta
         whole = meta.get("index", {}).get("next_row", 0)
         learnt = learning.lineup.learnt
-        names = {"held": whole, "beyond": (), "scored": whole, "learnt": learnt}
+        names = {"held": whole, "beyond": (), "scored": whole, "watched": whole, "learnt": learnt}
         alone = [{name: meta.get(name, value) for name, value in names.items()}]
         lanes = meta.get("lanes", alone)
         learning.go_on_from(msgspec.convert(lanes, list[Lane]), **meta.get("numbers", {}))

@@ -24,9 +24,12 @@ from jobs.local import LocalRun
 from jobs.meter import Meter
 from jobs.report.drift import marks
 from jobs.report.page import Balance, Figure, Report, Version, page
+from jobs.slices import find_slices
+from jobs.slices_view import slices_rows
 from models.manifest import content_hash
 from operators.evaluate import METRICS, WindowMetrics
 from streams.atomic import write_whole
+from streams.errors import InputError
 
 
 def write_summary(run: LocalRun, meter: Meter, *, title: str, subtitle: str = "") -> dict[str, Any]:
@@ -135,12 +138,21 @@ def _report(
         importance=list(metrics["importance"].items()),
         contributions={name: list(of.items()) for name, of in metrics["contributions"].items()},
         throughput=meter.rates,
+        slices=_slices(run),
         ledger=ledger,
         versions=list(_versions(run, meter)),
         marks=marks(alarms),
         alarms=alarms,
         footer=f"Pipeline {run.pipeline.name}, definition {run.pipeline.definition[:12]}.",
     )
+
+
+def _slices(run: LocalRun) -> list[list[str]] | None:
+    """Slices of the last examples in which scores do worse; None where too little is known."""
+    try:
+        return slices_rows(find_slices(run.flow.judged.labelled(str(run.out))))
+    except InputError:
+        return None
 
 
 def _figures(run: LocalRun, meter: Meter) -> list[Figure]:

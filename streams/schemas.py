@@ -27,7 +27,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schemas(event: Event) -> dict[str, Schema]:
-    """File stem → schema: the event, its label, prediction, example, alarm and dead letter.
+    """File stem → schema: the event, its label, prediction, example, alarm, response, dead letter.
 
     A schema says what can be said in JSON Schema; scale, duplicate keys and times too far ahead are
     the decoder's alone.
@@ -38,6 +38,7 @@ def schemas(event: Event) -> dict[str, Schema]:
         "prediction": prediction_schema(),
         "example": example_schema(),
         "alarm": alarm_schema(),
+        "response": response_schema(),
         "dead_letter": dead_letter_schema(),
     }
 
@@ -164,6 +165,36 @@ def alarm_schema() -> Schema:
         "version": {"type": "integer", "description": "The newest that had scored by then."},
     }
     return _object("alarm", properties, list(properties), closed=True)
+
+
+def response_schema() -> Schema:
+    """What `operators.drift.response.Response` is written as."""
+    properties: Schema = {
+        "number": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Counted from 1. What is told again has the same number and bytes.",
+        },
+        "at_us": {
+            "type": "integer",
+            "description": "Event time at which it was done, microseconds UTC.",
+        },
+        "what": {"type": "string", "description": "What was done, in words."},
+        "model": {"type": "string", "description": "The model that it was done to."},
+        "alarms": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "The numbers of the alarms that caused it.",
+        },
+        "until_us": {"type": "integer", "description": "When it ends, if it does; else 0."},
+        "over": {"type": "boolean", "description": "Whether it is the end of what was done."},
+        "figures": {
+            "type": "object",
+            "additionalProperties": {"type": ["number", "null"]},
+            "description": "Figures by name.",
+        },
+    }
+    return _object("response", properties, list(properties), closed=True)
 
 
 def dead_letter_schema() -> Schema:

@@ -61,7 +61,7 @@ TOPICS = MappingProxyType(
                 retention_ms=FOREVER_MS,
                 compacted=True,
             ),
-            Topic(DRIFT, "alarm", "what has changed, as covariate"),
+            Topic(DRIFT, "alarm", "what has changed, as covariate; or response"),
             Topic(DEAD_LETTERS, "dead_letter", "topic/partition/offset", max_bytes=4 << 20),
         )
     }

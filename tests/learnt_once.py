@@ -8,9 +8,10 @@ from random import Random
 
 import numpy as np
 
+from jobs.held import Held
 from jobs.lanes.learnt import KeptLearning
 from jobs.lanes.store import MemoryStore
-from jobs.learning import Held, Learning
+from jobs.learning import Learning
 from jobs.state import take_models
 from streams.payloads import Payloads
 from streams.predicted import decode_predictions

@@ -1,25 +1,22 @@
 """docker-compose.yml says what the local stack says. There is no Docker here: it is only read."""
 
-import json
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
 
 from jobs.commands import headrace
 from jobs.config import Settings
-from jobs.monitoring.families import families
-from jobs.monitoring.monitor import Monitor
 from jobs.stack import flink, kafka
 from jobs.stack.flink import FlinkSettings
 from jobs.stack.jars import KAFKA_VERSION
 from jobs.stack.kafka import KafkaSettings
 from jobs.stack.redis import RedisSettings
-from operators.evaluate import METRICS
 
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -136,21 +133,20 @@ def test_flink_is_started_by_its_own_programs_from_the_package_in_the_image() ->
 
 def test_prometheus_asks_both_jobs_where_they_answer() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text("utf-8"))
-    (scrape,) = config["scrape_configs"]
-    assert scrape["static_configs"] == [{"targets": [f"score:{PORT}", f"learn:{PORT}"]}]
+    ours, of_flink = config["scrape_configs"]
+    assert ours["static_configs"] == [{"targets": [f"score:{PORT}", f"learn:{PORT}"]}]
+    asked = of_flink["dns_sd_configs"][0]
+    settings = yaml.safe_load((ROOT / "deploy" / "flink" / "config.yaml").read_text("utf-8"))
+    assert set(asked["names"]) <= set(SERVICES)
+    assert asked["port"] == settings["metrics.reporter.prom.port"]
 
 
-def test_the_dashboard_shows_metrics_that_the_jobs_have() -> None:
-    board = json.loads((ROOT / "deploy" / "grafana" / "headrace.json").read_text("utf-8"))
-    source = yaml.safe_load((ROOT / "deploy" / "grafana" / "datasource.yml").read_text("utf-8"))
-    known = {each.name for each in families(Monitor("score", pipeline="p", definition="d"))}
-    known |= {f"{name}_bucket" for name in known}
-    for panel in board["panels"]:
-        assert panel["datasource"]["uid"] == source["datasources"][0]["uid"]
-        for target in panel["targets"]:
-            named = set(re.findall(r"\b(?:headrace|process)_\w+", target["expr"]))
-            assert named and named <= known, target["expr"]
-            assert set(re.findall(r'metric="(\w+)"', target["expr"])) <= set(METRICS)
+@pytest.mark.skipif(find_spec("pyflink") is None, reason="wants the extra flink")
+def test_flinks_reporter_for_prometheus_is_in_its_distribution() -> None:
+    settings = yaml.safe_load((ROOT / "deploy" / "flink" / "config.yaml").read_text("utf-8"))
+    name = settings["metrics.reporter.prom.factory.class"].replace(".", "/") + ".class"
+    (jar,) = (flink.distribution() / "plugins" / "metrics-prometheus").glob("*.jar")
+    assert name in ZipFile(jar).namelist()
 
 
 def test_the_image_is_made_of_what_is_here() -> None:

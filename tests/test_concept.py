@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,10 +16,10 @@ from operators.drift.bucket import Bucket, Matured, Scope
 from operators.drift.concept import Concept, ConceptMonitor
 from operators.drift.sketch import Sketch
 from operators.labels import BY_LABEL, BY_MATURITY
-from streams.errors import StateError
+from streams.errors import ConfigError, StateError
 
 DAY = 86_400_000_000
-SLICES = {"time of day": ("day", "night")}
+SCOPE = Scope(("amount",), {"time of day": ("day", "night")}, 7 * DAY, 0.01, (0,), "15m")
 PER_DAY = 2_000
 
 
@@ -62,13 +62,8 @@ def cut(examples: Matured, start: int, stop: int) -> Matured:
     return Matured(*(getattr(examples, name)[start:stop] for name in Matured.__slots__))
 
 
-def scope(slices: Mapping[str, tuple[str, ...]]) -> Scope:
-    """What there is to watch, but for inputs."""
-    return Scope((), slices, 7 * DAY, 0.01, (), "15m")
-
-
-def monitor(run_length: float = 100_000, **declared: Any) -> ConceptMonitor:
-    return Concept(run_length=run_length, **declared).bind(scope(SLICES))
+def monitor(run_length: float = 1_000_000, **declared: Any) -> ConceptMonitor:
+    return Concept(run_length=run_length, **declared).bind(SCOPE)
 
 
 def findings(watching: ConceptMonitor, *spans: Matured) -> list[Finding]:
@@ -159,7 +154,13 @@ def test_a_state_of_another_configuration_is_refused() -> None:
     with pytest.raises(StateError):
         monitor().load(monitor(shift=0.5).state())
     with pytest.raises(StateError):
-        monitor().load(Concept().bind(scope({})).state())
+        monitor().load(Concept().bind(replace(SCOPE, slices={})).state())
+
+
+@pytest.mark.parametrize("declared", [{"run_length": 100.0}, {"shift": 3.0}])
+def test_what_cannot_work_is_refused(declared: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="Concept: run_length is at least 1,000"):
+        Concept(**declared)  # type: ignore[arg-type]
 
 
 def test_memory_is_what_it_says() -> None:

@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from operators.drift.distance import Floats, chi2, js, ks, psi
+from operators.drift.judging import shape
+from operators.drift.rows import rejected
+from operators.drift.scales import BURST
+from operators.drift.season import GROUPS
 from operators.drift.tails import f_tail, ks_tail
 
 Distance = Callable[[Floats, Floats], float]
@@ -87,3 +91,30 @@ def test_the_tail_of_a_largest_difference_is_what_is_drawn() -> None:
         for rare in (1e-2, 1e-3):
             x = np.quantile(squared, 1 - rare) / squared.mean()
             assert ks_tail(float(x), float(cuts), 1e9) == pytest.approx(rare, rel=0.3)
+
+
+@pytest.mark.parametrize(("variances", "second", "third"), [
+    ([1.0] * 9, 1 / 9, 1 / 81),
+    ([81.0] + [1.0] * 8, (81**2 + 8) / 89**2, (81**3 + 8) / 89**3),
+])  # fmt: skip
+def test_in_how_many_ways_deviations_vary_is_estimated_of_thirty_windows(
+    variances: list[float], second: float, third: float
+) -> None:
+    rng = np.random.default_rng(5)
+    rows, windows = 400, 30
+    away = np.zeros((rows, windows, GROUPS))
+    away[:, :, :9] = rng.normal(size=(rows, windows, 9)) * np.sqrt(variances)
+    spread = np.einsum("rwi,rwj->rij", away, away)
+    spread[:, 9, 9] = 1e-9  # a tenth group, so that nine ways are free
+    weight = np.full((3, rows), float(windows))
+    moments = np.zeros((4, rows))
+    shape(spread, weight, np.full(rows, float(windows)), np.zeros((4, rows)), BURST, moments)
+    assert moments[0].mean() == pytest.approx(second, rel=0.05)
+    assert moments[1].mean() == pytest.approx(third, rel=0.1)
+
+
+def test_of_many_tests_as_many_are_rejected_as_benjamini_and_hochberg_say() -> None:
+    p = np.array([0.04, np.nan, 0.001, 0.021, 0.9])
+    assert rejected(p, 0.05, 4).tolist() == [False, False, True, True, False]
+    assert rejected(p, 0.05, 2).tolist() == [True, False, True, True, False]
+    assert not rejected(p, 0.001, 4).any()

@@ -7,18 +7,23 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.request import urlopen
 
 import orjson
 import pytest
 from click.testing import CliRunner
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
 
 from jobs.commands import headrace
 from jobs.stack.kafka import Kafka
+from jobs.stack.ports import free_port
 from jobs.stack.security import Security as Users
 from streams.kafka import Security
 from tests.deployment import Deployment, Job, until
 from tests.host_parity import END, EVENTS, buried, cut, said, stream
 from tests.kafka_server import new_kafka
+from tests.metrics import parsed
 
 pytestmark = pytest.mark.skipif(find_spec("rocksdict") is None, reason="wants the extra faust")
 
@@ -53,13 +58,38 @@ def test_in_arrival_order_a_worker_says_what_the_embedded_host_says_over_tls_and
         there.send("transactions", events)
         here.send("transactions", events)
         there.run_to_end(len(events), EVENTS + END)
-        with here.running("faust", "worker", name="worker") as faust:
+        port = free_port()
+        with here.running("faust", "worker", name="worker", metrics_port=port) as faust:
             here.wait_for(EVENTS + END, faust)
+            watched(port, faust)
             assert faust.stop() == 0
         assert said(here) == said(there)
         assert buried(here) == buried(there)
     finally:
         broker.kill()
+
+
+def watched(port: int, job: Job) -> None:
+    """Check what a worker that has made all predictions says of itself."""
+
+    def scrape() -> dict[str, Metric]:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return parsed(answer.read().decode())
+
+    def value(name: str) -> float:
+        return sum(each.value for each in scrape()[name].samples)
+
+    until(lambda: value("headrace_input_lag_records") == 0, "all to be read", job.log)
+    assert value("headrace_predictions_total") == EVENTS + END
+    assert value("headrace_dead_letters_total") > 0
+    assert {each.labels["topic"].rpartition(".")[2] for each in inputs(scrape())} == {
+        *("transactions", "labels"),
+    }
+    assert value("headrace_feature_events") > 0 and value("headrace_ready") == 1
+
+
+def inputs(read: dict[str, Metric]) -> list[Sample]:
+    return list(read["headrace_input_records_total"].samples)
 
 
 def test_exactly_once_is_refused(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from jobs.lanes.held import NEVER
 from jobs.lanes.lanes import lanes_of
 from jobs.lanes.rows import Arrivals
 from jobs.lanes.scoring import Scorer
+from jobs.monitoring.monitor import Monitor
 from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter, StateError
 from streams.memory import Cluster, MemoryBroker
@@ -96,7 +97,8 @@ class World:
         for stage in self.stages[lane]:
             stage.close()
         table = self.tables[lane] = LaneTable(DictCopy(self.changelogs[lane]))
-        serving = Serving(Scorer(PIPELINE), Unchanging())  # type: ignore[arg-type]
+        monitor = Monitor("score", pipeline="p", definition="d")
+        serving = Serving(Scorer(PIPELINE), Unchanging(), monitor)  # type: ignore[arg-type]
         self.stages[lane] = [
             Indexing(self.plan, lane, table),
             *(Windows(self.plan, lane, n, table, serving) for n in range(1, len(self.plan.stages))),
@@ -117,7 +119,8 @@ class World:
             elif out.topic == "outcomes":
                 for each in out.values:
                     one = msgspec.json.decode(each, type=Outcomes)
-                    self.outcomes.setdefault((one.lane, one.before), one)
+                    if one.numbers:  # else it says how far time has come, and nothing else
+                        self.outcomes.setdefault((one.lane, one.before), one)
         self.taken[place, lane] += 1
 
     def commit(self, lane: int, arrived: float = 1.0) -> None:

@@ -159,7 +159,7 @@ def test_with_high_availability_a_job_outlives_its_jobmanager(
 EVERY_HUNDRED = """
 from dataclasses import replace
 
-from jobs.fraud import pipeline as fraud
+from benchmarks.proofs.watched import pipeline as fraud
 
 pipeline = replace(fraud, every=100)
 """
@@ -257,6 +257,10 @@ def test_what_is_learnt_on_flink_is_what_is_learnt_beside_it_and_what_is_decided
         until(lambda: len(there.read("examples")) == told, f"{told} examples", beside.log)
         assert beside.stop() == 0
     assert here.read("examples") == there.read("examples")
+    alarms = there.read("drift")
+    assert len(alarms) > 100
+    until(lambda: len(here.read("drift")) >= len(alarms), "as many alarms", last)
+    assert here.read("drift") == alarms
     mine, its = contents(here), contents(there)
     assert max(n for n in map(int, mine) if n % 2 == 0) == newest
     assert max(n for n in map(int, its) if n % 2 == 0) == newest

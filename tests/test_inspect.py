@@ -188,6 +188,7 @@ def carry(out: Path, batches: int = 10_000, *, resume: bool = False) -> LocalRun
 def kill(run: LocalRun) -> None:
     """Let go of everything without a last snapshot."""
     run._letters.close()
+    run._drift.close()
     run._owned.close()
 
 

@@ -15,6 +15,7 @@ from operators.drift.bucket import Monitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
 from operators.drift.prior import Positives
+from operators.drift.shares import log_odds
 from operators.drift.spans import DELAY_ENDS_US, DELAYS
 from operators.metrics import average_precision
 from streams.errors import StateError
@@ -84,6 +85,7 @@ def test_frauds_that_double_are_told_by_scores_before_labels_come_and_once() -> 
     assert seen["before"] == pytest.approx(0.03, rel=0.1)
     assert seen["low"] < 0.06 < seen["high"]
     assert seen["log_odds"] == pytest.approx(np.log(0.06 / 0.94 * 0.97 / 0.03), abs=0.25)
+    assert seen["log_odds"] == pytest.approx(log_odds(seen["now"]) - log_odds(seen["before"]))
 
 
 def test_more_frauds_that_no_score_shows_are_told_by_labels() -> None:
@@ -98,6 +100,12 @@ def test_more_frauds_that_no_score_shows_are_told_by_labels() -> None:
 def test_events_that_change_are_no_prior_drift_until_labels_say_so() -> None:
     events = stream(60, moved=after(40, 0.0, 0.5), apart=after(40, 3.0, 2.5))
     assert [f for _, f in told(Positives().bind(SCOPE), events)] == []
+
+
+def test_scores_that_go_on_changing_are_not_taken_for_a_moved_prior() -> None:
+    """As while a model still learns: a version's scores are not those of the versions before."""
+    events = stream(60, moved=lambda day: -4 * np.exp(-day / 20))
+    assert [f for _, f in told(Positives().bind(SCOPE), events) if f.detector == "em"] == []
 
 
 def test_worse_ranking_is_expected_of_scores_alone_and_labels_agree() -> None:

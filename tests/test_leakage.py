@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from jobs.commands import headrace
-from jobs.labelled import Labelled, labelled
+from jobs.judged import Labelled
+from jobs.labelled import labelled
 from jobs.leakage import Leakage, check_leakage, edges_of
 from jobs.simulate import simulate
 from models.base import Floats

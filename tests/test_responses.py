@@ -5,16 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from rich.console import Console
 
+from jobs.promotion.catalogue import Catalogue
+from jobs.promotion.view import listing, page
 from models.base import Floats, Labels, Model
 from models.baselines import Prior
+from models.decisions import Decisions
 from models.forest import Forest
 from models.linear import Linear
+from models.manifest import Manifest
 from models.shifted import Shifted
 from operators.drift.alarm import Alarm
 from operators.drift.response import Response
@@ -111,7 +117,7 @@ def bits(driven: Driven) -> tuple[list[Response], dict[str, bytes], list[Any]]:
 
 
 BACK: Alarms = {CHANGE + 1: [alarm()], CHANGE + 3: [alarm(over=True)]}
-PRIOR: Alarms = {7: [alarm("prior", before=0.1, now=0.2)], 9: [alarm("prior", over=True)]}
+PRIOR: Alarms = {7: [alarm("prior", before=0.1, low=0.2, high=0.3)], 9: [alarm("prior", over=True)]}
 CASES: dict[str, tuple[tuple[Declared, ...], Alarms]] = {
     "raise the rate": ((On("concept", RaiseRate(lasting="2d")),), RAISED),
     "reset": ((On("concept", Reset(recent=90)),), RAISED),
@@ -128,7 +134,7 @@ CASES: dict[str, tuple[tuple[Declared, ...], Alarms]] = {
             On(("concept", "prior"), RollBack(lasting="2d", keep=3)),
             Every(examples=350, do=Tell()),
         ),
-        {7: [alarm(), alarm("prior", 2, before=0.1, now=0.2)], 10: [alarm("concept", 3)]},
+        {7: [alarm(), alarm("prior", 2, before=0.1, low=0.2, high=0.3)], 10: [alarm("concept", 3)]},
     ),
 }  # fmt: skip
 
@@ -255,6 +261,14 @@ def test_a_fork_that_is_no_better_ends_and_changes_nothing() -> None:
             assert np.array_equal(part, learnt[name]), name
 
 
+def test_a_trial_begins_anew_with_another_alarm() -> None:
+    responses = [On("concept", Fork("other", times=8, odds=1e300, lasting="3d"))]
+    again = drive(lambda: lineup_of(responses), {4: [alarm()], 6: [alarm(number=2)]})
+    assert [(day, over) for day, *_, over in said(again)] == [(4, False), (6, False), (9, True)]
+    champion, other = (again.days[6][f"{who}/learner/weights"] for who in ("champion", "other"))
+    assert np.array_equal(champion, other)
+
+
 def test_a_challenger_starts_from_the_latest_examples() -> None:
     started = drive(lambda: lineup_of([On("concept", Start("other", recent=150, odds=2))]), RAISED)
     assert said(started)[0] == (7, "other", "begins anew with 150 examples", False)
@@ -281,16 +295,26 @@ def test_scores_move_with_the_share_that_an_alarm_tells_of_until_it_is_over() ->
     assert [each.response for each in lineup.made()] == [f"{what} (alarm 1)", ""]
 
 
-@pytest.mark.parametrize(("now", "moved"), [(0.9, math.log(3)), (0.0001, -math.log(3))])
-def test_a_share_is_believed_within_bounds(now: float, moved: float) -> None:
-    alarms = {7: [alarm("prior", before=0.1, now=now)]}
+@pytest.mark.parametrize(
+    ("low", "high", "moved"), [(0.9, 1.0, math.log(3)), (0.0, 0.0, -math.log(3))]
+)
+def test_a_share_is_believed_within_bounds(low: float, high: float, moved: float) -> None:
+    alarms = {7: [alarm("prior", before=0.1, low=low, high=high)]}
     driven = drive(lambda: lineup_of([On("prior", CorrectPrior(most=3))]), alarms)
     assert driven.done[0].figures["shift"] == moved
 
 
-def test_an_alarm_that_tells_no_share_moves_nothing() -> None:
-    driven = drive(lambda: lineup_of([On("prior", CorrectPrior())]), {7: [alarm("prior")]})
-    assert said(driven) == [(7, "champion", "the alarm tells no share", False)]
+@pytest.mark.parametrize(
+    "evidence",
+    [{}, {"before": 0.1, "now": 0.2}, {"before": 0.1, "low": 0.0, "high": 1.0}],
+    ids=["none", "by labels", "unsure"],
+)
+def test_what_is_not_sure_without_labels_moves_nothing(evidence: dict[str, float]) -> None:
+    alarms = {7: [alarm("prior", 1, over=False, **evidence)]}
+    driven = drive(lambda: lineup_of([On("prior", CorrectPrior())]), alarms)
+    what = "no other share is sure without labels"
+    assert said(driven) == [(7, "champion", what, False)]
+    assert not isinstance(driven.lineup.versions[0], Shifted)
 
 
 def test_what_is_rolled_back_scores_as_before_the_change_and_learns_on() -> None:
@@ -324,11 +348,32 @@ def test_what_operators_hold_scores_on_whatever_is_done() -> None:
     lineup.advance()
     lineup.hold(0, lineup.number, lineup.versions[0])
     held = lineup.champion.predict_many(x)
-    lineup.act(DAY, [alarm("prior", before=0.1, now=0.2)])
+    lineup.act(DAY, [alarm("prior", before=0.1, low=0.2, high=0.3)])
     assert np.array_equal(lineup.champion.predict_many(x), held)
     assert not np.array_equal(lineup.versions[0].predict_many(x), held)
     lineup.follow(1)
     assert lineup.number == lineup.sequence + 1
+
+
+def test_a_list_of_versions_says_what_came_of_a_response() -> None:
+    versions = {
+        number: Manifest(
+            sequence=number, name="champion", pipeline="9f3a", examples=9, response=response
+        )
+        for number, response in ((2, ""), (4, "learns 4 times as fast (alarm 1)"))
+    }
+    decisions = Decisions("9f3a")
+    catalogue = Catalogue("here", "9f3a", ("champion",), (), versions, frozenset({4}), decisions)
+    console = Console(width=160, record=True, file=StringIO())
+    for each in listing(catalogue, 0):
+        console.print(each)
+    head, newest, older = console.export_text().splitlines()[:3]
+    assert head.split()[-2:] == ["came", "of"]
+    assert newest.endswith("learns 4 times as fast (alarm 1)")
+    assert "alarm" not in older
+    assert "response                    learns 4 times as fast (alarm 1)" in page(
+        versions[4], catalogue
+    )
 
 
 def test_what_is_done_again_and_again_is_done_by_time_or_by_examples() -> None:

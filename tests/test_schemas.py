@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from jobs.lessons import CAUSES
 from operators.drift.alarm import Alarm, Kind
-from operators.drift.response import told_of
+from operators.drift.response import Response, told_of
 from streams.codec import Decoder
 from streams.errors import DeadLetter, Reason
 from streams.examples import encode_examples
@@ -111,7 +111,7 @@ def test_dead_letters_are_valid(raw: bytes) -> None:
     Draft202012Validator(schemas(TRANSACTION)["dead_letter"]).validate(content)
 
 
-def test_alarms_are_valid() -> None:
+def test_alarms_and_responses_are_valid() -> None:
     assert get_args(Kind) == KINDS
     for kind in get_args(Kind):
         alarm = Alarm(
@@ -120,3 +120,7 @@ def test_alarms_are_valid() -> None:
         )  # fmt: skip
         Draft202012Validator(schemas(TRANSACTION)["alarm"]).validate(orjson.loads(alarm.encode()))
         assert told_of(alarm.encode()) == alarm
+    response = Response(number=1, at_us=7, what="learns faster", model="champion", alarms=(1,))
+    content = orjson.loads(response.encode())
+    Draft202012Validator(schemas(TRANSACTION)["response"]).validate(content)
+    assert told_of(response.encode()) == response

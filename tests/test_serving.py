@@ -2,7 +2,6 @@
 
 import re
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -21,17 +20,18 @@ from jobs.monitoring.exposition import CONTENT_TYPE, Family, exposition
 from jobs.monitoring.families import families
 from jobs.monitoring.histogram import LATENCY_EDGES, Histogram
 from jobs.monitoring.monitor import BEHIND_SECONDS, STALLED_SECONDS, Monitor
+from jobs.monitoring.recent import AT_ONCE, Recent
 from jobs.monitoring.serving import Serving
-from operators.evaluate import METRICS, Prequential
+from operators.evaluate import METRICS
 from streams.errors import ConfigError
 from streams.memory.broker import MemoryBroker
 from streams.memory.cluster import Clock, Cluster
 from streams.schema import DAY
 from streams.topics import LABELS, TOPICS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE
+from tests.metrics import NOW_US, both, filled, parsed
 
 DOCS = Path(__file__).parents[1] / "docs" / "monitoring.md"
-NOW_US = 1_800_000_000_000_000
 SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)+)\})? (\S+)')
 
 
@@ -41,12 +41,6 @@ class Time:
     def __init__(self) -> None:
         self.seconds = 100.0
         self.now_us = NOW_US
-
-
-class Store:
-    """What an online store says of itself."""
-
-    up, waiting, lag, written, superseded, failures = False, 12, 3.5, 1000, 40, 2
 
 
 @pytest.fixture
@@ -96,34 +90,29 @@ def scraped(monitor: Monitor) -> dict[str, float]:
     return found
 
 
-def filled(monitor: Monitor) -> Monitor:
-    """A monitor in which something is said of everything."""
-    monitor.ledger = lambda: {"admitted": 5}
-    monitor.state_bytes = lambda: {"customer": 4096}
-    monitor.dead_letters["not JSON"] = 3
-    monitor.snapshots.at_us = NOW_US
-    monitor.model.since_us = NOW_US
-    monitor.online = Store()
-    assert monitor.learning
-    monitor.learning.examples = Counter(label=7)
-    judge = Prequential(("champion", "prior"), window_us=10, maturity_us=5)
-    columns = np.array([3, 4, 12]), np.array([9, 9, 17]), np.array([[0.9, 0.1]] * 3)
-    label, customer = np.array([1, 0, 0], np.int8), np.array([1, 2, 3])
-    monitor.learning.alarms = Counter(volume=2)
-    watched = {"buckets_total": 40, "bucket_end_seconds": 36_000.0, "alarm_number": 2}
-    monitor.learning.watched = lambda: watched
-    monitor.learning.closed(judge.observe(*columns, label, customer))
-    return monitor
-
-
-def test_the_docs_list_every_metric_with_its_labels_and_no_other(monitor: Monitor) -> None:
-    rows = re.findall(r"\n\| `([a-z_]+)` \|([a-z, ]*)\|", DOCS.read_text(encoding="utf-8"))
-    documented = {name: tuple(re.findall(r"[a-z_]+", labels)) for name, labels in rows}
+def test_the_docs_list_every_metric_with_its_labels_and_no_other() -> None:
     there = {
         family.name: tuple(family.samples[0][0]) if family.samples else ("le",)
-        for family in families(filled(monitor))
+        for monitor in both()
+        for family in families(monitor)
+        if family.samples or family.buckets
     }
-    assert documented == there
+    assert documented() == there
+
+
+def documented() -> dict[str, tuple[str, ...]]:
+    rows = re.findall(r"\n\| `([a-z_]+)` \|([a-z, ]*)\|", DOCS.read_text(encoding="utf-8"))
+    return {name: tuple(re.findall(r"[a-z_]+", labels)) for name, labels in rows}
+
+
+def test_prometheus_own_client_reads_every_family_with_its_type_and_help() -> None:
+    read = {}
+    for monitor in both():
+        told = {family.name: family for family in families(monitor)}
+        for name, family in parsed(exposition(families(monitor)).decode()).items():
+            read[name] = family
+            assert (family.type, family.documentation) == (told[name].kind, told[name].help)
+    assert read.keys() == documented().keys()
 
 
 def test_every_metric_the_docs_ask_a_question_of_exists(monitor: Monitor) -> None:
@@ -133,7 +122,7 @@ def test_every_metric_the_docs_ask_a_question_of_exists(monitor: Monitor) -> Non
 
 
 def test_what_the_job_writes_down_is_what_is_scraped(monitor: Monitor, now: Time) -> None:
-    filled(monitor)
+    monitor = filled(monitor)
     monitor.inputs[0].took(40, NOW_US - 2_500_000)
     monitor.inputs[0].stands(7, NOW_US)
     monitor.latency.add_since([NOW_US - 4000, NOW_US - 90_000], NOW_US)
@@ -150,10 +139,43 @@ def test_what_the_job_writes_down_is_what_is_scraped(monitor: Monitor, now: Time
     assert found["headrace_model_version"] == 17 and found["headrace_model_age_seconds"] == 1
     assert found['headrace_dead_letters_total{reason="not JSON"}'] == 3
     assert found['headrace_ledger{count="admitted"}'] == 5
-    assert found["headrace_online_up"] == 0 and found["headrace_online_lag_seconds"] == 3.5
-    assert found['headrace_examples_total{cause="label"}'] == 7
+    assert found['headrace_examples_total{cause="label"}'] == 2
+    assert found["headrace_examples_positive_total"] == 2
+    assert found['headrace_label_delay_seconds_bucket{le="86400"}'] == 1
+    assert found["headrace_label_delay_seconds_sum"] == 5 * 86_400
+    assert found['headrace_feature_missing_share{feature="ratio"}'] == 0.25
+    assert found['headrace_feature_quantile{feature="amount",quantile="0.5"}'] == pytest.approx(
+        30, rel=0.07
+    )
+    assert found['headrace_feature_quantile{feature="ratio",quantile="0.1"}'] == pytest.approx(
+        -1, rel=0.07
+    )
+    assert found['headrace_drift_alarms_total{kind="prior"}'] == 1
+    assert found['headrace_drift_open{kind="prior"}'] == 0
+    assert found['headrace_drift_open{kind="covariate"}'] == 1
     assert found['headrace_quality{scorer="champion",metric="auc"}'] == 0.5
     assert {f'headrace_quality{{scorer="prior",metric="{name}"}}' for name in METRICS} <= {*found}
+
+
+def test_predictions_are_counted_by_decision_and_score() -> None:
+    score, _ = both()
+    found = scraped(score)
+    assert found['headrace_predictions_total{decision="review"}'] == 1
+    assert found['headrace_predictions_total{decision="approve"}'] == 2
+    assert found["headrace_predictions_late_total"] == 2
+    assert found['headrace_score_bucket{le="0.002"}'] == 1
+    assert found['headrace_score_bucket{le="0.005"}'] == 2
+    assert found["headrace_score_count"] == 3
+    assert found["headrace_online_up"] == 0 and found["headrace_online_lag_seconds"] == 3.5
+
+
+def test_features_are_of_late_and_a_batch_of_any_size_costs_the_same() -> None:
+    recent = Recent(("a",), most=100)
+    for value in (1.0, 2.0, 4.0):
+        for _ in range(10):
+            recent.add(np.full((1600, 1), value))
+    assert 100 <= recent.events <= 200 + AT_ONCE
+    assert recent.quantiles([0.0, 1.0])[0] == pytest.approx([4, 4], rel=0.07)
 
 
 def test_a_score_job_says_nothing_of_learning_or_a_store_it_has_not(now: Time) -> None:
@@ -185,7 +207,7 @@ def test_a_histogram_counts_each_wait_in_the_bucket_it_ends_in(waits: list[int])
     histogram.add_since([NOW_US - wait for wait in waits], NOW_US)
     for edge, count in histogram.cumulative():
         assert count == sum(max(wait, 0) <= round(edge * 1e6, 3) for wait in waits)
-    assert histogram.seconds == pytest.approx(sum(max(wait, 0) for wait in waits) / 1e6)
+    assert histogram.sum == pytest.approx(sum(max(wait, 0) for wait in waits) / 1e6)
 
 
 def test_buckets_are_narrow_from_a_tenth_of_a_millisecond_to_a_hundred_seconds() -> None:
@@ -212,6 +234,12 @@ def test_running_jobs_say_where_everything_went(tmp_path: Path) -> None:
         learning.step(0.0)
     scoring.snapshot()
     scoring.step(0.0)
+    with Serving(scoring.monitor, 0) as one, Serving(learning.monitor, 0) as other:
+        texts = [asked(each, "/metrics")[2] for each in (one, other)]
+    read = parsed(texts[0]) | parsed(texts[1])
+    # No store, no window that closed, and no alarm that must come.
+    absent = "headrace_(online_|quality|drift_(alarms|open|bucket_end))"
+    assert all(re.match(absent, name) for name in documented().keys() - read.keys())
     score, learn = scraped(scoring.monitor), scraped(learning.monitor)
     count = {name: score[f'headrace_ledger{{count="{name}"}}'] for name in scoring.ledger()}
     assert count["events_taken"] == 40 == count["admitted"] + count["duplicates"]
@@ -221,6 +249,12 @@ def test_running_jobs_say_where_everything_went(tmp_path: Path) -> None:
     assert score["headrace_latency_seconds_count"] == 120
     assert score["headrace_snapshots_total"] == 1 and "headrace_snapshot_age_seconds" in score
     assert score['headrace_state_bytes{part="customer"}'] > 0
+    made = (score[f'headrace_predictions_total{{decision="{it}"}}'] for it in ("approve", "review"))
+    assert sum(made) == score["headrace_score_count"] == 30
+    for each in (score, learn):  # of a batch of more than 16 a part
+        assert 15 <= each["headrace_feature_events"] <= 30
+    assert learn["headrace_label_delay_seconds_count"] == 30
+    assert learn["headrace_examples_positive_total"] == 30
     assert learn['headrace_examples_total{cause="label"}'] == 30
     assert learn['headrace_input_records_total{topic="predictions",partition="0"}'] == 30
     assert learn["headrace_model_version"] > 0

@@ -127,7 +127,9 @@ def _figure(record: Record, _: int) -> str:
 
 
 def _changed(record: Record, _: int) -> str:
-    """The features, the slice, and whether it is over."""
+    """The features, the slice, and whether it is over; of a response what was done."""
+    if "what" in record.fields:
+        return f"{record.fields.get('model')} {record.fields['what']}"
     slice_, value = (record.fields.get(name) for name in ("slice", "value"))
     parts = [", ".join(map(str, _list(record, "features")))]
     parts += [f"where {slice_} is {value}"] if slice_ else []

@@ -29,6 +29,7 @@ from jobs.commands.stack import doctor, down, status, up
 from jobs.commands.subscribe import subscribe
 from jobs.commands.topics import topics
 from jobs.commands.travel import export, import_
+from jobs.commands.watch import watch
 from streams.errors import HeadraceError
 
 INTERRUPTED = 130
@@ -72,13 +73,14 @@ def headrace() -> None:
       headrace run --learn                          score what comes, and learn
       headrace publish --simulate --with-labels     traffic for it
       headrace subscribe predictions                what is predicted
+      headrace watch                                how the jobs are doing
     """
 
 
 for command in (
     demo, replay, evaluate, why, state, check, simulate, score, describe, init, run, learn, publish,
     subscribe, dead_letters, ledger,
-    models, features, flink, faust, bench, up, status, down, doctor, topics,
+    models, watch, features, flink, faust, bench, up, status, down, doctor, topics,
 ):  # fmt: skip
     headrace.add_command(command)
 for command in (export, import_):

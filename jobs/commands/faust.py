@@ -38,7 +38,7 @@ def faust() -> None:
     "--checkpoint", "checkpoint_ms", type=click.IntRange(10), default=1000, show_default=True,
     metavar="MS", help="Between commits: what a killed worker did since is done again.",
 )  # fmt: skip
-@configured("group", "state", "pipeline", "order", "delivery", "linger_ms")
+@configured("group", "state", "pipeline", "order", "delivery", "linger_ms", "metrics_port")
 def worker(settings: Settings, *, lanes: int | None, memory_mb: int, checkpoint_ms: int) -> None:
     """Start a worker; as many as there are lanes share the work, each with a --state of its own.
 
@@ -50,6 +50,7 @@ def worker(settings: Settings, *, lanes: int | None, memory_mb: int, checkpoint_
     Examples
       headrace faust worker
       headrace faust worker --order strict --state w2
+      headrace faust worker --metrics-port 9464
     """
     from jobs.kafka_host.running import start_log
     from streams.errors import ConfigError

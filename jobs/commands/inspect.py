@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.commands.configured import configured
+
+if TYPE_CHECKING:
+    from jobs.config import Settings
+
+WIDE = 100
+"""Columns of a table of long names at least, in a pipe too."""
+JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Everything as JSON, for other programs."
+)
 RUN = click.option(
     "--run", "folder", required=True, metavar="DIR", type=click.Path(path_type=Path),
     help="What `replay` wrote.",
@@ -17,7 +27,7 @@ RUN = click.option(
 @click.argument("id")
 @RUN
 @click.option("--feature", help="Show one feature, with all the events it reads.")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, for other programs.")
+@JSON
 def why(id: str, folder: Path, feature: str | None, as_json: bool) -> None:
     """Show why the event ID was scored as it was.
 
@@ -118,12 +128,14 @@ def forget(key: tuple[str, str], folder: Path) -> None:
 
 @click.group()
 def check() -> None:
-    """Check what a run has written.
+    """Check what a run has written, and what its models do.
 
     \b
     Example
       headrace check skew run
       headrace check leakage run
+      headrace check behaviour run
+      headrace check slices run
     """
 
 
@@ -169,7 +181,7 @@ def skew(folder: Path, keys: int) -> None:
     "--pipeline", default="fraud", show_default=True,
     help="Whose features a file of examples holds; a run knows its own.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, for other programs.")
+@JSON
 def leakage(path: Path, rows: int, allow: tuple[str, ...], pipeline: str, *, as_json: bool) -> None:
     """Find features that know the label.
 
@@ -202,4 +214,105 @@ def leakage(path: Path, rows: int, allow: tuple[str, ...], pipeline: str, *, as_
         for line in leakage_lines(found, allow):
             click.echo(line)
     if any(each.name not in allow for each in found.leaks):
+        raise SystemExit(1)
+
+
+@check.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--model-version", "wanted", metavar="VERSION",
+    help="A number, a name, or a model for its newest, as `headrace models list` has them. By "
+    "default the version that scores.",
+)  # fmt: skip
+@click.option(
+    "--events", type=click.IntRange(1), default=5000, show_default=True,
+    help="So many, drawn evenly from all that were logged.",
+)  # fmt: skip
+@JSON
+@configured("pipeline")
+def behaviour(
+    settings: Settings, *, path: Path, wanted: str | None, events: int, as_json: bool
+) -> None:
+    """Try whether a version of a model behaves as its pipeline file expects.
+
+    PATH is what `replay` wrote, whose versions are tried; or a file of what `subscribe examples
+    --json` printed, for the versions in the topic models. The pipeline file says in `behaviour`
+    what a change of inputs must do to the score: little, nothing, raise or lower it. Each is tried
+    on logged events. The status is 1 if any does not hold, and events are shown of which it does
+    not.
+
+    \b
+    Example
+      headrace check behaviour run
+      headrace check behaviour run --model-version "published inputs"
+      headrace check behaviour examples.ndjson --pipeline shop.py --json
+    """
+    from rich.console import Console
+
+    from jobs.behaviour import tried
+    from jobs.behaviour_view import behaviour_json, behaviour_lines, behaviour_table
+    from jobs.commands.models import place_of
+    from jobs.load_pipeline import load_pipeline
+    from jobs.settings import Inputs
+
+    run = path if path.is_dir() else None
+    pipeline = Inputs.load(path).load_pipeline() if run else load_pipeline(settings.pipeline)
+    found = tried(pipeline, place_of(settings, run), wanted, path, events)
+    if as_json:
+        click.echo(behaviour_json(found))
+    else:
+        console = Console(markup=False, highlight=False, width=max(WIDE, Console().width))
+        console.print(behaviour_table(found))
+        for line in behaviour_lines(found):
+            click.echo(line)
+    if found.failed:
+        raise SystemExit(1)
+
+
+@check.command()
+@click.argument("path", metavar="PATH", type=click.Path(path_type=Path))
+@click.option(
+    "--rows", type=click.IntRange(1), default=200_000, show_default=True,
+    help="The last so many labelled events.",
+)  # fmt: skip
+@click.option(
+    "--effect", type=click.FloatRange(0), default=0.1, show_default=True,
+    help="How much worse, in standard deviations of an event's log loss, is much worse.",
+)  # fmt: skip
+@click.option(
+    "--pipeline", default="fraud", show_default=True,
+    help="Whose features a file of examples holds; a run knows its own.",
+)  # fmt: skip
+@JSON
+def slices(path: Path, rows: int, effect: float, pipeline: str, *, as_json: bool) -> None:
+    """Find slices of the events in which scores do much worse than in the rest.
+
+    PATH is what `replay` wrote, or a file of what `subscribe examples --json` printed. A slice is a
+    range of one feature, or of two. Its log loss is compared with what the scores themselves lead
+    one to expect, so that it is not taken for bad where positives are merely frequent. The status
+    is 1 if any is named.
+
+    \b
+    Example
+      headrace check slices run
+      headrace check slices examples.ndjson --pipeline shop.py --json
+    """
+    from rich.console import Console
+
+    from jobs.labelled import labelled
+    from jobs.progress import Progress
+    from jobs.slices import find_slices
+    from jobs.slices_view import slices_json, slices_lines, slices_table
+
+    events = labelled(path, pipeline, rows)
+    with Progress("searching") as progress:
+        found = find_slices(events, effect=effect, said=progress.show)
+    if as_json:
+        click.echo(slices_json(found))
+    else:
+        console = Console(markup=False, highlight=False, width=max(WIDE, Console().width))
+        console.print(slices_table(found))
+        for line in slices_lines(found):
+            click.echo(line)
+    if found.found:
         raise SystemExit(1)

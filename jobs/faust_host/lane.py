@@ -17,6 +17,7 @@ from jobs.lanes.held import NEVER
 from jobs.lanes.lanes import Int64s, lanes_of
 from jobs.lanes.reading import Reader
 from jobs.lanes.rows import Arrivals
+from jobs.monitoring.monitor import InputGauge
 from jobs.topic_records import letter_records
 from streams.errors import StateError
 from streams.topics import DEAD_LETTERS
@@ -52,10 +53,15 @@ class Lane:
             *(Windows(plan, number, n, self._table, serving) for n in range(1, len(plan.stages))),
         ]
         self._reader = None
+        self._monitor = serving.monitor
+        self.gauges: list[InputGauge] = []
+        """Of what it reads."""
         if inputs := plan.inputs(number):
             kept = self._table.get(_READER)
+            now_us = serving.monitor.now_us()
+            self.gauges = [InputGauge(topic, number, now_us) for topic, number in inputs]
             self._reader = Reader(
-                plan.pipeline, plan.broker, plan.settings, inputs, plan.lanes, 1, kept
+                plan.pipeline, plan.broker, plan.settings, inputs, plan.lanes, 1, kept, self.gauges
             )
         self._sent, self._events = Sent(), list[Any]()
         self._ahead = 0
@@ -89,6 +95,7 @@ class Lane:
             if self.ending.is_set():
                 break
             if letters:
+                self._monitor.dead_letters.update(letter.reason.value for letter in letters)
                 topic = self.plan.settings.topic(DEAD_LETTERS)
                 self._send([Out(topic, *letter_records(letters))])
             self._hand_on(self._reader, rows, count)

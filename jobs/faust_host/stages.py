@@ -24,6 +24,7 @@ from jobs.lanes.lanes import Int64s, lanes_of
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.windows import LaneWindows
+from jobs.monitoring.monitor import Monitor
 from jobs.topic_records import letter_records
 from streams.errors import DeadLetter
 from streams.topics import DEAD_LETTERS, OUTCOMES, PREDICTIONS, TRANSACTIONS
@@ -43,6 +44,8 @@ class Serving(NamedTuple):
 
     scorer: Scorer
     versions: VersionInForce
+    monitor: Monitor
+    """What the worker says of itself."""
 
 
 class _Standing(msgspec.Struct, array_like=True):
@@ -230,11 +233,14 @@ class Windows(Stage):
         if not self._last:
             self.onward.append(rows)
             return
-        scorer, versions = self._serving
+        scorer, versions, monitor = self._serving
         versions.swap()
+        monitor.model.serves(scorer.sequence, monitor.now_us())
         if self.lane == 0:
             # Every worker reads the versions; one of them has lane 0.
-            yield from self.letters(versions.letters())
+            refused = versions.letters()
+            monitor.model.refused += len(refused)
+            yield from self.letters(refused)
         keys, values = scorer.take(rows)
         if values:
             yield Out(self.plan.settings.topic(PREDICTIONS), keys, values)

@@ -72,7 +72,8 @@ class Gauges:
     """
 
     def __init__(self, group: Any) -> None:
-        self._examples = {cause: group.counter(f"examples_{cause}") for cause in CAUSES.values()}
+        counted = (*CAUSES.values(), "positive")
+        self._examples = {name: group.counter(f"examples_{name}") for name in counted}
         self._alarms = group.counter("alarms")
         self._raised = 0
         names = ("version", "behind", *(f"{name}_millionths" for name in QUALITIES))
@@ -82,6 +83,7 @@ class Gauges:
     def tell(self, learner: Learner) -> None:
         """Say where it stands, as far as that has changed."""
         numbers = {"version": learner.version, "behind": learner.behind, **learner.gauge.examples}
+        numbers["positive"] = learner.gauge.positives
         judged = learner.gauge.windows.get(learner.model)
         for name in QUALITIES:
             value = getattr(judged, name, math.nan)

@@ -28,6 +28,7 @@ from jobs.kafka_host.topic_job import BATCH, TopicJob, log
 from jobs.learning import Learning
 from jobs.lessons import FEW, LEARN_AT_ONCE, LEARN_FEW, REST_SECONDS, Lesson, Lessons
 from jobs.lineup import basis_of
+from jobs.monitoring.recent import Recent
 from jobs.state import LearningState
 from streams.broker import NEVER, Broker, Input
 from streams.topics import DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
@@ -78,6 +79,7 @@ class LearnJob(TopicJob):
         self.monitor.state_bytes = self.learning.sizes
         if self.monitor.learning and self.learning.watching:
             self.monitor.learning.watched = self.learning.watching.figures
+        self.monitor.features = Recent(self.learning.names)
         self._lessons = Lessons(self.learning, self.inputs)
         self._first = 0
         judged = self.learning.evaluation.latest
@@ -171,8 +173,11 @@ class LearnJob(TopicJob):
         count = 0
         for run in self._consumer.poll(most, timeout):
             self.monitor.inputs[run.input].took(len(run), int(run.stamps[-1]))
-            if self._lessons.take(run) is not None:
+            held = self._lessons.take(run)
+            if held is not None:
                 self._positions[run.input] = run.next
+                if self.monitor.features:
+                    self.monitor.features.add(held.features)
             count += len(run)
         return count
 
@@ -191,7 +196,8 @@ class LearnJob(TopicJob):
             self._publishing.offer(lesson.learnt.versions, self._newest)
         gauge = self.monitor.learning
         if gauge:
-            gauge.examples.update(lesson.causes)
+            delays = lesson.delays(self.learning)
+            gauge.learnt(lesson.causes, lesson.outcomes.values, delays)
             gauge.closed(lesson.learnt.windows)
             gauge.raised(lesson.learnt.drift)
         for each in lesson.learnt.drift:

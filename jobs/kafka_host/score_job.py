@@ -33,6 +33,7 @@ from jobs.kafka_host.positions import Origin, placed
 from jobs.kafka_host.takeover import Takeover
 from jobs.kafka_host.topic_job import RELEASE_ROWS, TopicJob, log
 from jobs.kafka_host.versions import Versions
+from jobs.monitoring.recent import Recent
 from jobs.pipeline import Scored
 from jobs.scoring import Scoring, Told
 from jobs.state import ScoringState
@@ -139,6 +140,7 @@ class ScoreJob(TopicJob):
         self._merge = Merge([int(kind == EVENT) for kind in kinds])
         self._headers: Kept = {}
         self.monitor.ledger, self.monitor.state_bytes = self.ledger, self.scoring.sizes
+        self.monitor.features = Recent(self.scoring.names)
         self.taken = Counter({"events": 0, "labels": 0, "skipped": 0})
         self.dead = Counter[str]()
         self.sequence = self._from_us = self._touched = 0
@@ -302,6 +304,7 @@ class ScoreJob(TopicJob):
         headers = headers_for(batch, scored, self._headers)
         positions = self._positions.copy()
         if self._delivery.is_new(positions):
+            self.monitor.scored(scored.scores[:, 0], scored.review, scored.late, scored.features)
             made = batch, scored, told, letters, headers
             self._handing_on.begin(
                 len(taken), partial(self._hand_on, made, positions, taken.stamps)

@@ -12,8 +12,8 @@ import numpy as np
 
 from jobs.config import Settings
 from jobs.definition import Pipeline
+from jobs.held import CARD, IDENT, MODEL, TIME
 from jobs.intake import KEY_WORDS
-from jobs.learning import CARD, IDENT, MODEL, TIME
 from jobs.pipeline import Flow
 from jobs.settings import Inputs
 from jobs.state import FlowState

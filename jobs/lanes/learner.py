@@ -164,7 +164,8 @@ class Learner:
         if lesson.learnt.versions:
             self._newest = lesson.basis(self.learning, self._inputs[0].topic)
             self._publishing.offer(lesson.learnt.versions, self._newest)
-        self.gauge.examples.update(lesson.causes)
+        delays = lesson.delays(self.learning)
+        self.gauge.learnt(lesson.causes, lesson.outcomes.values, delays)
         self.gauge.closed(lesson.learnt.windows)
         self.gauge.raised(lesson.learnt.drift)
         if lesson.offset >= self._told:

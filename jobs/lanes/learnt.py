@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from jobs.held import Held, Lane
 from jobs.lanes.store import Store
-from jobs.learning import Held, Lane, Learning
+from jobs.learning import Learning
 from jobs.state import put_models, put_watching, take_models
 from streams.errors import StateError
 from streams.packing import array_of, packed_array

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -11,11 +12,12 @@ from jobs.config import Settings
 from jobs.definition import Pipeline
 from jobs.lanes.lanes import Int64s, lanes_of, runs, tasks_of
 from jobs.lanes.rows import Arrivals
+from jobs.monitoring.monitor import InputGauge
 from jobs.topic_records import TopicDecoder, places_in
 from streams.batch import EVENT, LABEL, Batch
 from streams.broker import Broker, Input
 from streams.errors import DeadLetter
-from streams.merge import Merge
+from streams.merge import Merge, Taken
 from streams.schema import duration_us
 from streams.topics import LABELS, TRANSACTIONS
 
@@ -60,7 +62,8 @@ def reader_of(at: Input, readers: int) -> int:
 class Reader:
     """Reads its inputs from where `state` says, from their first record where it says nothing.
 
-    `lanes` is into how many keys are divided, `tasks` among how many those are shared out.
+    `lanes` is into how many keys are divided, `tasks` among how many those are shared out, and
+    `gauges`, one an input, are told where it stands.
     """
 
     def __init__(
@@ -72,7 +75,9 @@ class Reader:
         lanes: int,
         tasks: int,
         state: bytes | None,
+        gauges: Sequence[InputGauge] = (),
     ) -> None:
+        self._gauges = gauges
         kinds = [_KINDS[topic.removeprefix(settings.prefix)] for topic, _ in inputs]
         kept = Kept() if state is None else msgspec.msgpack.decode(state, type=Kept)
         self._consumer = broker.consumer(inputs)
@@ -104,8 +109,10 @@ class Reader:
         for run in self._consumer.poll(BATCH, 0.0 if any(held) else timeout):
             self._merge.push(run)
             self._ahead[run.input] = run.next
-        unread = [end > at for end, at in zip(self._consumer.ends(), self._ahead, strict=True)]
+        ends = self._consumer.ends()
+        unread = [end > at for end, at in zip(ends, self._ahead, strict=True)]
         taken = self._merge.take(BATCH, unread)
+        self._observe(taken, ends)
         if not len(taken):
             return None, [], 0
         count = len(taken)
@@ -129,6 +136,17 @@ class Reader:
         batch.partition[:] = self._partitions[batch.partition]
         arrivals = Arrivals(batch, late, self._turns_of(batch), values, headers)
         return arrivals, letters, count
+
+    def _observe(self, taken: Taken, ends: Sequence[int]) -> None:
+        """Say where it stands once it has taken these."""
+        if not self._gauges:
+            return
+        now_us, next_ = time.time_ns() // 1000, self._positions.copy()
+        for place, _, last, count in taken.ranges.tolist():
+            next_[place] = last + 1
+            self._gauges[place].took(count, int(taken.stamps[-1]))
+        for gauge, end, at in zip(self._gauges, ends, next_, strict=True):
+            gauge.stands(max(end - at, 0), now_us)
 
     def _turns_of(self, batch: Batch) -> Int64s:
         """See `Arrivals.turn`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import numpy.typing as npt
 
 from jobs.definition import Pipeline
 from jobs.lanes.rows import Admitted
@@ -13,11 +16,22 @@ from streams.batch import as_text
 from streams.predictions import encode_predictions
 from streams.texts import payloads_of
 
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
 
 class Scorer:
-    """Scores rows whose windows are made, by the version in force; at first by the prior."""
+    """Scores rows whose windows are made, by the version in force; at first by the prior.
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    `told` hears of each batch: scores, whether to review, whether late, and (n, features).
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        told: Callable[[Floats, Bools, Bools, Floats], None] = lambda *_: None,
+    ) -> None:
+        self._told = told
         self._plan = pipeline.plan()
         self.names, self.inputs = self._plan.names, pipeline.inputs
         self.version: Version = pipeline.champion.bind(self.names).version()
@@ -42,13 +56,15 @@ class Scorer:
             derived_features(plan.derived_ops, features)
         x = np.ascontiguousarray(features[:, : len(self.names)])
         scores = self.version.predict_many(x)
+        review = scores >= self.version.threshold
+        self._told(scores, review, events.late, x)
         ids = as_text(events.texts[0])
         values = encode_predictions(
             ids,
             events.when,
             scores,
             self.version.intervals_many(scores),
-            scores >= self.version.threshold,
+            review,
             self.version.reasons_many(x, REASONS),
             self.names,
             np.full(len(events), self.sequence),

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 
 from jobs.monitoring.exposition import Family, Kind, Sample
-from jobs.monitoring.monitor import LearningGauge, Monitor, Online
+from jobs.monitoring.histogram import Histogram
+from jobs.monitoring.monitor import LearningGauge, Monitor, Online, PredictionGauge
 from jobs.monitoring.process import process_families
+from jobs.monitoring.recent import SHARES, Recent
 from operators.evaluate import METRICS
 
 _WATCHED: tuple[tuple[str, Kind, str], ...] = (
@@ -23,6 +25,8 @@ def families(monitor: Monitor) -> list[Family]:
     return [
         *_job(monitor),
         *_inputs(monitor),
+        *_features(monitor.features),
+        *_predictions(monitor.predictions),
         *_state(monitor),
         *_model(monitor),
         *_online(monitor.online),
@@ -41,12 +45,10 @@ def _job(monitor: Monitor) -> Iterator[Family]:
     yield _of("headrace_info", "gauge", "What runs here; 1.", [(what, 1)])
     yield _one("headrace_ready", "gauge", "1 when ready.", not monitor.not_ready())
     yield _one("headrace_step_age_seconds", "gauge", "Since the loop turned.", monitor.step_age)
-    yield Family(
+    yield _histogram(
         "headrace_latency_seconds",
-        "histogram",
         "From a record's append stamp until the broker had what came of it.",
-        buckets=monitor.latency.cumulative(),
-        sum=monitor.latency.seconds,
+        monitor.latency,
     )
     yield _one(
         "headrace_output_waiting_records",
@@ -89,6 +91,56 @@ def _inputs(monitor: Monitor) -> Iterator[Family]:
     )
     for name, kind, text, values in columns:
         yield _of(name, kind, text, list(zip(labels, values, strict=True)))
+
+
+def _features(recent: Recent | None) -> Iterator[Family]:
+    there = recent if recent is not None and recent.events else None
+    names = there.names if there else ()
+    missing = there.missing() if there else []
+    quantiles = there.quantiles() if there else []
+    yield _one(
+        "headrace_feature_events",
+        "gauge",
+        "Events of late that the features' figures are of, a sample.",
+        there.events if there else None,
+    )
+    yield _by(
+        "headrace_feature_missing_share",
+        "gauge",
+        "Share of them in which the feature is missing.",
+        "feature",
+        dict(zip(names, missing, strict=True)),
+    )
+    yield _of(
+        "headrace_feature_quantile",
+        "gauge",
+        "Quantiles of the feature in them, to 6 per cent of the value.",
+        [
+            ({"feature": name, "quantile": share}, value)
+            for name, row in zip(names, quantiles, strict=True)
+            for share, value in zip(SHARES, row, strict=True)
+            if not math.isnan(value)
+        ],
+    )
+
+
+def _predictions(predictions: PredictionGauge | None) -> Iterator[Family]:
+    yield _by(
+        "headrace_predictions_total",
+        "counter",
+        "Predictions made.",
+        "decision",
+        dict(predictions.decided) if predictions else {},
+    )
+    yield _one(
+        "headrace_predictions_late_total",
+        "counter",
+        "Of them, those of events that came later than the lateness.",
+        predictions.late if predictions else None,
+    )
+    yield _histogram(
+        "headrace_score", "Scores of predictions.", predictions.scores if predictions else None
+    )
 
 
 def _state(monitor: Monitor) -> Iterator[Family]:
@@ -165,6 +217,17 @@ def _learning(learning: LearningGauge | None) -> Iterator[Family]:
         "cause",
         dict(learning.examples) if learning else {},
     )
+    yield _one(
+        "headrace_examples_positive_total",
+        "counter",
+        "Of them, the positive ones.",
+        learning.positives if learning else None,
+    )
+    yield _histogram(
+        "headrace_label_delay_seconds",
+        "From an event until its label was told, by event time.",
+        learning.delays if learning else None,
+    )
     yield _of(
         "headrace_quality",
         "gauge",
@@ -197,9 +260,23 @@ def _learning(learning: LearningGauge | None) -> Iterator[Family]:
         "kind",
         dict(learning.alarms) if learning else {},
     )
+    yield _by(
+        "headrace_drift_open",
+        "gauge",
+        "Changes told since the start that are not over.",
+        "kind",
+        dict(learning.open) if learning else {},
+    )
+
     watched = learning.watched() if learning else {}
     for name, kind, text in _WATCHED:
         yield _one(f"headrace_drift_{name}", kind, text, watched.get(name))
+
+
+def _histogram(name: str, text: str, histogram: Histogram | None) -> Family:
+    if histogram is None:
+        return Family(name, "histogram", text)
+    return Family(name, "histogram", text, buckets=histogram.cumulative(), sum=histogram.sum)
 
 
 def _age(monitor: Monitor, at_us: int) -> float | None:

@@ -13,10 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from jobs.monitoring.histogram import Histogram
+import numpy as np
+import numpy.typing as npt
+
+from jobs.monitoring.histogram import DELAY_EDGES, SCORE_EDGES, Histogram
+from jobs.monitoring.recent import Recent
 from operators.drift.alarm import Alarm
 from operators.drift.response import Told
 from operators.evaluate import WindowMetrics
+
+Floats = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 STALLED_SECONDS = 30.0
 """A loop that has not turned for so long is not healthy."""
@@ -103,6 +111,31 @@ class ModelGauge:
     refused: int = 0
     """Versions that were damaged, foreign or wrongly signed."""
 
+    def serves(self, version: int, now_us: int) -> None:
+        """Note which version scores; another than before took effect at this moment."""
+        if version != self.version:
+            self.version, self.since_us = version, now_us
+            self.swaps += 1
+
+
+@dataclass(slots=True)
+class PredictionGauge:
+    """The predictions that a score job has sent."""
+
+    decided: Counter[str] = field(default_factory=Counter)
+    """By decision: `approve` or `review`."""
+    late: int = 0
+    """Of events that came later than the lateness."""
+    scores: Histogram = field(default_factory=lambda: Histogram(SCORE_EDGES))
+
+    def made(self, scores: Floats, review: Bools, late: Bools) -> None:
+        """Count n predictions."""
+        reviews = int(np.count_nonzero(review))
+        self.decided["review"] += reviews
+        self.decided["approve"] += len(scores) - reviews
+        self.late += int(np.count_nonzero(late))
+        self.scores.add(scores)
+
 
 @dataclass(slots=True)
 class LearningGauge:
@@ -110,6 +143,12 @@ class LearningGauge:
 
     examples: Counter[str] = field(default_factory=Counter)
     """Learnt from, by cause: `label`, `maturity`, `late_label`, `reversal`."""
+    positives: int = 0
+    """Of those the positive ones."""
+    delays: Histogram = field(default_factory=lambda: Histogram(DELAY_EDGES))
+    """Seconds from an event until its label was told, where one was."""
+    open: Counter[str] = field(default_factory=Counter)
+    """Changes told since the start that are not over, by what has changed."""
     windows: dict[str, WindowMetrics] = field(default_factory=dict)
     """The last closed window of each scorer, over all its examples."""
     alarms: Counter[str] = field(default_factory=Counter)
@@ -121,11 +160,19 @@ class LearningGauge:
         """Take over the windows that just closed."""
         self.windows = self.windows | {row.scorer: row for row in windows if not row.slice}
 
+    def learnt(self, causes: Sequence[str], values: Sequence[int], delays_us: Int64s) -> None:
+        """Count examples: how each became known, whether it is positive, how late labels were."""
+        self.examples.update(causes)
+        self.positives += sum(values)
+        self.delays.add(delays_us / 1e6)
+
     def raised(self, told: Sequence[Told]) -> None:
-        """Count the alarms, but for those that say that a change is over."""
-        self.alarms.update(
-            each.kind for each in told if isinstance(each, Alarm) and not each.over
-        )
+        """Count alarms, but for those that say that a change is over."""
+        for each in told:
+            if isinstance(each, Alarm):
+                self.alarms[each.kind] += not each.over
+                now = self.open[each.kind] + (-1 if each.over else 1)
+                self.open[each.kind] = max(now, 0)
 
 
 class Online(Protocol):
@@ -198,12 +245,22 @@ class Monitor:
         """By reason."""
         self.snapshots = SnapshotGauge()
         self.model = ModelGauge()
+        self.predictions = PredictionGauge() if role == "score" else None
         self.learning = LearningGauge() if role == "learn" else None
+        self.features: Recent | None = None
+        """Those of the events that came lately."""
         self.online: Online | None = None
         self._waits = {"start": "has not begun"}
         self._turned = -1.0
         self._output_waiting = 0
         self._output_moved = clock()
+
+    def scored(self, scores: Floats, review: Bools, late: Bools, features: Floats) -> None:
+        """Count n predictions, with the (n, features) that they were made from."""
+        if self.predictions and len(scores):
+            self.predictions.made(scores, review, late)
+        if self.features:
+            self.features.add(features)
 
     def turned(self) -> None:
         """Say that the loop is alive: at every step, and now and then during a long restore."""

@@ -14,6 +14,7 @@ from jobs.report.axes import short
 from jobs.report.drift import drift
 from jobs.report.parts import figure, moment, more, pair, section, stacked, table
 from jobs.report.plot import Series
+from jobs.report.slices import worse
 from jobs.report.style import STYLE
 from operators.drift.alarm import Alarm
 from operators.evaluate import WindowMetrics
@@ -88,6 +89,8 @@ class Report:
     contributions: Mapping[str, Sequence[tuple[str, float]]] = field(default_factory=dict)
     throughput: Sequence[tuple[float, float]] = ()
     ledger: Sequence[Balance] = ()
+    slices: Sequence[Sequence[str]] | None = None
+    """Those that do much worse, as `jobs.slices_view` has them; None where none were looked for."""
     versions: Sequence[Version] = ()
     marks: Sequence[tuple[int, str]] = ()
     alarms: Sequence[Alarm] = ()
@@ -109,6 +112,7 @@ def page(report: Report) -> str:
         _overall(report),
         pair(_calibration(report), _scores(report)),
         pair(stacked(_importance(report), _throughput(report)), _contributions(report)),
+        worse(report.slices),
         _ledger(report),
         _versions(report),
     ]

@@ -8,6 +8,7 @@ ranks, with the delta that goes with the `run_length`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -179,7 +180,7 @@ class Adwin:
     >>> values = np.concatenate([np.zeros(1000), np.ones(100)])
     >>> changes = Adwin(delta=0.002).bind().update_many(values)
     >>> changes.alarms.tolist(), changes.since.tolist()
-    ([1023], [24])
+    ([1023], [56])
     """
 
     run_length: float = 100_000
@@ -204,9 +205,12 @@ class Adwin:
 
     def arrays(self) -> Arrays:
         """What it starts with."""
-        own = self.delta, self.clock, self.max_buckets, self.min_window_length, self.grace_period
-        if self.delta is None:
-            own = setting("Adwin", self.run_length), 32, 5, 5, 10
+        own: tuple[float, ...]
+        if self.delta is not None:
+            sizes = self.max_buckets, self.min_window_length, self.grace_period
+            own = self.delta, self.clock, *sizes
+        else:
+            own = math.exp(setting("Adwin", self.run_length)), 32, 5, 5, 10
         words = np.zeros(COUNTS + SIZES, np.int64)
         reals = np.zeros(BUCKETS + SIZES * 2 * (int(own[2]) + 1))
         clear(words, reals)

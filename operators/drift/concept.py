@@ -16,9 +16,12 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.detector import RANDOM, Floats, Int64s, word
 from operators.drift.page_hinkley import THRESHOLD, PageHinkley
 from operators.drift.ranks import WORDS
+from streams.errors import ConfigError
 
 KINDS: tuple[Kind, ...] = ("concept", "calibration", "calibration")
 """Of what is watched: places, fewer positives, more positives."""
+LEAST = 1_000
+"""A shorter run length leaves too few groups to tell anything by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,20 @@ class Concept:
     """
 
     run_length: float = 10_000
-    shift: float = 1.0
+    shift: float = 2.0
     after: int = 1_000
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.run_length < LEAST or not 0 < self.shift <= 2:
+            raise ConfigError(
+                f"Concept: run_length is at least {LEAST:,} positives, shift above 0 and at most "
+                f"2; got {self.run_length:,} and {self.shift}"
+            )
+
     def bind(self, scope: Scope) -> ConceptMonitor:
         """One that has seen nothing."""
-        return ConceptMonitor(self, dict(scope.slices))
+        return ConceptMonitor(self, scope.slices)
 
 
 class ConceptMonitor:
@@ -106,7 +116,7 @@ class ConceptMonitor:
         restore(self._parts, self._fixed(), state, "concept")
 
     def _fixed(self) -> dict[str, npt.NDArray[Any]]:
-        return {"settings": self._settings.copy(), "after": np.array(self._after)}
+        return {"settings": self._settings.copy(), "after": np.array([self._after])}
 
     def _series(self, codes: Int64s) -> Int64s:
         """The series of each example: that of all, then those of its values; -1 for none."""

@@ -58,6 +58,6 @@ class Scores:
 
 
 ALL: tuple[Watcher, ...] = (
-    Volume(), Covariate(), Scores(), Positives(), Performance(), Concept(), LabelDelay(),
+    Volume(), Covariate(), Scores(), Concept(), Positives(), Performance(), LabelDelay(),
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""

@@ -43,7 +43,7 @@ def normed(measure: int, size: float, variance: float) -> float:
     return 4.0 * size / variance
 
 
-UNSURE = 4.0
+UNSURE = 8.0
 """Windows more that it takes to know the moments of one way only in which events are alike."""
 
 
@@ -208,6 +208,8 @@ def end(  # type: ignore[no-untyped-def]
         only[row] = -1
 
 
+LEAST_WAYS = 0.9
+"""Estimates of as many ways as there are, all equal, err to both sides by about a tenth."""
 PRIORS = (0.0, 2.0, 10.0)
 """Windows of each scale for which the moments of the shorter one, or of pure chance, count."""
 
@@ -246,9 +248,12 @@ def shape(spread, weight, known, shorter, scale, moments):  # type: ignore[no-un
             above = m * m / ((m - 1.0) * (m + 2.0)) * (two - 1.0 / m)
             cubed = m**4 / ((m - 1.0) * (m - 2.0) * (m + 2.0) * (m + 4.0))
             cubed *= three - 3.0 / m * two + 2.0 / (m * m)
+            squared = 1.0 - 2.0 * above / m
+            all_three = 1.0 - 6.0 * (above - 4.0 * cubed / m) / m - 8.0 * cubed / (m * m)
+            above, cubed = above / max(squared, 0.1), cubed / max(all_three, 0.1)
             part = m / (m + PRIORS[scale])
-            second += part * (min(max(above, 1.0 / free), 1.0) - second)
-            third += part * (min(max(cubed, 1.0 / free**2), 1.0) - third)
+            second += part * (min(max(above, LEAST_WAYS / free), 1.0) - second)
+            third += part * (min(max(cubed, LEAST_WAYS**2 / free**2), 1.0) - third)
         moments[0, row] = second
         moments[3, row] = weight[2, row] / weight[0, row]
         moments[2, row] = max(0.0, one / (free * weight[0, row]) - 1.0) / moments[3, row]

@@ -92,12 +92,12 @@ def _distance(words: Int64s, reals: Floats, size: int, stat: int, limit: int) ->
     oldest, latest = words[OLDEST], words[OLDEST] - 1
     for i in range(stat):
         slot = oldest + drawn[i]
-        marks[slot if slot < size else slot - size] = -1
-        marks[latest if latest >= 0 else latest + size] = 1
+        marks[np.uint64(slot if slot < size else slot - size)] = -1
+        marks[np.uint64(latest if latest >= 0 else latest + size)] = 1
         latest -= 1
     apart = farthest = 0
     for i in range(size - 1):
-        apart += marks[order[i]]
+        apart += marks[np.uint64(order[i])]
         if rising[i] < rising[i + 1]:
             farthest = max(farthest, abs(apart))
     return farthest

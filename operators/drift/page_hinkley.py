@@ -170,7 +170,7 @@ class PageHinkley:
     >>> values = np.concatenate([np.zeros(100), np.ones(100)])
     >>> changes = PageHinkley(threshold=10.0).bind().update_many(values)
     >>> changes.alarms.tolist(), changes.since.tolist()
-    ([115], [16])
+    ([110], [11])
     """
 
     run_length: float = 100_000

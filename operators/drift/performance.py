@@ -7,6 +7,7 @@ have become more or fewer, and look as they did, chances are corrected for it fi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.late import RecentMetrics, recent
 from operators.drift.ranking import METRICS, alert_rate, expected, known
 from operators.drift.reference import Reference
-from operators.drift.shares import corrected
+from operators.drift.shares import chances, corrected, log_odds
 from operators.drift.spans import (
     DELAYS,
     EVENTS,
@@ -141,10 +142,11 @@ class PerformanceMonitor:
             true = known(events, frauds, self._budget)
             told[TRUE_SHARE], told[TRUE:] = frauds.sum() / events.sum(), true
             self._judge(row, np.abs(told[EXPECTED:TRUE_SHARE] - true))
-            value = float(true[self._watched])
+            value = _even(float(true[self._watched]))
             signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
             if signal:
-                evidence = {"true": value}
+                before, now = chances(np.array([signal.before, signal.now])).tolist()
+                evidence = {"before": before, "now": now, "true": float(true[self._watched])}
                 found.append(self._finding(row, "labels", signal, evidence, told))
         return found
 
@@ -175,18 +177,23 @@ class PerformanceMonitor:
             told[ALERTS] = alert_rate(events, curve.events, self._budget)
             told[EXPECTED:TRUE_SHARE] = expected(events, chance, self._budget)
             moved = float(self.reference.moved[row])
-            value = self._said(row, counts) - moved
+            value = self._said(row, counts) - moved if self.reference.settled(row) else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
-                signal = signal._replace(before=signal.before + moved, now=signal.now + moved)
-                evidence = {"log_odds": shift}
+                usual = self._said(row, self.reference.cells.sum(axis=1))
+                now = float(told[EXPECTED + self._watched])
+                evidence = {
+                    "before": float(chances(np.array(usual))),
+                    "now": now,
+                    "log_odds": shift,
+                }
                 found.append(self._finding(row, "expected", signal, evidence, told))
         return found
 
     def _said(self, row: int, events: Floats) -> float:
-        """The metric to be expected of events."""
+        """The metric to be expected of events, as charts are told it."""
         chance = self._chances(row, events)
-        return float(expected(events[row], chance, self._budget)[self._watched])
+        return _even(float(expected(events[row], chance, self._budget)[self._watched]))
 
     def _chances(self, row: int, events: Floats) -> Floats:
         """Of being a fraud, by place, for the events (PLACES,) of a row of (rows, PLACES).
@@ -218,8 +225,6 @@ class PerformanceMonitor:
             slice=name,
             value=value,
             evidence={
-                "before": signal.before,
-                "now": signal.now,
                 "expected": float(told[EXPECTED + self._watched]),
                 "mean_error": float(self.errors[row, 1 + self._watched]),
                 "alert_rate": float(told[ALERTS]),
@@ -266,3 +271,8 @@ class PerformanceMonitor:
     def _parts(self) -> dict[str, npt.NDArray[Any]]:
         own = {"took": self.took, "errors": self.errors, "kept": self.kept, "now": self._now}
         return own | self.spans.parts() | self.reference.parts() | self.charts.parts()
+
+
+def _even(metric: float) -> float:
+    """Log-odds of a metric, whose noise is more even: a metric falls further than it rises."""
+    return log_odds(min(max(metric, _SURE), 1.0 - _SURE))

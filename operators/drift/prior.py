@@ -76,7 +76,8 @@ class PriorMonitor:
             value = math.sqrt(k / (k + others)) if k >= self._least else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=True)
             if signal:
-                evidence = {"events": float(k + others), "frauds": float(k)}
+                shares = {"before": signal.before**2, "now": signal.now**2}
+                evidence = shares | {"events": float(k + others), "frauds": float(k)}
                 found.append(self._finding(row, "rates", signal, evidence))
         return found
 
@@ -89,13 +90,11 @@ class PriorMonitor:
             estimate = self.reference.estimate(row, events)
             if estimate is None:
                 continue
-            fits = self.reference.fits(row, estimate)
+            fits = self.reference.fits(row, estimate) and self.reference.settled(row)
             value = math.sqrt(estimate.share) - self.reference.moved[row] if fits else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
                 evidence = self._evidence(row, estimate, float(events.sum()))
-                moved = float(self.reference.moved[row])
-                signal = signal._replace(before=signal.before + moved, now=signal.now + moved)
                 found.append(self._finding(row, "em", signal, evidence))
         return found
 
@@ -105,24 +104,24 @@ class PriorMonitor:
         return math.sqrt(curve.likeliest(events[row])) if curve else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
-        """`log_odds` is what to add to those of a score: see `shares.corrected`."""
-        z = log_odds(estimate.share)
+        """Of the last span, beside the reference; see `shares.corrected` for the `log_odds`."""
+        z, shift = log_odds(estimate.share), estimate.shift
         wide = _NORMAL * estimate.deviation * self.reference.spread(row)
         low, high = chances(np.array([z - wide, z + wide])).tolist()
         return {
-            "estimate": estimate.share,
+            "before": float(chances(np.array(z - shift))),
+            "now": estimate.share,
             "low": low,
             "high": high,
             "black_box": estimate.black_box,
             "misfit": estimate.misfit,
             "events": events,
-            "log_odds": estimate.shift,
+            "log_odds": shift,
         }
 
     def _finding(
         self, row: int, detector: str, signal: Signal, evidence: dict[str, float]
     ) -> Finding:
-        before, now = signal.before**2, signal.now**2
         name, value = self.spans.rows.names[row]
         return Finding(
             kind="prior",
@@ -132,7 +131,7 @@ class PriorMonitor:
             threshold=self.charts.threshold,
             slice=name,
             value=value,
-            evidence={"before": before, "now": now} | evidence,
+            evidence=evidence,
             over=signal.over,
         )
 

@@ -14,6 +14,10 @@ from operators.drift.spans import FRAUDS, GENUINE, PLACES, Floats, Int64s
 
 _KEEPS = 30.0
 """How many spans the usual misfit is the mean of."""
+_SETTLED = 40.0
+"""How many times the least number of frauds a curve is of before charts are told what it says."""
+_MOST, _VAGUE = 2.0, 0.7
+"""What misfit counts as usual at most; from what standard error of log-odds on nothing is said."""
 
 
 class Reference:
@@ -75,17 +79,24 @@ class Reference:
             return None
         return curve.estimate(events)
 
+    def settled(self, row: int) -> bool:
+        """Whether the curve is of enough frauds to move little from span to span."""
+        return bool(self.cells[row, 1].sum() >= _SETTLED * self._least)
+
     def spread(self, row: int) -> float:
         """How many times wider than by chance alone figures of a span are."""
-        return math.sqrt(max(float(self.usual[row, 0]), 1.0))
+        return math.sqrt(self._usual(row))
+
+    def _usual(self, row: int) -> float:
+        return min(max(float(self.usual[row, 0]), 1.0), _MOST)
 
     def fits(self, row: int, estimate: Estimate) -> bool:
-        """Whether a mixture explains a span's scores as well as usual; then that is told too."""
+        """Whether a mixture explains a span's scores about as well as usual, and says something."""
         mean, count = self.usual[row].tolist()
-        limit = FIT * max(mean, 1.0)
+        limit = FIT * self._usual(row)
         count = min(count + 1.0, _KEEPS)
         self.usual[row] = mean + (min(estimate.misfit, limit) - mean) / count, count
-        return bool(estimate.misfit <= limit)
+        return bool(estimate.misfit <= limit and estimate.deviation < _VAGUE)
 
     def refit(self) -> None:
         """Make curves anew, of what was put back."""

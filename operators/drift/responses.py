@@ -112,9 +112,10 @@ class Retrain:
 
 @dataclass(frozen=True, slots=True)
 class CorrectPrior:
-    """Move the log-odds of scores by what the alarm says of the share of positives, without labels.
+    """Move the log-odds of scores by what an alarm says of the share of positives, without labels.
 
-    That is from `before` to `now` in its evidence, by at most a factor of `most` in the odds.
+    That is by as much as it is sure of, at most a factor of `most` in the odds (`shift_of`). An
+    alarm that labels have raised moves nothing: by then models have learnt from them.
     """
 
     lasting: str = "7d"
@@ -242,13 +243,24 @@ def checked(
 
 
 def shift_of(alarms: Sequence[Alarm], most: float) -> dict[str, float]:
-    """How far log-odds are to be moved by what the newest alarm says of shares of positives."""
+    """How far log-odds are to be moved by what is sure of the share of positives without labels.
+
+    That is to the nearer end of the interval `low` to `high` in the newest alarm's evidence, from
+    `before`; not at all where that lies within.
+    """
     evidence = alarms[-1].evidence
-    if not {"before", "now"} <= evidence.keys():
+    if not {"before", "low", "high"} <= evidence.keys():
         return {}
-    now, before = (math.log(p / (1 - p)) for p in (evidence["now"], evidence["before"]))
-    limit = math.log(most)
-    return {"shift": min(max(now - before, -limit), limit)}
+    before, low, high = (_inside(evidence[name]) for name in ("before", "low", "high"))
+    now = min(max(before, low), high)
+    if now == before:
+        return {}
+    moved = math.log(now / (1 - now)) - math.log(before / (1 - before))
+    return {"shift": min(max(moved, -math.log(most)), math.log(most))}
+
+
+def _inside(share: float) -> float:
+    return min(max(share, 1e-6), 1 - 1e-6)
 
 
 def words(do: Action, figures: Mapping[str, float]) -> str:
@@ -267,11 +279,8 @@ def words(do: Action, figures: Mapping[str, float]) -> str:
         case Retrain():
             return "is made anew"
         case CorrectPrior():
-            return (
-                f"log-odds moved by {figures['shift']:+.3f}"
-                if figures
-                else "the alarm tells no share"
-            )
+            none = "no other share is sure without labels"
+            return f"log-odds moved by {figures['shift']:+.3f}" if figures else none
         case RollBack():
             none = "no version from before is kept"
             return f"back to version {figures['version']:.0f}" if figures else none

@@ -208,13 +208,14 @@ class Responsive(Lineup):
     def _begin_responses(self, at_us: int, raised: Sequence[Alarm]) -> Iterator[Response]:
         trying = {span.declared for span in self._going_on(Fork, Start)}
         for declared, each in enumerate(self._declared):
+            alarms: list[Alarm] = []
             if isinstance(each, Every):
-                if self._is_due(declared, each, at_us) and declared not in trying:
-                    yield self._do(declared, at_us, [])
-            elif declared not in trying:
+                due = self._is_due(declared, each, at_us) and declared not in trying
+            else:
                 alarms = [alarm for alarm in raised if each.wants(alarm)]
-                if alarms:
-                    yield self._do(declared, at_us, alarms)
+                due = bool(alarms)
+            if due:
+                yield self._do(declared, at_us, alarms)
 
     def _is_due(self, declared: int, each: Every, at_us: int) -> bool:
         """Whether it is; then, and at the first point that there is, it is reckoned anew."""

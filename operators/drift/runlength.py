@@ -18,9 +18,9 @@ from streams.errors import ConfigError
 Floats = npt.NDArray[np.float64]
 LENGTHS = (1e3, 1e4, 1e5, 1e6)
 TABLES = {
-    "Adwin": (-0.0388, -1.9615, -4.0088, -6.05),
-    "Ddm": (2.1786, 3.0278, 3.9),
-    "Kswin": (14.3337, 16.8077, 18.69, 20.6),
+    "Adwin": (-0.0388, -1.9615, -4.0088, -6.1),
+    "Ddm": (2.145, 2.975, 3.98),
+    "Kswin": (14.3337, 16.8077, 18.69, 20.17),
 }
 """By the last of LENGTHS: the logarithm of ADWIN's delta, DDM's threshold, and the distance of two
 samples of 30, times 30, beyond which KSWIN tells. DDM begins at 10,000: it waits for 600 values."""

@@ -68,6 +68,8 @@ class Scales:
         """
         self.p = np.empty((3, rows))
         self.sizes = np.empty((2, rows))
+        self.shares = np.zeros(3)
+        """1 where a scale has rows of which some values are flagged, else 0."""
         self._distances = np.empty((2, rows))
         """Of the window judged last."""
         self._windows = list(zip(self.seen, self.wanted, self.only, strict=True))
@@ -77,7 +79,7 @@ class Scales:
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
         windows = ("seen", "wanted", "only", "start_us", "told")
-        past = ("history", "began_us", "unit", "known", "spread", "weight", "moments")
+        past = ("history", "began_us", "unit", "known", "spread", "weight", "moments", "shares")
         return {name: getattr(self, name) for name in (*windows, *past)}
 
     def judge(self, scale: int, changed: Bools, levels: Floats) -> bool:
@@ -163,6 +165,7 @@ class Scales:
                 kept = np.roll(kept, -int(self.told[scale]) % KEPT[scale], axis=0)
             kept = np.ascontiguousarray(kept)
             calibrate(kept, NEEDED[scale], self.unit[scale], self.known[scale])
+            self.shares[scale] = (self.unit[scale, SHARE] >= CERTAIN).any()
             shape(
                 self.spread[scale], self.weight[scale], self.known[scale, SHAPE],
                 self.moments[max(scale - 1, 0)], scale, self.moments[scale],
@@ -177,9 +180,9 @@ class Scales:
         self.spread[:, row] = self.weight[:, :, row] = 0
 
     def since(self, scale: int, statistic: int, row: int) -> int:
-        """From which burst on distances are above the usual, at most one window before this one.
+        """From which burst on distances are larger, at most one window before this one.
 
-        Where their sum less a usual one each is least, as with Page's cumulated sums (1954).
+        Where bursts before and after differ most, by least squares.
         """
         told, start = int(self.told[BURST]), int(self.start_us[scale])
         order = np.arange(max(0, told - KEPT[BURST]), told) % KEPT[BURST]
@@ -190,7 +193,12 @@ class Scales:
         if scale == BURST:
             began = np.append(began, start)
             distances = np.append(distances, self._distances[statistic, row])
-        if not len(began):
+        began, distances = began[~np.isnan(distances)], distances[~np.isnan(distances)]
+        if len(began) < 2:
             return start
-        excess = np.nan_to_num(distances - self.unit[BURST, statistic, row])
-        return int(began[np.append(0.0, excess.cumsum()[:-1]).argmin()])
+        before = np.arange(1, len(began))
+        sums = distances.cumsum()
+        after = len(began) - before
+        apart = (sums[-1] - sums[:-1]) / after - sums[:-1] / before
+        gain = np.where(apart > 0, apart * apart * before * after, 0.0)
+        return int(began[1 + gain.argmax()]) if gain.any() else int(began[0])

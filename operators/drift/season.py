@@ -59,7 +59,6 @@ class Season:
             raise ConfigError(f"bucket: wanted {wanted}; got {bucket_us / 1e6:g} s")
         rows = len(settle_us)
         self.kind, self.seed, self.settle_us = kind, seed, settle_us
-        self.per_slot = self.slot_us // bucket_us
         self.fine = np.zeros((rows, BINS), np.int64)
         """Counts of the day by which groups were cut."""
         self.group = np.zeros((rows, BINS), np.int8)

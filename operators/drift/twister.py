@@ -89,7 +89,7 @@ def _under(words: Int64s, at: int, limit: int, length: int) -> int:
     while True:
         number = bits(words, at, length)
         if number < limit:
-            return number
+            return int(number)
 
 
 def set_limit(k: int) -> int:
@@ -114,19 +114,21 @@ def sample(words: Int64s, at: int, n: int, limit: int, drawn: Int64s, pool: Int6
         return
     for i in range(n):
         pool[i] = i
-    i, used, new = 0, words[at], words[at + STATE : at + WORDS]
-    while i < len(drawn):  # Without branches: what is refused cannot be foreseen.
-        left = n - i
-        length -= int(left >> (length - 1) == 0)
-        if used == NUMBERS:
-            _renew(words, at)
-            used = 0
-        j = new[used] >> (32 - length)
-        used += 1
-        taken = j < left
-        j = j if taken else 0
-        own, last = pool[j], pool[left - 1]
-        drawn[i] = own
-        pool[j] = last if taken else own
-        i += int(taken)
+    # Without branches within a length: what is refused cannot be foreseen.
+    left, used, new = n, words[at], words[at + STATE : at + WORDS]
+    while left > n - len(drawn):
+        while not left >> (length - 1):
+            length -= 1
+        fewest = max(n - len(drawn), (1 << (length - 1)) - 1)
+        while left > fewest:
+            if used == NUMBERS:
+                _renew(words, at)
+                used = 0
+            j = new[used] >> (32 - length)
+            used += 1
+            drawn[n - left] = j
+            left -= int(j < left)
     words[at] = used
+    for i in range(len(drawn)):
+        place = np.uint64(drawn[i])
+        drawn[i], pool[place] = pool[place], pool[n - 1 - i]

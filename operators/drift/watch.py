@@ -50,7 +50,7 @@ class Watch:
     """
 
     bucket: str = "15m"
-    least: int = 500
+    least: int = 200
     act: str = "1d"
     monitors: tuple[Watcher, ...] = ALL
 

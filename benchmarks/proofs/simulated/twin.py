@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.proofs.proof import BrokenError
 from benchmarks.proofs.simulated.small import pipeline
-from jobs.learning import Held, Learning
+from jobs.held import Held
+from jobs.learning import Learning
 from jobs.scoring import Scoring
 from jobs.topic_records import (
     Kept,

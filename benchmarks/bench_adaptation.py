@@ -1,0 +1,145 @@
+"""Average precision through changes of the world: responses off and on, beside others who learn.
+
+Run as `python -m benchmarks.run --only adaptation`, or some of its parts by `--parts`.
+
+Each part is a stream with a change in its middle (`benchmarks.adapting`). In simulated traffic a
+label comes days later, as in life; of River's drifting streams it comes before the next event. All
+are told the same examples at the same moments and score each event by what they had been told.
+`Linear` is the champion of the worked pipeline there and one with automatic edges here, `Forest`
+has its defaults. With responses there is a challenger declared as the champion is, in which what
+came since is learnt anew when a change of concept is told; all else is the same. Beside them stand
+LightGBM, trained anew every week (of a stream of River's: every twentieth part of it) on the last
+eight, and River's adaptive random forest of 10 trees.
+
+What is lost of average precision is what it is less after the change, at worst, than before it; it
+is back in the first window after that in which nine tenths are. That is counted in labels: how
+many were known, of events since the change, in the middle of that window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from benchmarks.adapting import (
+    AT,
+    TRIAL,
+    Course,
+    Lessons,
+    Stream,
+    adaptive_forest,
+    boosted_weekly,
+    course,
+    ours,
+    points,
+    traffic,
+)
+from models.base import Floats
+from models.forest import Forest
+from operators.drift.responses import On, Start
+from streams.simulation.traffic import (
+    ConceptShift,
+    NewTactic,
+    PopulationShift,
+    PriceInflation,
+    PriorShift,
+)
+
+REPEATS = 2
+DRAWN = 60
+"""Windows of a curve that are kept, at most."""
+BACK, WORTH = 0.9, 0.05
+"""How much of what is lost is to come back, and how much must be lost for that to be asked."""
+RESPONSES = (On(("concept", "performance", "calibration"), Start(TRIAL)),)
+CONTENDERS: dict[str, Callable[[Lessons], Floats]] = {
+    "Linear": lambda lessons: ours(lessons)[0],
+    "Linear, responses": lambda lessons: ours(lessons, responses=RESPONSES)[0],
+    "Forest": lambda lessons: ours(lessons, Forest())[0],
+    "Forest, responses": lambda lessons: ours(lessons, Forest(), RESPONSES)[0],
+    "LightGBM weekly": boosted_weekly,
+    "River ARF": adaptive_forest,
+}
+
+
+def rivers(name: str, before: int, after: int) -> Callable[[int], Stream]:
+    """A stream of River's that becomes another of its variants."""
+
+    def made(seed: int) -> Stream:
+        from river.datasets import synth
+
+        kind = getattr(synth, name)
+        return points(partial(kind, before), partial(kind, after), seed)
+
+    return made
+
+
+STREAMS: dict[str, Callable[[int], Stream]] = {
+    "nothing": partial(traffic, ()),
+    "concept": partial(traffic, (ConceptShift(AT, size=0.9),)),
+    "concept, gradual": partial(traffic, (ConceptShift(AT, size=0.9, shape="gradual"),)),
+    "tactic": partial(traffic, (NewTactic(AT, size=0.8),)),
+    "prior": partial(traffic, (PriorShift(AT, size=3.0),)),
+    "prices": partial(traffic, (PriceInflation(AT, size=2.0, until="2024-02-12"),)),
+    "population": partial(traffic, (PopulationShift(AT, size=0.7),)),
+    "SEA": rivers("SEA", 0, 3),
+    "Agrawal": rivers("Agrawal", 0, 4),
+    "Mixed": rivers("Mixed", 0, 1),
+    "Sine": rivers("Sine", 0, 3),
+    "STAGGER": rivers("STAGGER", 0, 2),
+}
+
+
+def back(courses: list[Course]) -> dict[str, Any]:
+    """Means over seeds: what was there, what was lost, after how many labels it was back."""
+    length = min(len(each.curve) for each in courses)
+    before = float(np.mean([each.before for each in courses]))
+    curve = np.mean([each.curve[:length] for each in courses], axis=0)
+    labels = np.mean([each.labels[:length] for each in courses], axis=0)
+    worst = int(curve[: length // 2].argmin())
+    lost = before - float(curve[worst])
+    there = np.flatnonzero(curve[worst:] >= before - (1 - BACK) * lost)
+    after = float(labels[worst + there[0]]) if len(there) else None
+    return {
+        "before": before,
+        "worst": float(curve[worst]),
+        "mean after": float(curve.mean()),
+        "labels until back": after if lost > WORTH else 0.0,
+        "curve": curve[:: 1 + len(curve) // DRAWN].round(4).tolist(),
+    }
+
+
+def through(name: str) -> dict[str, Any]:
+    """All contenders through one stream."""
+    lessons = [Lessons.of(STREAMS[name](seed)) for seed in range(REPEATS)]
+    return {
+        who: back([course(scored(each), each) for each in lessons])
+        for who, scored in CONTENDERS.items()
+    }
+
+
+PARTS = {name: partial(through, name) for name in STREAMS}
+
+
+def run() -> dict[str, Any]:
+    """By stream and contender."""
+    return {name: part() for name, part in PARTS.items()}
+
+
+def table(results: dict[str, Any]) -> Table:
+    """A line for each stream and contender."""
+    made = Table("stream", "", title=f"average precision; labels until {BACK:.0%} is back")
+    for column in ("before", "worst after", "mean after", "labels", "of ARF's"):
+        made.add_column(column, justify="right")
+    for name, rows in results.items():
+        theirs = rows.get("River ARF", {}).get("labels until back")
+        for place, (who, row) in enumerate(rows.items()):
+            mine = row["labels until back"]
+            share = f"{mine / theirs:.2f}" if mine and theirs else ""
+            said = "never" if mine is None else f"{mine:,.0f}" if mine else "little lost"
+            figures = (f"{row[key]:.3f}" for key in ("before", "worst", "mean after"))
+            made.add_row("" if place else name, who, *figures, said, share)
+    return made

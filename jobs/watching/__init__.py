@@ -1,0 +1,1 @@
+"""What jobs and runs say of themselves, to look at in a terminal."""
