@@ -14,21 +14,22 @@ from typing import Any
 HERE = Path(__file__).parent
 OUT = HERE / "images" / "drift.svg"
 OURS = "Headrace"
+"""What the names of our ways to notice begin with."""
 WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 820, 170, 90, 56, 26, 36
 LEAST, MOST = 1.5, 5.0
 """Powers of ten: the events that the scale begins and ends with."""
 RADII = (3, 5, 7)
 """Of the three sizes of a change."""
 COLOURS = {True: "#0b6e4f", False: "#b3541e"}
-TITLE = "Events from a change until it is noticed, median of several worlds"
-KEY = "green: Headrace; brown: the best of River's detectors; larger dots: larger changes"
+TITLE = "Events from a change until it is noticed"
+KEY = "green: Headrace; brown: the best of its rivals; larger dots: larger changes"
 
 
-def best(by: dict[str, Any]) -> dict[str, Any]:
-    """The rival that noticed most often, and of those the soonest."""
-    rivals = [row for name, row in by.items() if name != OURS]
+def best(by: dict[str, Any], *, ours: bool) -> dict[str, Any]:
+    """Who noticed most often, and of those the soonest: of our two ways, or of the rivals."""
+    rows = [row for name, row in by.items() if name.startswith(OURS) == ours]
     never = float("inf")
-    return min(rivals, key=lambda row: (-row["detected"], row["delay"] or never))
+    return min(rows, key=lambda row: (-row["detected"], row["delay"] or never))
 
 
 def drawn(results: dict[str, Any]) -> str:
@@ -59,8 +60,8 @@ def drawn(results: dict[str, Any]) -> str:
         y = TOP + ROW * (place + 0.5)
         parts.append(f'<text x="{LEFT - 12}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
         for by, radius in zip(results[name].values(), RADII, strict=True):
-            for row, ours in ((best(by), False), (by[OURS], True)):
-                at, colour = x(row["delay"]), COLOURS[ours]
+            for ours in (False, True):
+                at, colour = x(best(by, ours=ours)["delay"]), COLOURS[ours]
                 shift = -4 if ours else 4
                 parts.append(
                     f'<circle cx="{at:.1f}" cy="{y + shift}" r="{radius}" fill="{colour}" '
