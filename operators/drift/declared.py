@@ -61,3 +61,5 @@ ALL: tuple[Watcher, ...] = (
     Volume(), Covariate(), Scores(), Concept(), Positives(), Performance(), LabelDelay(),
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""
+PATIENT = (Positives, Performance, Concept)
+"""Those for which some hours are soon enough: what they tell of comes with labels, or by days."""

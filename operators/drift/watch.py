@@ -1,13 +1,14 @@
 """Watching a stream: events and outcomes into buckets of event time, alarms out.
 
 Time is cut into cells by a fixed grid. A bucket is one cell, or where there are few events several
-in a row: it ends with the cell in which it has had `least` of them, and with the hour.
+in a row: it ends with the cell in which it has had `least` of them, and with the hour. Monitors of
+what labels say, which come days later, are told buckets of six hours, made of those.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from operators.drift.bucket import (
     Watcher,
     scaled_odds,
 )
-from operators.drift.declared import ALL
+from operators.drift.declared import ALL, PATIENT
 from operators.drift.pending import Pending
 from operators.drift.sketch import Sketch
 from streams.errors import ConfigError, StateError
@@ -36,9 +37,10 @@ from streams.schema import duration_us
 NEVER = -(2**62)
 FOREVER = 2**62
 HOUR_US = 3_600_000_000
+_PATIENCE_US = 6 * HOUR_US
 _SILENCE = 30
 """How often a silence doubles at most."""
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +81,8 @@ class Watching:
     come when it did. Nothing may come whose `at_us` is before a time that was closed. Whatever
     order it is told in, and however it is cut, the alarms are the same.
 
-    Memory: a bucket's sketches, what the monitors state, and 42 bytes and 8 a slice for each of
-    the examples of the cells that are open, of one cell `pending.MOST` at most.
+    Memory: the sketches of two buckets, what the monitors state, and 42 bytes and 8 a slice for
+    each of the examples of the open bucket and the last six hours, of one cell `pending.MOST`.
     """
 
     def __init__(self, watch: Watch, scope: Scope, *, acting: bool) -> None:
@@ -88,6 +90,8 @@ class Watching:
         self._cell_us = duration_us(watch.bucket)
         self._hour = max(HOUR_US // self._cell_us, 1)
         """Cells that a bucket lasts at most."""
+        self._patience = max(_PATIENCE_US // self._cell_us, 1)
+        """Cells that one of those that patient monitors are told lasts."""
         self.acts = acting
         """Whether responses are told of alarms."""
         self._act_us = duration_us(watch.act)
@@ -101,13 +105,22 @@ class Watching:
     def _begin(self) -> None:
         """Have seen nothing."""
         self.monitors: list[Monitor] = [each.bind(self._scope) for each in self._watch.monitors]
+        patient = [isinstance(each, PATIENT) for each in self._watch.monitors]
+        self._prompt = [
+            each for each, waits in zip(self.monitors, patient, strict=True) if not waits
+        ]
+        self._patient = [each for each, waits in zip(self.monitors, patient, strict=True) if waits]
         self._start = self._cell = NEVER
         """The first cell of the open bucket, and the cell up to which time has come."""
         self._count = self._silent = 0
         """Events in it, and how many buckets before it had none."""
         self._version = 0
-        self._pending = Pending(len(self._sizes))
+        self._pending, self._later = Pending(len(self._sizes)), Pending(len(self._sizes))
+        """Examples of the open bucket, and of those that patient monitors were not told."""
+        self._since = NEVER
+        """The first cell of these."""
         self._open()
+        self._gather()
         self._alarms: list[Alarm] = []
         self._untold: list[Alarm] = []
         """Those that no response was told of."""
@@ -118,6 +131,10 @@ class Watching:
         self._features = Sketch.empty(len(self._scope.names))
         self._scores = Sketch.empty(1 + int(self._sizes.sum()))
         self._count = 0
+
+    def _gather(self) -> None:
+        self._all_features = Sketch.empty(len(self._scope.names))
+        self._all_scores = Sketch.empty(1 + int(self._sizes.sum()))
 
     def mature(self, at_us: Int64s, matured: Matured) -> None:
         """Take examples whose first label became known."""
@@ -239,10 +256,9 @@ class Watching:
 
     def _hand(self, end: int) -> None:
         """End the open bucket before this cell, and begin the next there."""
-        at_us = end * self._cell_us
         bucket = Bucket(
             self._start * self._cell_us,
-            at_us,
+            end * self._cell_us,
             self._features,
             self._scores,
             self._pending.take(end),
@@ -252,9 +268,30 @@ class Watching:
         self._silent += not self._count
         self._start = end
         self._open()
-        for monitor in self.monitors:
+        self._tell(self._prompt, bucket)
+        if self._patient:
+            self._keep(bucket, end)
+
+    def _keep(self, bucket: Bucket, end: int) -> None:
+        """Add a bucket to what patient monitors are told; tell them when that is long enough."""
+        start = bucket.start_us // self._cell_us
+        self._since = start if self._since == NEVER else self._since
+        self._all_features.merge(bucket.features)
+        self._all_scores.merge(bucket.scores)
+        self._later.add(np.full(len(bucket.matured), start), bucket.matured)
+        if end // self._patience > self._since // self._patience:
+            span = self._since * self._cell_us, end * self._cell_us
+            sketches = self._all_features, self._all_scores
+            self._tell(
+                self._patient, Bucket(*span, *sketches, self._later.take(end), self._version)
+            )
+            self._since = NEVER
+            self._gather()
+
+    def _tell(self, monitors: Sequence[Monitor], bucket: Bucket) -> None:
+        for monitor in monitors:
             for finding in monitor.close(bucket):
-                self._raise(finding, at_us)
+                self._raise(finding, bucket.end_us)
 
     def _raise(self, finding: Finding, at_us: int) -> None:
         self.number += 1
@@ -273,11 +310,12 @@ class Watching:
         counts = [self.number, self.buckets, self._start, self._cell, self._count, self._silent]
         state: dict[str, npt.NDArray[Any]] = {
             "settings": np.frombuffer(self._settings(), np.uint8),
-            "counts": np.array([*counts, self._version, self.due_us], np.int64),
+            "counts": np.array([*counts, self._version, self.due_us, self._since], np.int64),
             "pending": self._pending.state(),
+            "later": self._later.state(),
             "untold": np.frombuffer(msgspec.json.encode(self._untold), np.uint8),
         }
-        for name, sketch in (("features", self._features), ("scores", self._scores)):
+        for name, sketch in self._sketches().items():
             state |= {
                 f"{name}/counts": sketch.counts.copy(),
                 f"{name}/missing": sketch.missing.copy(),
@@ -285,6 +323,15 @@ class Watching:
         for place, monitor in enumerate(self.monitors):
             state |= prefixed(f"monitors/{place}/", monitor.state())
         return state
+
+    def _sketches(self) -> dict[str, Sketch]:
+        """What has been counted, by name."""
+        return {
+            "features": self._features,
+            "scores": self._scores,
+            "all features": self._all_features,
+            "all scores": self._all_scores,
+        }
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a `state()` to the bit.
@@ -301,14 +348,13 @@ class Watching:
         except StateError as error:
             self._begin()
             raise StateError(f"watching begins anew: {error}") from error
-        _, _, self._start, self._cell, count, self._silent, self._version, self.due_us = state[
-            "counts"
-        ].tolist()
-        self._features, self._scores = (
-            Sketch(state[f"{name}/counts"].copy(), state[f"{name}/missing"].copy())
-            for name in ("features", "scores")
-        )
-        self._count = count
+        counts = state["counts"].tolist()[2:]
+        self._start, self._cell, self._count, self._silent, self._version = counts[:5]
+        self.due_us, self._since = counts[5:]
+        for name, sketch in self._sketches().items():
+            sketch.counts[...] = state[f"{name}/counts"]
+            sketch.missing[...] = state[f"{name}/missing"]
         self._pending.load(state["pending"])
+        self._later.load(state["later"])
         untold = msgspec.json.decode(state["untold"].tobytes(), type=list[Alarm])
         self._alarms, self._untold = [], untold
