@@ -85,6 +85,8 @@ def tried(
             f"pipeline {pipeline.name}: wanted behaviour to try, got none: declare it with "
             "`Pipeline(..., behaviour={...})` (docs/behaviour.md)"
         )
+    for name, each in pipeline.behaviour.items():
+        each.check(name, pipeline.plan().names, pipeline.contenders)
     catalogue = place.read()
     manifest = catalogue.find(wanted or str(catalogue.in_force or CHAMPION))
     version, found = place.load(manifest.sequence), logged(path, pipeline, events)

@@ -81,7 +81,5 @@ def _check(path: Path, pipeline: Pipeline) -> None:
         for model in pipeline.models.values():
             model.bind(plan.names)
         pipeline.watching()
-        for name, each in pipeline.behaviour.items():
-            each.check(name, plan.names, pipeline.contenders)
     except (ConfigError, ValueError, AttributeError, TypeError) as error:
         raise ConfigError(f"{path}: {error}") from error
