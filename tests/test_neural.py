@@ -314,6 +314,6 @@ def test_a_learn_job_that_is_lost_trains_it_to_the_same_versions(tmp_path: Path)
     # Of versions made in one moment the newest alone is published.
     both = whole.keys() & lost.keys()
     assert max(whole) == max(lost) == 38
-    assert len(both) > 2
+    assert len(both) > 1
     assert {number: whole[number] for number in both} == {number: lost[number] for number in both}
     assert all(len(each) == 1 for each in (*whole.values(), *lost.values()))
