@@ -13,6 +13,7 @@ its part in the alarm is over, and its reference is learnt anew from there.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ _OF_SHARES = 0.05
 """Of those, what is left to shares of flagged values; where none ever is, none err."""
 
 
-class Rows:
+class Rows(ABC):
     """Rows of a sketch, each compared with its season."""
 
     kinds: tuple[Kind, Kind, Kind]
@@ -87,13 +88,13 @@ class Rows:
             digest_size=16,
         ).digest()  # fmt: skip
 
+    @abstractmethod
     def _about(self) -> object:
         """What else the state is of."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _named(self, rows: Int64s) -> dict[str, Any]:
         """Rows, most changed first, as a finding names them."""
-        raise NotImplementedError
 
     def _value(self, counted: float) -> float:
         """A value as it is told, of one as it is counted."""
