@@ -239,7 +239,7 @@ class LocalRun:
     def _explain(self, scored: Scored) -> None:
         """Count which inputs led to review."""
         if scored.review.any():
-            top = scored.reasons(np.flatnonzero(scored.review), 3)
+            top = scored.reasons(3, np.flatnonzero(scored.review))
             self.top_reasons += np.bincount(top[top >= 0], minlength=len(self.top_reasons))
 
     def _bury(self, letters: list[DeadLetter]) -> None:

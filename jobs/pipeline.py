@@ -74,20 +74,20 @@ class Scored:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def reasons(self, places: Int64s, k: int) -> npt.NDArray[np.int16]:
-        """The inputs that raised these predictions most, (n, k), by the version that scored each.
+    def reasons(self, k: int, places: Int64s | None = None) -> npt.NDArray[np.int16]:
+        """The inputs that raised these predictions most, or all, by the version that scored each.
 
-        Indices of features, the largest first, -1 where fewer raised it.
+        (n, k) indices of features, the largest first, -1 where fewer raised it.
         """
+        features = self.features if places is None else self.features[places]
         if len(self.champions) == 1:
             (version,) = self.champions.values()
-            return version.reasons_many(self.features[places], k)
-        out = np.empty((len(places), k), np.int16)
-        versions = self.version[places]
+            return version.reasons_many(features, k)
+        out = np.empty((len(features), k), np.int16)
+        versions = self.version if places is None else self.version[places]
         for number in np.unique(versions).tolist():
             mine = np.flatnonzero(versions == number)
-            x = np.ascontiguousarray(self.features[places[mine]])
-            out[mine] = self.champions[number].reasons_many(x, k)
+            out[mine] = self.champions[number].reasons_many(features[mine], k)
         return out
 
 

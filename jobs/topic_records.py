@@ -129,7 +129,7 @@ def prediction_records(
         scored.scores[:, 0],
         scored.intervals,
         scored.review,
-        scored.reasons(np.arange(len(scored)), REASONS),
+        scored.reasons(REASONS),
         names,
         scored.version,
         scored.features,

@@ -304,11 +304,11 @@ class ScoreJob(TopicJob):
         headers = headers_for(batch, scored, self._headers)
         positions = self._positions.copy()
         if self._delivery.is_new(positions):
-            self.monitor.scored(scored.scores[:, 0], scored.review, scored.late, scored.features)
             made = batch, scored, told, letters, headers
             self._handing_on.begin(
                 len(taken), partial(self._hand_on, made, positions, taken.stamps)
             )
+            self.monitor.scored(scored.scores[:, 0], scored.review, scored.late, scored.features)
         else:
             self._handing_on.settle()
             self._delivery.reached(positions)

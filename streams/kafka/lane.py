@@ -75,7 +75,7 @@ class Lane:
     ) -> None:
         """Take records over; waits only while librdkafka's queue is full."""
         count = len(values)
-        while len(self._client) and len(self._client) + count > QUEUE:
+        while (left := len(self._client)) and left + count > QUEUE:
             self.poll(SLICE_S)
         number, self._sends = self._sends, self._sends + 1
         if self._left is not None:

@@ -27,7 +27,6 @@ from streams.kafka.messages import (
     describe,
     gathered,
     let_go,
-    places_of,
 )
 from streams.payloads import Payloads
 
@@ -45,35 +44,42 @@ class Messages:
     """n things that librdkafka handed out: records, or errors of a partition."""
 
     fields: Int64s
-    """(n, FIELDS)"""
+    """(FIELDS, n)"""
     keys: Payloads
     values: Payloads
     headers: list[Headers | None] | None
     """None if none has any."""
     errors: Mapping[int, Any]
     """Those that are errors, by their places."""
+    sole: bool
+    """Whether it is known that all are of one partition."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
 
     def rows(self, wanted: Any) -> Messages:
         """Some of them, without errors: a slice, or places."""
         headers = self.headers
         if headers is not None:
-            headers = [headers[row] for row in np.arange(len(self.fields))[wanted].tolist()]
-        columns = self.fields[wanted], self.keys.take(wanted), self.values.take(wanted)
-        return Messages(*columns, headers, {})
+            headers = [headers[row] for row in np.arange(len(self))[wanted].tolist()]
+        columns = self.fields[:, wanted], self.keys.take(wanted), self.values.take(wanted)
+        return Messages(*columns, headers, {}, self.sole)
 
     @property
     def offsets(self) -> Int64s:
-        return self.fields[:, WHERE].copy()
+        offsets: Int64s = self.fields[WHERE]
+        return offsets
 
     @property
     def stamps(self) -> Int64s:
         """Microseconds UTC."""
-        return self.fields[:, WHEN] * 1000
+        stamps: Int64s = self.fields[WHEN]
+        return stamps
 
     @property
     def sources(self) -> Int64s:
         """(n, 2) the library's name of the topic, and the partition."""
-        return self.fields[:, WHICH_TOPIC : WHICH_PARTITION + 1]
+        return self.fields[WHICH_TOPIC : WHICH_PARTITION + 1].T
 
 
 class Reader(Handle):
@@ -83,7 +89,9 @@ class Reader(Handle):
         super().__init__(CONSUMER, settings, heard)
         self._queue = rd_kafka.queue_get_consumer(self.client)
         self._held.append((rd_kafka.queue_destroy, self._queue))
-        self._pointers = np.empty(0, np.int64)
+        self._pointers, self._where = np.empty(0, np.int64), 0
+        self._ends = ctypes.c_int64(), ctypes.c_int64()
+        self._into = tuple(ctypes.byref(each) for each in self._ends)
 
     def assign(self, places: Iterable[tuple[Input, int]]) -> None:
         """Read these partitions from these offsets on, and no others."""
@@ -110,11 +118,10 @@ class Reader(Handle):
 
     def high(self, at: Input) -> int:
         """The offset after the last as of the last answer; negative where there was none."""
-        low, high = ctypes.c_int64(), ctypes.c_int64()
         place = self.client, at.topic.encode(), at.partition
         # Of a partition that is not assigned, as while a group is being regained, nothing is known.
-        unknown = at_once.get_watermark_offsets(*place, ctypes.byref(low), ctypes.byref(high))
-        return NEVER if unknown else high.value
+        unknown = at_once.get_watermark_offsets(*place, *self._into)
+        return NEVER if unknown else self._ends[1].value
 
     def topic_of(self, topic: int) -> str:
         """What the library's name of a topic stands for."""
@@ -124,7 +131,8 @@ class Reader(Handle):
         """What is there, at most `limit`, waiting so long for the first."""
         if len(self._pointers) < limit:
             self._pointers = np.empty(limit, np.int64)
-        where = self._pointers.ctypes.data
+            self._where = self._pointers.ctypes.data
+        where = self._where
         self.serve(0)
         count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
         deadline = time.monotonic() + timeout
@@ -135,33 +143,29 @@ class Reader(Handle):
                 rest = where + 8 * count, limit - count
                 count += max(rd_kafka.consume_batch_queue(self._queue, 0, *rest), 0)
             timeout = deadline - time.monotonic()
-        return self._taken(places_of(self._pointers[:count])) if count > 0 else None
+        return self._taken(self._pointers[:count]) if count > 0 else None
 
-    def _taken(self, messages: Int64s) -> Messages:
-        """Copy what they hold, and give them back."""
-        n = len(messages)
-        fields, values, keys = (np.empty((n, width), np.int64) for width in (FIELDS, 3, 3))
+    def _taken(self, pointers: Int64s) -> Messages:
+        """Copy what the messages at these addresses hold, and give them back."""
+        n = len(pointers)
+        fields, (values, keys) = np.empty((FIELDS, n), np.int64), np.empty((2, n, 3), np.int64)
+        headers, errors = None, {}
         try:
-            size = describe(messages, _TIMESTAMP, _HEADERS, fields, values, keys)
-            headers, errors = None, {}
-            if fields[:, WITH].any():
-                headers = [_headers(each) if each else None for each in fields[:, WITH].tolist()]
-            if fields[:, WHY].any():
-                errors = {row: _error(messages, fields, row) for row in _places(fields[:, WHY])}
+            size, plain = describe(pointers, _TIMESTAMP, _HEADERS, fields, values, keys)
+            if not plain:
+                if fields[WITH].any():
+                    headers = [_headers(each) if each else None for each in fields[WITH].tolist()]
+                bad: list[int] = np.flatnonzero(fields[WHY]).tolist()
+                errors = {row: _error(pointers, fields, row) for row in bad}
             found, named = gathered(values, keys, size)
         finally:
-            let_go(messages, _DESTROY)
-        return Messages(fields, named, found, headers, errors)
+            let_go(pointers, _DESTROY)
+        return Messages(fields, named, found, headers, errors, bool(plain))
 
 
-def _places(column: Int64s) -> list[int]:
-    places: list[int] = np.flatnonzero(column).tolist()
-    return places
-
-
-def _error(messages: Int64s, fields: Int64s, row: int) -> Any:
-    said = rd_kafka.message_errstr(int(messages[row, 0]))
-    return error_of(int(fields[row, WHY]), said)
+def _error(pointers: Int64s, fields: Int64s, row: int) -> Any:
+    said = rd_kafka.message_errstr(int(pointers[row]))
+    return error_of(int(fields[WHY, row]), said)
 
 
 def _headers(headers: int) -> Headers:

@@ -77,11 +77,10 @@ class Records:
 
     def _split(self, messages: Messages) -> Iterator[tuple[int, Messages]]:
         """Cut messages where the input changes."""
-        sources = messages.sources
-        n = len(sources)
+        sources, n = messages.sources, len(messages)
         if not n:
             return
-        if (sources == sources[0]).all():
+        if messages.sole or (sources == sources[0]).all():
             yield self._place(*sources[0].tolist()), messages
             return
         changes = np.flatnonzero((sources[1:] != sources[:-1]).any(axis=1)) + 1

@@ -22,7 +22,7 @@ from streams.kafka.librdkafka import (
     error_of,
     rd_kafka,
 )
-from streams.kafka.messages import FIELDS, WHOSE, WHY, as_messages, describe, places_of
+from streams.kafka.messages import FIELDS, WHOSE, WHY, as_messages, describe
 from streams.payloads import Payloads
 
 _TOPIC, _PARTITION, _VALUE, _KEY, _OPAQUE, _FLAGS, _HEADERS = 2, 3, 4, 5, 6, 7, 10
@@ -59,7 +59,7 @@ class Writer(Handle):
         self._held.append((rd_kafka.topic_destroy, self._topic))
         self._partition = 0 if arrived is None else ANY_PARTITION
         self._failed, self._arrived = failed, arrived
-        self._table = np.empty((0, MESSAGE_WORDS), np.int64)
+        self._table, self._where = np.empty((0, MESSAGE_WORDS), np.int64), 0
 
     def __len__(self) -> int:
         """Records that have not arrived, or whose fate was not heard of."""
@@ -80,8 +80,9 @@ class Writer(Handle):
             return
         if len(self._table) < len(values):
             self._table = np.empty((len(values), MESSAGE_WORDS), np.int64)
+            self._where = self._table.ctypes.data
         made = as_messages(values, keys, number, self._table)
-        where = self._topic, self._partition, COPY, made.ctypes.data
+        where = self._topic, self._partition, COPY, self._where
         if rd_kafka.produce_batch(*where, len(made)) < len(made):
             codes = made[:, ERROR].astype(np.int32)
             raise Failure(error_of(int(codes[np.flatnonzero(codes)[0]])))
@@ -112,13 +113,13 @@ class Writer(Handle):
     def _delivered(self, event: int) -> None:
         pointers = np.empty(rd_kafka.event_message_count(event), np.int64)
         count = rd_kafka.event_message_array(event, pointers.ctypes.data, len(pointers))
-        fields, *texts = (np.empty((count, width), np.int64) for width in (FIELDS, 3, 3))
-        describe(places_of(pointers[:count]), 0, 0, fields, *texts)
-        bad = fields[:, WHY] != 0
+        fields, texts = np.empty((FIELDS, count), np.int64), np.empty((2, count, 3), np.int64)
+        describe(pointers[:count], 0, 0, fields, *texts)
+        bad = fields[WHY] != 0
         if bad.any():
-            self._failed(error_of(int(fields[bad, WHY][0])))
+            self._failed(error_of(int(fields[WHY, bad][0])))
         if self._arrived:
-            numbers, counts = np.unique(fields[~bad, WHOSE], return_counts=True)
+            numbers, counts = np.unique(fields[WHOSE, ~bad], return_counts=True)
             for number, records in zip(numbers.tolist(), counts.tolist(), strict=True):
                 self._arrived(number, records)
 
