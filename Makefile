@@ -3,7 +3,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
-PYTEST_ARGS ?=
+# Two workers, each a file at a time, in the order of names.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 UV := $(shell command -v uv || echo .tools/bin/uv)
 RUN := $(UV) run --no-sync
 
