@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -73,8 +72,7 @@ def first_told(seed: int, scope: Scope, before: Matured, after: Matured) -> floa
     monitor = Concept(run_length=OUTCOMES, after=0, seed=seed).bind(scope)
     monitor.close(bucket(before))
     for start in range(0, len(after), 100):
-        columns = (getattr(after, each.name) for each in fields(Matured))
-        part = Matured(*(column[start : start + 100] for column in columns))
+        part = after[start : start + 100]
         if any(each.kind == "concept" and not each.over for each in monitor.close(bucket(part))):
             return start + 100.0
     return math.inf

@@ -13,12 +13,13 @@ from models.base import Model
 from models.bins import Edges, automatic_edges
 from models.linear import Linear
 from operators import ring
+from operators.drift.responses import Declared, Every
 from operators.plan import Plan
 from streams.schema import Event, Number, duration_text, duration_us
 
 
 def describe(pipeline: Pipeline) -> Group:
-    """Event, features, bytes a key, models, in this order."""
+    """Event, features, bytes a key, models, responses, in this order."""
     plan = pipeline.plan()
     return Group(
         _heading(pipeline),
@@ -30,6 +31,7 @@ def describe(pipeline: Pipeline) -> Group:
             for name, model in {"champion": pipeline.champion, **pipeline.challengers}.items()
             for table in _model(name, model, plan)
         ),
+        *([_responses(pipeline)] if pipeline.responses else []),
     )
 
 
@@ -128,3 +130,20 @@ def _edges(edges: Edges) -> str:
 
 def _use(edges: Edges) -> str:
     return "in crosses only" if edges.crossed_only else ""
+
+
+def _responses(pipeline: Pipeline) -> Table:
+    act = f", at the next {pipeline.watch.act} of event time" if pipeline.watch else ""
+    table = _table(f"responses{act}", "when", "what is done")
+    for each in pipeline.responses:
+        table.add_row(_when(each), repr(each.do))
+    return table
+
+
+def _when(declared: Declared) -> str:
+    """What a response waits for."""
+    if isinstance(declared, Every):
+        return f"every {declared.time or f'{declared.examples:,} examples'}"
+    of = f" of the slice {declared.slice}" if declared.slice else ""
+    by = f" by {declared.detector}" if declared.detector else ""
+    return f"alarm: {', '.join(declared.of)}{of}{by}"

@@ -256,18 +256,20 @@ class Flow(Intake):
         if self.watching is None:
             return []
         examples = admission.examples
-        first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
-        known = examples.known_us[first]
         matured = Matured(
-            known_us=known,
-            time_us=ids[first, TIME],
-            ident=ids[first, LO],
-            score=self._decided(examples.row, logged)[first],
-            y=examples.y[first],
-            cause=examples.cause[first],
-            codes=logged[:, self._slices][first].astype(np.int64),
+            known_us=examples.known_us,
+            time_us=ids[:, TIME],
+            ident=ids[:, LO],
+            score=self._decided(examples.row, logged),
+            y=examples.y,
+            cause=examples.cause,
+            codes=logged[:, self._slices].astype(np.int64),
         )
-        self.watching.mature(np.maximum(known, clock[examples.after[first]]), matured)
+        at_us = np.maximum(examples.known_us, clock[examples.after])
+        first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
+        if not first.all():
+            at_us, matured = at_us[first], matured[first]
+        self.watching.mature(at_us, matured)
         self.watching.see(
             clock[1:][admission.row >= 0],
             scored.features,
@@ -286,6 +288,8 @@ class Flow(Intake):
 
     def _decided(self, rows: Int64s, logged: Floats) -> Floats:
         """The scores that decided about these events."""
+        if len(self.places) == 1:
+            return np.asarray(logged[:, len(self.names) + self.places[0][1]])
         since, places = np.array(self.places).T
         place = places[np.searchsorted(since, rows, "right") - 1]
         decided: Floats = logged[np.arange(len(rows)), len(self.names) + place]

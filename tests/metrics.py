@@ -43,6 +43,7 @@ def filled(monitor: Monitor) -> Monitor:
         monitor.learning.raised([drift("covariate"), drift("prior"), drift("prior", over=True)])
         watched = {"buckets_total": 40, "bucket_end_seconds": 36_000.0, "alarm_number": 2}
         monitor.learning.watched = lambda: watched
+        monitor.learning.open = lambda: {"covariate": 1, "prior": 0}
         judge = Prequential(("champion", "prior"), window_us=10, maturity_us=5)
         columns = np.array([3, 4, 12]), np.array([9, 9, 17]), np.array([[0.9, 0.1]] * 3)
         label, customer = np.array([1, 0, 0], np.int8), np.array([1, 2, 3])

@@ -7,6 +7,8 @@ import sys
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from jobs.commands import headrace
+from jobs.describe import describe
+from jobs.fraud import pipeline as fraud
 from jobs.simulate import simulate
+from operators.drift.responses import Every, On, RaiseRate, Tell
 
 WORLD = {"customers": 300, "terminals": 100, "per_day": 1000, "fraud_rate": 0.05}
 HOSTILE = {"garbage": 0.01, "duplicates": 0.01, "late": 0.01, "conflicts": 0.002}
@@ -322,6 +328,22 @@ def test_describe_shows_event_features_bytes_and_inputs() -> None:
     said = done("describe", "fraud")
     for word in ("customer", "terminal_risk_30d", "37d", "bytes a key", "clean_ratio_coarse", "×"):
         assert word in said, word
+
+
+def test_describe_shows_what_is_done_about_alarms() -> None:
+    about = On(("concept", "prior"), RaiseRate(lasting="3d"), slice="time of day", detector="em")
+    Console(width=200, file=(out := StringIO())).print(
+        describe(replace(fraud, responses=(about, Every(examples=5000, do=Tell()))))
+    )
+    shown = out.getvalue()
+    for words in (
+        "responses, at the next 1d of event time",
+        "alarm: concept, prior of the slice time of day by em",
+        "RaiseRate(times=4.0, lasting='3d', model='champion')",
+        "every 5,000 examples",
+    ):
+        assert words in shown, words
+    assert "responses" not in done("describe", "fraud")
 
 
 def test_the_starter_runs_as_it_is_and_is_never_written_over(

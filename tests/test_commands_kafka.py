@@ -226,6 +226,7 @@ def test_what_cannot_work_is_one_line_and_status_1(kafka_broker: Kafka, tmp_path
         (("ledger", "--prefix", "none."), "none.transactions"),
         (("dead-letters", "list", "--prefix", "none."), "none.dead-letters"),
         (("publish", "--simulate", "--start", "2100-01-01"), "--prefix"),
+        (("publish", "--simulate", "--drift", "earthquake@2024-02-01"), "got 'earthquake"),
     ):
         result = call(here, *arguments)
         assert result.exit_code == 1, result.output
@@ -244,6 +245,7 @@ def test_topics_can_be_read_as_soon_as_they_are_made(kafka_broker: Kafka, tmp_pa
         ["publish"],
         ["publish", "a.csv", "--simulate"],
         ["publish", "a.csv", "--with-labels"],
+        ["publish", "a.csv", "--drift", "unit@2024-02-01"],
         ["publish", "--simulate", "--columns", "id=ID"],
         ["publish", "a.csv", "--rate", "5", "--speed", "2x"],
         ["publish", "a.csv", "--arrivals", "burst"],

@@ -47,7 +47,8 @@ def with_counts(
     for bucket in buckets:
         features = bucket.features
         if from_day <= (bucket.start_us - BEGIN) / DAY < until_day:
-            features = Sketch(features.counts.copy(), features.missing.copy())
+            features = Sketch.empty(len(bucket.features.missing))
+            features.merge(bucket.features)
             change(features)
         yield replace(bucket, features=features)
 

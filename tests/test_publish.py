@@ -23,7 +23,7 @@ from jobs.clients.simulated import APART, Beginning, beginning, simulated, world
 from jobs.commands.values import SPEED
 from jobs.fraud import transaction
 from jobs.load.schedule import Arrivals
-from jobs.simulate import simulate
+from jobs.simulate import parse_drift, simulate
 from streams.batch import EVENT, LABEL
 from streams.broker import Broker, Headers, Input
 from streams.codec import Decoder
@@ -361,6 +361,17 @@ def test_simulated_time_ends_today() -> None:
     assert all((part.time < NOW).all() for part in traffic(begun, days=None))
     with pytest.raises(ConfigError, match="--prefix"):
         traffic(Beginning(0, NOW))
+
+
+def test_a_sent_world_changes_as_a_simulated_file_does(tmp_path: Path) -> None:
+    said = ["unit@2024-01-02..2024-01-02T12:00", "missing@2024-01-02T12:00=.5"]
+    sent = joined(traffic(Beginning(0, 0), drifts=tuple(map(parse_drift, said))))
+    same = {"days": 2.0, "per_day": 1000.0, "customers": 50, "terminals": 100, "seed": 1}
+    simulate(tmp_path / "world.ndjson", said, same)
+    wanted = [orjson.loads(line) for line in (tmp_path / "world.ndjson").read_bytes().splitlines()]
+    assert [orjson.loads(value) for value in sent.values] == wanted
+    amounts = [record.get("amount") for record in wanted if "fraud" not in record]
+    assert max(filter(None, amounts)) > 10_000 and None in amounts
 
 
 @pytest.mark.parametrize(

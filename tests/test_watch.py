@@ -232,13 +232,41 @@ def test_of_too_many_examples_the_same_are_kept_whatever_came_first(
                 again = Pending(0, most)
                 again.load(pending.state())
                 pending = again
-        return [*map(int, pending.take(2).ident)]
+        return [*map(int, pending.of(0, 2).ident)]
 
     order = [*range(count)]
     whole = kept(order, 1)
     chance.shuffle(order)
     assert kept(order, chance.randrange(1, 5)) == whole
     assert len(whole) <= 2 * most
+
+
+@FEW
+@given(st.lists(st.integers(0, 2), max_size=60), st.integers(1, 9), st.integers(1, 4))
+def test_the_kept_of_too_many_examples_stand_for_all_of_their_cell(
+    cells: list[int], most: int, pieces: int
+) -> None:
+    pending, whole = Pending(0, most), np.array(cells, np.int64)
+    for piece in range(pieces):
+        ids = np.arange(piece, len(cells), pieces)
+        none = np.zeros(len(ids))
+        pending.add(
+            whole[ids],
+            Matured(
+                ids, ids, ids, none, none.astype(np.int8), none.astype(np.uint8),
+                np.zeros((len(ids), 0), np.int64),
+            ),
+        )  # fmt: skip
+        again = Pending(0, most)
+        again.load(pending.state())
+        pending = again
+    for cell in range(3):
+        found, wanted = pending.of(cell, cell + 1), cells.count(cell)
+        each = found.stands if len(found.stands) else np.ones(len(found))
+        assert each.sum() == wanted
+        assert np.ptp(each) <= 1 if len(each) else not wanted
+    pending.forget(3)
+    assert not len(pending.of(0, 3)) and not pending.state()["left out"].size
 
 
 def hours(counts: list[float]) -> list[Alarm]:

@@ -19,7 +19,7 @@ from streams.schema import DAY, duration_us
 from streams.simulation.lines import lines
 from streams.simulation.scenarios import CENTS, ID, IS_LABEL, RECORD_COLUMNS, TIME, WHERE, WHO
 from streams.simulation.simulator import Simulation
-from streams.simulation.traffic import Traffic, moment_us
+from streams.simulation.traffic import Drift, Traffic, moment_us
 from streams.timestamps import parse, time_text
 
 SIZE = 1024
@@ -71,6 +71,7 @@ def world(
     per_day: float,
     customers: int | None,
     seed: int,
+    drifts: tuple[Drift, ...] = (),
 ) -> Traffic:
     """The traffic to send: from `start`, else after what is there, else from START; until now.
 
@@ -90,6 +91,7 @@ def world(
         start=(_EPOCH + timedelta(microseconds=begin)).isoformat(),
         days=min(left, days or left),
         seed=seed,
+        drifts=drifts,
     )
 
 

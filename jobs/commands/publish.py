@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands.configured import configured
-from jobs.commands.values import COLUMNS, DURATION, MOMENT, SPEED
+from jobs.commands.values import COLUMNS, DRIFT, DURATION, MOMENT, SPEED
 
 if TYPE_CHECKING:
     from jobs.clients.publish import Published
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobs.config import Settings
 
 RATE, QUICK = 2000.0, 10_000.0
-TRAFFIC = ("with_labels", "customers", "days", "start", "seed")
+TRAFFIC = ("with_labels", "customers", "days", "start", "seed", "drift")
 FILES = ("columns", "label_delay", "arrivals")
 
 
@@ -55,6 +55,7 @@ FILES = ("columns", "label_delay", "arrivals")
 )
 @click.option("--start", type=MOMENT, help="Its first day. By default it goes on from the topic.")
 @click.option("--seed", type=click.IntRange(0), help="Another seed, other traffic.")
+@DRIFT
 @configured("pipeline")
 def publish(settings: Settings, files: tuple[Path, ...], simulate: bool, **options: Any) -> None:
     """Send events, and labels, to Kafka at their own pace.
@@ -67,6 +68,7 @@ def publish(settings: Settings, files: tuple[Path, ...], simulate: bool, **optio
     \b
     Examples
       headrace publish --simulate --with-labels --speed 10000x
+      headrace publish --simulate --with-labels --drift unit@2024-03-01..2024-03-08
       headrace publish events.ndjson --rate 1000 --arrivals poisson
       headrace publish payments.parquet --speed 1000x --label-delay 7d \\
         --columns id=TX_ID,time=TX_TIME,customer=CARD,terminal=SHOP,amount=EUR,fraud=FRAUD
@@ -106,6 +108,7 @@ def _traffic(settings: Settings, options: dict[str, Any]) -> Published:
     from jobs.clients.pace import AtOnce, ByTime
     from jobs.clients.publish import publish as send
     from jobs.clients.simulated import beginning, per_day, simulated, world
+    from jobs.simulate import parse_drift
 
     broker, topics = settings.broker(), _topics(settings)
     speed = options["speed"] or QUICK
@@ -120,6 +123,7 @@ def _traffic(settings: Settings, options: dict[str, Any]) -> Published:
         per_day=per_day(options["rate"] or RATE, speed if paced else QUICK),
         customers=options["customers"],
         seed=options["seed"] or 0,
+        drifts=tuple(map(parse_drift, options["drift"])),
     )
     records = simulated(traffic, after.id, now_us, with_labels=options["with_labels"])
     return send(broker, topics, records, ByTime(speed) if paced else AtOnce())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from jobs.commands.values import DURATION, MOMENT
+from jobs.commands.values import DRIFT, DURATION, MOMENT
 
 SHARE = click.FloatRange(0, 1)
 
@@ -34,16 +34,12 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--duplicates", type=SHARE, default=0.0, help="Share that is sent twice.")
 @click.option("--conflicts", type=SHARE, default=0.0, help="Share sent again with another amount.")
 @click.option("--garbage", type=SHARE, default=0.0, help="Share of malformed lines (NDJSON only).")
-@click.option(
-    "--drift", "drifts", multiple=True, metavar="KIND@FROM[..UNTIL][=SIZE][:SHAPE[/SPAN]]",
-    help="A change of the world at a date: inputs, prior, concept, population, tactic, attacker, "
-    "prices, holidays, outage, unit or missing; sudden, gradual, incremental or recurring. "
-    "May be given several times. The truth about each is written to NAME.scenario.json.",
-)  # fmt: skip
-def simulate(out: Path, drifts: tuple[str, ...], **options: object) -> None:
+@DRIFT
+def simulate(out: Path, drift: tuple[str, ...], **options: object) -> None:
     """Make card traffic with known frauds, as a file.
 
-    The same options give the same bytes. docs/simulator.md describes the world. `replay` refuses
+    The same options give the same bytes. The truth about drifts is written beside, to
+    NAME.scenario.json. docs/simulator.md describes the world. `replay` refuses
     payments that are dated after today, so let a long simulation begin early enough, or be dense:
     EVENTS / PER-DAY is how many days there will be.
 
@@ -58,6 +54,6 @@ def simulate(out: Path, drifts: tuple[str, ...], **options: object) -> None:
     """
     from jobs.simulate import simulate as write
 
-    written = write(out, drifts, options)
+    written = write(out, drift, options)
     counts = ", ".join(f"{count:,} {what}" for what, count in written.items() if count)
     click.echo(f"wrote {out}: {counts}")

@@ -108,3 +108,10 @@ class Filter(click.ParamType):
 
 DURATION, MOMENT, COLUMNS, SPEED = Duration(), Moment(), Columns(), Speed()
 SINCE, FILTER = Since(), Filter()
+DRIFT = click.option(
+    "--drift", multiple=True, metavar="KIND@FROM[..UNTIL][=SIZE][:SHAPE[/SPAN]]",
+    help="A change of the simulated world at a date: inputs, prior, concept, population, tactic, "
+    "attacker, prices, holidays, outage, unit or missing; sudden, gradual, incremental or "
+    "recurring. May be given several times.",
+)  # fmt: skip
+"""The option by which a simulated world changes, text until it is simulated."""

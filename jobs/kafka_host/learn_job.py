@@ -79,6 +79,7 @@ class LearnJob(TopicJob):
         self.monitor.state_bytes = self.learning.sizes
         if self.monitor.learning and self.learning.watching:
             self.monitor.learning.watched = self.learning.watching.figures
+            self.monitor.learning.open = self.learning.watching.going
         self.monitor.features = Recent(self.learning.names)
         self._lessons = Lessons(self.learning, self.inputs)
         self._first = 0

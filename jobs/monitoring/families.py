@@ -263,9 +263,9 @@ def _learning(learning: LearningGauge | None) -> Iterator[Family]:
     yield _by(
         "headrace_drift_open",
         "gauge",
-        "Changes told since the start that are not over.",
+        "Changes that were told and are not over.",
         "kind",
-        dict(learning.open) if learning else {},
+        learning.open() if learning else {},
     )
 
     watched = learning.watched() if learning else {}

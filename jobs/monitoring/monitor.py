@@ -147,14 +147,14 @@ class LearningGauge:
     """Of those the positive ones."""
     delays: Histogram = field(default_factory=lambda: Histogram(DELAY_EDGES))
     """Seconds from an event until its label was told, where one was."""
-    open: Counter[str] = field(default_factory=Counter)
-    """Changes told since the start that are not over, by what has changed."""
     windows: dict[str, WindowMetrics] = field(default_factory=dict)
     """The last closed window of each scorer, over all its examples."""
     alarms: Counter[str] = field(default_factory=Counter)
     """Alarms raised, by what has changed."""
     watched: Callable[[], Mapping[str, float]] = nothing
     """How far watching is, by name; asked for when somebody reads."""
+    open: Callable[[], Mapping[str, int]] = nothing
+    """Changes that were told and are not over, by what has changed; likewise."""
 
     def closed(self, windows: Sequence[WindowMetrics]) -> None:
         """Take over the windows that just closed."""
@@ -171,8 +171,6 @@ class LearningGauge:
         for each in told:
             if isinstance(each, Alarm):
                 self.alarms[each.kind] += not each.over
-                now = self.open[each.kind] + (-1 if each.over else 1)
-                self.open[each.kind] = max(now, 0)
 
 
 class Online(Protocol):

@@ -234,9 +234,10 @@ def _inputs(scrape: Scrape | None) -> list[Line]:
 def _drift(learn: Scrape | None) -> list[Line]:
     alarms = learn.by("headrace_drift_alarms_total", "kind") if learn else {}
     going = learn.by("headrace_drift_open", "kind") if learn else {}
+    told = {**alarms, **{kind: alarms.get(kind, 0) for kind, n in going.items() if n}}
     return [
         Line(kind, alarms_said(int(n), int(going.get(kind, 0))), not going.get(kind))
-        for kind, n in alarms.items()
+        for kind, n in told.items()
     ]
 
 

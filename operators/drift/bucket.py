@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,8 @@ Int64s = npt.NDArray[np.int64]
 SURE = 1e-12
 """No score counts as surer than this."""
 SCALE = 256.0
+ITSELF: Int64s = np.empty(0, np.int64)
+"""What examples stand for of which each is one."""
 
 
 def scaled_odds(score: Floats) -> Floats:
@@ -45,9 +47,18 @@ class Matured:
     """How the label became known, as `operators.labels` counts them: told, or by maturity."""
     codes: Int64s
     """(n, slices) the place of each event's value in each slice; others are of none."""
+    stands: Int64s = field(default_factory=lambda: ITSELF)
+    """(n,) how many examples each stands for, where there were too many to keep all; else empty."""
 
     def __len__(self) -> int:
         return len(self.known_us)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.bool_]) -> Matured:
+        return Matured(
+            self.known_us[rows], self.time_us[rows], self.ident[rows], self.score[rows],
+            self.y[rows], self.cause[rows], self.codes[rows],
+            self.stands[rows] if len(self.stands) else self.stands,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Bucket:
     start_us: int
     end_us: int
     features: Sketch
-    """Of the inputs, a row each."""
+    """Of the inputs, a row each; of none where it is told to patient monitors."""
     scores: Sketch
     """`scaled_odds` of the scores that decided: a row for all events, then for each slice value."""
     matured: Matured
@@ -71,7 +82,7 @@ class Bucket:
     @property
     def events(self) -> int:
         """How many events were scored in it."""
-        return int(self.scores.counts[0].sum() + self.scores.missing[0])
+        return self.scores.events()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from operators.drift.bucket import SCALE, Bucket
 from operators.drift.rows import Rows
 from operators.drift.scales import Measure
 from operators.drift.season import Reference
-from operators.drift.sketch import BINS
+from operators.drift.sketch import BINS, BLOCK, BLOCK_BITS, BLOCKS
 from streams.errors import ConfigError
 from streams.jit import kernel
 from streams.schema import DAY, duration_us
@@ -124,7 +124,8 @@ class ScoreMonitor(Rows):
             if self.season.stale(bucket.start_us):
                 self.season.move(bucket.start_us, self.changed.rows)
             self._set_alert()
-        _above(bucket.scores.counts, self._alert, self._above)
+        scores = bucket.scores
+        _above(scores.counts, scores.blocks, self._alert, self._above)
         return self._close(bucket, bucket.scores, self._above)
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -150,10 +151,12 @@ class ScoreMonitor(Rows):
         return counted / (SCALE + counted)
 
 
-@kernel("void(int64[:, ::1], int64[::1], int64[::1])")
-def _above(counts: Int64s, alert: Int64s, above: Int64s) -> None:
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], int64[::1])")
+def _above(counts: Int64s, blocks: Int64s, alert: Int64s, above: Int64s) -> None:
     """How many values of each row are in its bin `alert` or higher."""
     for row in range(len(alert)):
         above[row] = 0
-        for at in range(alert[row], counts.shape[1]):
-            above[row] += counts[row, at]
+        for block in range(alert[row] >> BLOCK_BITS, BLOCKS):
+            if blocks[row] >> block & 1:
+                for at in range(max(block * BLOCK, alert[row]), min((block + 1) * BLOCK, BINS)):
+                    above[row] += counts[row, at]

@@ -62,4 +62,7 @@ ALL: tuple[Watcher, ...] = (
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""
 PATIENT = (Positives, Performance, Concept)
-"""Those for which some hours are soon enough: what they tell of comes with labels, or by days."""
+"""Those for which some hours are soon enough: what they tell of comes with labels, or by days.
+
+Of inputs they are told nothing.
+"""

@@ -87,7 +87,7 @@ class LabelDelayMonitor:
         told, rows = bucket.matured, self.spans.rows
         news = _arrive(
             told.known_us, told.cause, told.codes, rows.first, rows.sizes,
-            np.array([bucket.start_us, bucket.end_us, self.spans.span_us]), self._rare,
+            bucket.start_us, bucket.end_us, self.spans.span_us, self._rare,
             self.silence, self.hours, self._told,
         )  # fmt: skip
         found = [self._silence(row) for row in np.flatnonzero(self._told[:, 0])] if news else []
@@ -193,18 +193,17 @@ def _missed(hours: Floats, since: int, until: int) -> float:
 
 @kernel(
     "int64(Array(int64, 1, 'A', readonly=True), Array(uint8, 1, 'A', readonly=True),"
-    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64[::1], float64,"
-    " float64[:, ::1], float64[:, :, ::1], float64[:, ::1])"
+    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64, int64, int64,"
+    " float64, float64[:, ::1], float64[:, :, ::1], float64[:, ::1])"
 )
 def _arrive(  # type: ignore[no-untyped-def]
-    known_us, cause, codes, first, sizes, where, rare, silence, hours, told
+    known_us, cause, codes, first, sizes, start, end, span, rare, silence, hours, told
 ):
     """Labels of a bucket, in order: what that says of each row's silences; of how many is told.
 
     Of each row into `told`: 1 for a silence, -1 for the end of one; since when, how long, how many
     labels it should have had, and the limit.
     """
-    start, end, span = where
     for i in range(len(known_us)):
         if cause[i] != BY_LABEL:
             continue

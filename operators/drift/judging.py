@@ -169,7 +169,7 @@ def calibrate(kept, needed, unit, known):  # type: ignore[no-untyped-def]
 @kernel(
     "void(float64[:, ::1], float64[:, ::1], int64[::1], float64[:, ::1], float64[:, ::1],"
     " int64[::1], boolean, float64[:, ::1], boolean[::1], boolean[::1], float64, float64[:, ::1],"
-    " float64[:, :, ::1], float64[:, ::1])"
+    " float64[:, ::1], float64[:, ::1])"
 )
 def end(  # type: ignore[no-untyped-def]
     seen, wanted, only, longer_seen, longer_wanted, longer_only, longest, distances, changed,
@@ -190,8 +190,8 @@ def end(  # type: ignore[no-untyped-def]
                 away[place] = scale * (seen[row, place] - expected) / np.sqrt(max(expected, 0.5))
             for left in range(GROUPS):
                 for right in range(GROUPS):
-                    spread[row, left, right] *= forget
-                    spread[row, left, right] += away[left] * away[right]
+                    at = left * GROUPS + right
+                    spread[row, at] = forget * spread[row, at] + away[left] * away[right]
             weight[0, row] = forget * weight[0, row] + 1.0
             weight[1, row] = forget * forget * weight[1, row] + 1.0
             weight[2, row] = forget * weight[2, row] + n * scale * scale

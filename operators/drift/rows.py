@@ -22,11 +22,11 @@ import numpy.typing as npt
 
 from operators.drift.alarm import Finding, Kind
 from operators.drift.bucket import Bucket
+from operators.drift.burst import OF_SHARES, PART, SUSPECT, burst, table_of
 from operators.drift.hysteresis import Changed
 from operators.drift.judging import SCHEMA, SHAPE, SHARE
 from operators.drift.scales import (
     BURST,
-    BURST_EVENTS,
     CERTAIN,
     DAILY,
     MEASURES,
@@ -34,7 +34,7 @@ from operators.drift.scales import (
     Measure,
     Scales,
 )
-from operators.drift.season import MONDAY, WEEK, Reference, Season, take
+from operators.drift.season import MONDAY, WEEK, Reference, Season
 from operators.drift.sketch import Sketch, quantile
 from streams.errors import ConfigError, StateError
 from streams.schema import DAY, duration_us
@@ -42,10 +42,8 @@ from streams.schema import DAY, duration_us
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-_PARTS = (0.02, 0.49, 0.49)
-"""Of false alarms, by scale: bursts see gross errors, for which a small part is enough."""
-_OF_SHARES = 0.05
-"""Of those, what is left to shares of flagged values; where none ever is, none err."""
+_PART = (1 - PART) / 2
+"""Of false alarms those of days, and of weeks."""
 
 
 class Rows(ABC):
@@ -79,6 +77,9 @@ class Rows(ABC):
         self.scales = Scales(codes, apart=apart)
         self.changed = Changed(self.kinds, rows)
         self._levels = np.empty(2)
+        self._table, *self._held = table_of(
+            self.season, self.scales, self.changed.rows, self._levels
+        )
         self.run_length_us, self.adopt_us = duration_us(run_length), duration_us(adopt)
         self._definition = hashlib.blake2b(
             repr((
@@ -102,20 +103,17 @@ class Rows(ABC):
 
     def _close(self, bucket: Bucket, sketch: Sketch, flagged: Int64s) -> list[Finding]:
         scales, season, end = self.scales, self.season, bucket.end_us
-        if not scales.told[BURST] and not scales.start_us[BURST]:
-            scales.start_us[:] = bucket.start_us
         if season.stale(bucket.start_us):
             season.move(bucket.start_us, self.changed.rows)
-        per_slot = max(1.0, season.slot_us / (end - bucket.start_us))
-        whole = take(
-            sketch.counts, flagged, season.phase, season.fine, season.group, season.today,
-            season.pending, season.usual, scales.seen[BURST], scales.wanted[BURST],
-            scales.only[BURST], per_slot, scales.apart,
-        )  # fmt: skip
         day = end // DAY != bucket.start_us // DAY
+        came = burst(
+            self._table, sketch.counts, sketch.blocks, flagged, bucket.start_us, end,
+            season.slot_us, self.run_length_us, day, scales.apart,
+        )  # fmt: skip
         found: list[Finding] = []
-        if day or whole >= BURST_EVENTS:
-            found += self._window(BURST, bucket, sketch)
+        if came == SUSPECT:
+            found += self._told(BURST, self._levels, bucket, sketch)
+            scales.close(BURST, end, self.changed.rows, self.changed.until(BURST))
         if day:
             found += self._window(DAILY, bucket, sketch)
             if (end + MONDAY) // WEEK != (bucket.start_us + MONDAY) // WEEK:
@@ -125,15 +123,15 @@ class Rows(ABC):
         return found
 
     def _window(self, scale: int, bucket: Bucket, sketch: Sketch) -> list[Finding]:
-        """Judge the window that ends with this bucket, and close it."""
+        """Judge the day or week that ends with this bucket, and close it."""
         scales, changed = self.scales, self.changed
-        part = _PARTS[scale] * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
+        part = _PART * (bucket.end_us - scales.start_us[scale]) / self.run_length_us
         levels = self._levels
-        levels[SHARE] = part * _OF_SHARES
+        levels[SHARE] = part * OF_SHARES
         levels[SHAPE] = part - levels[SHARE] * scales.shares[scale]
         suspect = scales.judge(scale, changed.rows, levels)
         found: list[Finding] = []
-        if scale != BURST and changed.any:
+        if changed.any:
             changed.calm(scale, scales.p, int(scales.start_us[scale]))
             found += self._over()
             changed.again(scale, scales.p, levels)

@@ -70,11 +70,13 @@ class Scales:
         self.sizes = np.empty((2, rows))
         self.shares = np.zeros(3)
         """1 where a scale has rows of which some values are flagged, else 0."""
-        self._distances = np.empty((2, rows))
+        self.distances = np.empty((2, rows))
         """Of the window judged last."""
         self._windows = list(zip(self.seen, self.wanted, self.only, strict=True))
         self._known = list(zip(self.unit, self.known, self.moments, strict=True))
-        self._past = list(zip(self.spread, self.weight, strict=True))
+        self._past = list(
+            zip(self.spread.reshape(3, rows, GROUPS * GROUPS), self.weight, strict=True)
+        )
 
     def parts(self) -> dict[str, npt.NDArray[np.generic]]:
         """All that changes, by name."""
@@ -98,7 +100,7 @@ class Scales:
         return bool(
             judge(
                 *self._windows[scale], self.measures, unit, known, moments, scale == BURST,
-                self.apart, changed, levels, self.p, self.sizes, self._distances,
+                self.apart, changed, levels, self.p, self.sizes, self.distances,
             )
         )  # fmt: skip
 
@@ -120,7 +122,7 @@ class Scales:
             rare = tail(measure, middle, freedom, second, third, known) <= level
             low, high = (low, middle) if rare else (middle, high)
         root = 0.5 if measure == 2 or statistic == SHARE else 1.0
-        distance = float(self._distances[statistic, row])
+        distance = float(self.distances[statistic, row])
         over = high * max(unit, floor) / distance if distance > 0 else np.nan
         return float(self.sizes[statistic, row] * over**root)
 
@@ -149,7 +151,7 @@ class Scales:
         longer = min(scale + 1, WEEKLY)
         end(
             *self._windows[scale], *self._windows[longer], scale == WEEKLY,
-            self._distances, changed, alone, 1.0 - 1.0 / KEPT[scale],
+            self.distances, changed, alone, 1.0 - 1.0 / KEPT[scale],
             self.history[_FROM[scale] + place], *self._past[scale],
         )  # fmt: skip
         if scale == BURST:
@@ -192,7 +194,7 @@ class Scales:
         distances = self.history[order, statistic, row]
         if scale == BURST:
             began = np.append(began, start)
-            distances = np.append(distances, self._distances[statistic, row])
+            distances = np.append(distances, self.distances[statistic, row])
         began, distances = began[~np.isnan(distances)], distances[~np.isnan(distances)]
         if len(began) < 2:
             return start

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from operators.drift.sketch import BINS
+from operators.drift.sketch import BINS, BLOCK, BLOCKS
 from streams.errors import ConfigError
 from streams.ident import mix
 from streams.jit import kernel
@@ -182,13 +182,14 @@ def _cut(fine, group):  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    "float64(int64[:, ::1], int64[::1], int8[::1], int64[:, ::1], int8[:, ::1], boolean[:, ::1],"
-    " int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1], int64[::1], float64,"
-    " boolean)"
+    "float64(int64[:, ::1], int64[::1], int64[::1], int8[::1], int64[:, ::1], int8[:, ::1],"
+    " boolean[:, ::1], int64[:, ::1], float64[:, ::1], float64[:, ::1], float64[:, ::1],"
+    " int64[::1], float64, boolean)"
 )
 def take(  # type: ignore[no-untyped-def]
-    counts, flagged, phase, fine, group, today, pending, usual, seen, wanted, only, per_slot, apart
-):
+    counts, blocks, flagged, phase, fine, group, today, pending, usual, seen, wanted, only,
+    per_slot, apart,
+):  # fmt: skip
     """Count a bucket's rows into groups, beside what was to be expected of so many events.
 
     `seen` and `wanted` (F, COLUMNS) are added to where there is a reference; `only` (F,) is the one
@@ -205,13 +206,10 @@ def take(  # type: ignore[no-untyped-def]
             continue
         now[:] = 0
         n = np.int64(0)
-        for block in range(0, BINS, 9):
-            held = counts[row, block]
-            for at in range(block + 1, block + 9):
-                held |= counts[row, at]
-            if held == 0:
+        for block in range(BLOCKS):
+            if not blocks[row] >> block & 1:
                 continue
-            for at in range(block, block + 9):
+            for at in range(block * BLOCK, min((block + 1) * BLOCK, BINS)):
                 count = counts[row, at]
                 if count == 0:
                     continue

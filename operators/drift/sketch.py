@@ -28,6 +28,11 @@ LEAST = np.ldexp(1 + np.arange(HALF) % PER_OCTAVE / PER_OCTAVE, LOW + np.arange(
 """(HALF,) the least of each positive bin; a negative one mirrors it, zero lies between."""
 MIDDLES = np.concatenate([-LEAST[::-1], [0.0], LEAST]) * (1 + 1 / (2 * PER_OCTAVE))
 """(BINS,) a value of each bin, within 6 % of any other in it."""
+BLOCK_BITS = 4
+BLOCK = 1 << BLOCK_BITS
+"""Bins in a row of which it is known together whether they may have counts."""
+BLOCKS = -(-BINS // BLOCK)
+EVERYWHERE = -1
 _SHIFT = 52 - _BITS
 _BELOW = ((1023 + LOW) << _BITS) - 1
 _MAGNITUDE = (1 << 63) - 1
@@ -48,22 +53,32 @@ class Sketch:
     """(rows, BINS)."""
     missing: Int64s
     """(rows,) how often the value was NaN."""
+    blocks: Int64s
+    """(rows,) a bit for each block of bins that may have counts: the others need no look."""
 
     @classmethod
     def empty(cls, rows: int) -> Sketch:
-        """One of nothing."""
-        return cls(np.zeros((rows, BINS), np.int64), np.zeros(rows, np.int64))
+        """One of nothing, whose arrays may be written to by anybody."""
+        blocks = np.full(rows, EVERYWHERE, np.int64)
+        return cls(np.zeros((rows, BINS), np.int64), np.zeros(rows, np.int64), blocks)
+
+    def clear(self) -> None:
+        """Have counted nothing; from here on only by `add` and `merge`."""
+        _clear(self.counts, self.missing, self.blocks)
 
     def add(self, x: Floats) -> None:
         """Count n events, (n, rows) C-contiguous; ValueError where that is not so."""
         if x.ndim != 2 or x.shape[1] != len(self.missing):
             raise ValueError(f"sketch: wanted (n, {len(self.missing)}) values, got {x.shape}")
-        _add(x.view(np.int64), self.counts, self.missing)
+        _add(x.view(np.int64), self.counts, self.missing, self.blocks)
 
     def merge(self, other: Sketch) -> None:
         """Count what the other has counted."""
-        self.counts[...] += other.counts
-        self.missing[...] += other.missing
+        _merge(self.counts, self.missing, self.blocks, other.counts, other.missing, other.blocks)
+
+    def events(self) -> int:
+        """How many events were counted."""
+        return int(_events(self.counts, self.missing, self.blocks))
 
 
 def bin_of(value: float) -> int:
@@ -81,16 +96,57 @@ def quantile(counts: Int64s, share: float) -> float:
     return float(MIDDLES[np.searchsorted(cumulated, share * cumulated[-1])])
 
 
-@kernel("void(int64[:, ::1], int64[:, ::1], int64[::1])")
-def _add(bits, counts, missing):  # type: ignore[no-untyped-def]
-    """Count floats by their bits: sign, exponent and the first of the fraction are the bin."""
+@kernel("int64(int64)")
+def bin_at(word: int) -> int:
+    """The bin of a float, by its bits: sign, exponent and the first of the fraction; -1 of NaN."""
+    magnitude = word & _MAGNITUDE
+    if magnitude > _INFINITY:
+        return -1
+    at = min(max((magnitude >> _SHIFT) - _BELOW, 0), HALF)
+    sign = word >> 63
+    return HALF + ((at ^ sign) - sign)
+
+
+@kernel("void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
+def _add(bits, counts, missing, blocks):  # type: ignore[no-untyped-def]
     for i in range(bits.shape[0]):
         for row in range(bits.shape[1]):
-            word = bits[i, row]
-            magnitude = word & _MAGNITUDE
-            if magnitude > _INFINITY:
+            at = bin_at(bits[i, row])
+            if at < 0:
                 missing[row] += 1
-                continue
-            at = min(max((magnitude >> _SHIFT) - _BELOW, 0), HALF)
-            sign = word >> 63
-            counts[row, HALF + ((at ^ sign) - sign)] += 1
+            else:
+                counts[row, at] += 1
+                blocks[row] |= 1 << (at >> BLOCK_BITS)
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1])")
+def _clear(counts, missing, blocks):  # type: ignore[no-untyped-def]
+    for row in range(len(blocks)):
+        for block in range(BLOCKS):
+            if blocks[row] >> block & 1:
+                counts[row, block * BLOCK : (block + 1) * BLOCK] = 0
+        missing[row] = blocks[row] = 0
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1])")
+def _merge(  # type: ignore[no-untyped-def]
+    counts, missing, blocks, more_counts, more_missing, more_blocks
+):
+    for row in range(len(blocks)):
+        for block in range(BLOCKS):
+            if more_blocks[row] >> block & 1:
+                for at in range(block * BLOCK, min((block + 1) * BLOCK, BINS)):
+                    counts[row, at] += more_counts[row, at]
+        missing[row] += more_missing[row]
+        blocks[row] |= more_blocks[row]
+
+
+@kernel("int64(int64[:, ::1], int64[::1], int64[::1])")
+def _events(counts, missing, blocks):  # type: ignore[no-untyped-def]
+    """By the first row; every event is in each."""
+    total = missing[0]
+    for block in range(BLOCKS):
+        if blocks[0] >> block & 1:
+            for at in range(block * BLOCK, min((block + 1) * BLOCK, BINS)):
+                total += counts[0, at]
+    return total

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.drift.bucket import SCALE, SURE, Bucket
-from operators.drift.sketch import HALF, LEAST, LOW, PER_OCTAVE
+from operators.drift.sketch import (
+    BINS,
+    BLOCK,
+    BLOCK_BITS,
+    BLOCKS,
+    HALF,
+    LEAST,
+    LOW,
+    PER_OCTAVE,
+)
 from streams.errors import ConfigError
 from streams.jit import kernel
 from streams.schema import DAY, duration_us
@@ -43,6 +52,8 @@ WIDTH = _WHEN + PARTS
 EVENTS, GENUINE = slice(0, _GENUINE), slice(_GENUINE, _FRAUDS)
 FRAUDS, TOOK, WHEN = slice(_FRAUDS, _TOOK), slice(_TOOK, _WHEN), slice(_WHEN, WIDTH)
 NONE = -(2**62)
+_BELOW = (1 << (HALF >> BLOCK_BITS)) - 1
+"""The blocks of a sketch that are of numbers below 0."""
 
 
 def span_of(span: str, bucket: str) -> int:
@@ -100,33 +111,17 @@ class Spans:
 
     def take(self, bucket: Bucket) -> tuple[list[int], list[int]]:
         """Count a bucket. Returns the spans that it ends, and those whose labels are now all in."""
-        number = bucket.start_us // self.span_us
-        if self.open == NONE:
-            self.clock[:3] = number
-        for each in range(max(self.open + 1, number - self.held + 1), number + 1):
-            self.cells[each % self.held] = 0
-        self.clock[0] = number
-        told, since = bucket.matured, bucket.start_us - number * self.span_us
-        part = since * PARTS // self.span_us
-        ends = -(-(since + bucket.end_us - bucket.start_us) * PARTS // self.span_us)
-        where = np.array(
-            [self.span_us, number, self.clock[2], part, min(ends, PARTS), self._all], np.int64
-        )
-        late = _count(
-            bucket.scores.counts, told.time_us, told.known_us, told.score, told.y, told.codes,
-            self.rows.first, self.rows.sizes, where, self.cells,
+        told, scores = bucket.matured, bucket.scores
+        done, over, known, whole = _take(
+            bucket.start_us, bucket.end_us, scores.counts, scores.blocks, told.time_us,
+            told.known_us, told.score, told.y, told.codes, told.stands, self.rows.first,
+            self.rows.sizes, self.span_us, self.maturity_us, self._all, self.clock, self.cells,
         )  # fmt: skip
-        if late < 0:
+        if over < done:
             raise ValueError("bucket: wanted scaled odds as scores, which are above 0; got others")
-        self.clock[3] += late
-        first, oldest = self.clock[1:3].tolist(), number - self.held + 1
-        over = bucket.end_us // self.span_us
-        whole = (bucket.end_us - self.maturity_us) // self.span_us
-        self.clock[1:3] = max(first[0], over), max(first[1], whole)
-        return (
-            list(range(max(first[0], oldest), over)),
-            list(range(max(first[1], oldest), whole)),
-        )
+        if over == done and whole == known:
+            return [], []
+        return list(range(done, over)), list(range(known, whole))
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
@@ -147,38 +142,19 @@ def place(score: float) -> int:
     return min(max(at, 0), HALF)
 
 
-@kernel(
-    "int64(int64[:, ::1], Array(int64, 1, 'A', readonly=True),"
-    " Array(int64, 1, 'A', readonly=True), Array(float64, 1, 'A', readonly=True),"
-    " Array(int8, 1, 'A', readonly=True), Array(int64, 2, 'A', readonly=True), int64[::1],"
-    " int64[::1], int64[::1], int64[:, :, ::1])"
-)
-def _count(  # type: ignore[no-untyped-def]
-    counts, time_us, known_us, score, y, codes, first, sizes, where, cells
+@kernel()
+def _labels(  # type: ignore[no-untyped-def]
+    newest, oldest, time_us, known_us, score, y, codes, stands, first, sizes, span_us, every, cells
 ):
-    """Count events in the open span, and labels in those of their events.
-
-    Returns how many labels were for spans no longer held; -1 of scores below 0.
-    """
-    span_us, newest, oldest, part, ends, every = where
-    own = cells[newest % len(cells)]
-    for row in range(len(counts)):
-        n = np.int64(0)
-        for at in range(HALF):
-            if counts[row, at]:
-                return -1
-        for at in range(PLACES):
-            own[row, at] += counts[row, HALF + at]
-            n += counts[row, HALF + at]
-        for at in range(part, ends):
-            own[row, _WHEN + at] += n * PARTS // (ends - part)
+    """Count labels in the spans of their events; how many were for spans no longer held."""
     late = 0
     for i in range(len(time_us)):
         if y[i] == 0 and not every:
             continue
+        weight = stands[i] if len(stands) else 1
         number = min(time_us[i] // span_us, newest)
         if number < oldest or number <= newest - len(cells):
-            late += 1
+            late += weight
             continue
         own = cells[number % len(cells)]
         took = 0
@@ -193,7 +169,56 @@ def _count(  # type: ignore[no-untyped-def]
                 if code < 0 or code >= sizes[column]:
                     continue
                 row = first[column] + code
-            own[row, at] += 1
+            own[row, at] += weight
             if took:
-                own[row, took] += 1
+                own[row, took] += weight
     return late
+
+
+@kernel(
+    "UniTuple(int64, 4)(int64, int64, int64[:, ::1], int64[::1],"
+    " Array(int64, 1, 'A', readonly=True), Array(int64, 1, 'A', readonly=True),"
+    " Array(float64, 1, 'A', readonly=True), Array(int8, 1, 'A', readonly=True),"
+    " Array(int64, 2, 'A', readonly=True), int64[::1], int64[::1], int64[::1], int64, int64,"
+    " boolean, int64[::1], int64[:, :, ::1])"
+)
+def _take(  # type: ignore[no-untyped-def]
+    start_us, end_us, counts, blocks, time_us, known_us, score, y, codes, stands, first, sizes,
+    span_us, maturity_us, every, clock, cells,
+):  # fmt: skip
+    """What `Spans.take` does: two ranges of spans, those ended and those whose labels are in.
+
+    The first ends before it begins where scores are below 0; then nothing was counted.
+    """
+    held, number = len(cells), start_us // span_us
+    for row in range(len(counts)):
+        for at in range(HALF if blocks[row] & _BELOW else 0):
+            if counts[row, at]:
+                return 0, -1, 0, 0
+    if clock[0] == NONE:
+        clock[:3] = number
+    for each in range(max(clock[0] + 1, number - held + 1), number + 1):
+        cells[each % held] = 0
+    clock[0] = number
+    since = start_us - number * span_us
+    part = since * PARTS // span_us
+    ends = min(-(-(since + end_us - start_us) * PARTS // span_us), PARTS)
+    own = cells[number % held]
+    for row in range(len(counts)):
+        n = np.int64(0)
+        for block in range(HALF >> BLOCK_BITS, BLOCKS):
+            if blocks[row] >> block & 1:
+                for at in range(block * BLOCK, min((block + 1) * BLOCK, BINS)):
+                    own[row, at - HALF] += counts[row, at]
+                    n += counts[row, at]
+        for at in range(part, ends):
+            own[row, _WHEN + at] += n * PARTS // (ends - part)
+    clock[3] += _labels(
+        number, clock[2], time_us, known_us, score, y, codes, stands, first, sizes, span_us, every,
+        cells,
+    )  # fmt: skip
+    done, known, oldest = clock[1], clock[2], number - held + 1
+    clock[1] = max(done, end_us // span_us)
+    clock[2] = max(known, (end_us - maturity_us) // span_us)
+    done, known = max(done, oldest), max(known, oldest)
+    return done, max(done, clock[1]), known, max(known, clock[2])

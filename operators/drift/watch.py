@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from models.state import prefixed, under
-from operators.drift.alarm import Alarm, Finding
+from operators.drift.alarm import Alarm, Finding, Kind
 from operators.drift.bucket import (
     Bucket,
     Floats,
@@ -29,18 +29,22 @@ from operators.drift.bucket import (
     scaled_odds,
 )
 from operators.drift.declared import ALL, PATIENT
+from operators.drift.filling import fill
 from operators.drift.pending import Pending
-from operators.drift.sketch import Sketch
+from operators.drift.sketch import EVERYWHERE, Sketch
 from streams.errors import ConfigError, StateError
 from streams.schema import duration_us
 
+KINDS: tuple[str, ...] = get_args(Kind)
+UNTOLD = Sketch.empty(0)
+"""The inputs of a bucket that patient monitors are told."""
 NEVER = -(2**62)
 FOREVER = 2**62
 HOUR_US = 3_600_000_000
 _PATIENCE_US = 6 * HOUR_US
 _SILENCE = 30
 """How often a silence doubles at most."""
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,26 +119,21 @@ class Watching:
         self._count = self._silent = 0
         """Events in it, and how many buckets before it had none."""
         self._version = 0
-        self._pending, self._later = Pending(len(self._sizes)), Pending(len(self._sizes))
+        self._pending = Pending(len(self._sizes))
         """Examples of the open bucket, and of those that patient monitors were not told."""
         self._since = NEVER
         """The first cell of these."""
-        self._open()
-        self._gather()
+        rows = len(self._scope.names), 1 + int(self._sizes.sum())
+        self._features, self._scores = (_cleared(each) for each in rows)
+        self._all_scores = _cleared(rows[1])
+        """Of the buckets that patient monitors were not told."""
         self._alarms: list[Alarm] = []
         self._untold: list[Alarm] = []
         """Those that no response was told of."""
+        self._going = np.zeros(len(KINDS), np.int64)
+        """Changes that were told and are not over, of each kind."""
         self.due_us = FOREVER
         """When responses act next."""
-
-    def _open(self) -> None:
-        self._features = Sketch.empty(len(self._scope.names))
-        self._scores = Sketch.empty(1 + int(self._sizes.sum()))
-        self._count = 0
-
-    def _gather(self) -> None:
-        self._all_features = Sketch.empty(len(self._scope.names))
-        self._all_scores = Sketch.empty(1 + int(self._sizes.sum()))
 
     def mature(self, at_us: Int64s, matured: Matured) -> None:
         """Take examples whose first label became known."""
@@ -147,26 +146,29 @@ class Watching:
         """
         if not len(at_us):
             return
-        cells = at_us // self._cell_us
-        if len(cells) > 1 and (cells[1:] < cells[:-1]).any():
-            order = np.argsort(cells, kind="stable")
-            cells, x, version = cells[order], np.ascontiguousarray(x[order]), version[order]
+        if len(at_us) > 1 and (at_us[1:] < at_us[:-1]).any():
+            order = np.argsort(at_us // self._cell_us, kind="stable")
+            at_us, x, version = at_us[order], np.ascontiguousarray(x[order]), version[order]
             score, codes = score[order], codes[order]
         if self._start == NEVER:
-            self._start = self._cell = int(cells[0])
-        odds = self._odds(score, codes)
-        edges = np.flatnonzero(cells[1:] != cells[:-1]) + 1
-        starts, done = [0, *edges.tolist()], 0
-        for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
-            cell = int(cells[start])
-            if self._ends(cell):
-                self._add(x[done:start], odds[done:start], version[done:start])
-                done = start
+            self._start = self._cell = int(at_us[0]) // self._cell_us
+        told = (
+            at_us, x.view(np.int64), scaled_odds(score).view(np.int64),
+            np.ascontiguousarray(version), np.ascontiguousarray(codes), self._sizes,
+        )  # fmt: skip
+        features, scores = self._features, self._scores
+        done = 0
+        while done < len(at_us):
+            cell = int(at_us[done]) // self._cell_us
             self._pass(cell)
             if not self._count:
                 self._break_silence(cell // self._hour * self._hour)
-            self._count += stop - start
-        self._add(x[done:], odds[done:], version[done:])
+            done, self._cell, self._count, self._version = fill(
+                done, *told,
+                (self._cell_us, cell, self._count, self._watch.least, self._end, self._version),
+                features.counts, features.missing, features.blocks,
+                scores.counts, scores.missing, scores.blocks,
+            )  # fmt: skip
 
     def close(self, clock_us: int) -> list[Alarm]:
         """Say that time has come this far, and all before it was told; the alarms since the last.
@@ -190,6 +192,10 @@ class Watching:
         ended = {"bucket_end_seconds": self._start * self._cell_us / 1e6} if self.buckets else {}
         return {"buckets_total": self.buckets, "alarm_number": self.number} | ended
 
+    def going(self) -> dict[str, int]:
+        """How many changes were told that are not over, by what has changed."""
+        return dict(zip(KINDS, self._going.tolist(), strict=True))
+
     def begin(self, clock_us: int) -> None:
         """Have responses act from here on, the time of the first event, unless they do already."""
         if self.acts and self.due_us == FOREVER:
@@ -203,31 +209,6 @@ class Watching:
 
     def _reckon(self, clock_us: int) -> None:
         self.due_us = (clock_us // self._act_us + 1) * self._act_us
-
-    def _odds(self, score: Floats, codes: Int64s) -> Floats:
-        """Odds (n, rows of a bucket's scores); nan where an event is not of the slice value."""
-        odds = scaled_odds(score)
-        rows = np.full((len(score), len(self._scores.counts)), np.nan)
-        rows[:, 0] = odds
-        first = 1
-        for place, size in enumerate(self._sizes.tolist()):
-            code = codes[:, place]
-            inside = np.flatnonzero((code >= 0) & (code < size))
-            rows[inside, first + code[inside]] = odds[inside]
-            first += size
-        return rows
-
-    def _add(self, x: Floats, odds: Floats, version: Int64s) -> None:
-        if len(x):
-            self._features.add(x)
-            self._scores.add(odds)
-            self._version = max(self._version, int(version.max()))
-
-    def _ends(self, cell: int) -> bool:
-        """Whether the open bucket ends where this cell begins, or before."""
-        if cell <= self._cell:
-            return False
-        return self._count >= self._watch.least or cell >= self._end
 
     @property
     def _end(self) -> int:
@@ -261,32 +242,37 @@ class Watching:
             end * self._cell_us,
             self._features,
             self._scores,
-            self._pending.take(end),
+            self._pending.of(self._start, end),
             self._version,
         )
         self.buckets += 1
-        self._silent += not self._count
-        self._start = end
-        self._open()
         self._tell(self._prompt, bucket)
         if self._patient:
             self._keep(bucket, end)
+        else:
+            self._pending.forget(end)
+        self._silent += not self._count
+        self._start, self._count = end, 0
+        self._features.clear()
+        self._scores.clear()
 
     def _keep(self, bucket: Bucket, end: int) -> None:
         """Add a bucket to what patient monitors are told; tell them when that is long enough."""
-        start = bucket.start_us // self._cell_us
-        self._since = start if self._since == NEVER else self._since
-        self._all_features.merge(bucket.features)
+        self._since = self._start if self._since == NEVER else self._since
         self._all_scores.merge(bucket.scores)
-        self._later.add(np.full(len(bucket.matured), start), bucket.matured)
         if end // self._patience > self._since // self._patience:
-            span = self._since * self._cell_us, end * self._cell_us
-            sketches = self._all_features, self._all_scores
-            self._tell(
-                self._patient, Bucket(*span, *sketches, self._later.take(end), self._version)
+            whole = Bucket(
+                self._since * self._cell_us,
+                end * self._cell_us,
+                UNTOLD,
+                self._all_scores,
+                self._pending.of(self._since, end),
+                self._version,
             )
+            self._tell(self._patient, whole)
+            self._pending.forget(end)
             self._since = NEVER
-            self._gather()
+            self._all_scores.clear()
 
     def _tell(self, monitors: Sequence[Monitor], bucket: Bucket) -> None:
         for monitor in monitors:
@@ -295,6 +281,8 @@ class Watching:
 
     def _raise(self, finding: Finding, at_us: int) -> None:
         self.number += 1
+        kind = KINDS.index(finding.kind)
+        self._going[kind] = max(int(self._going[kind]) + (-1 if finding.over else 1), 0)
         fields = msgspec.structs.asdict(finding)
         for name in ("size", "threshold"):
             fields[name] = float(fields[name]) if math.isfinite(fields[name]) else 0.0
@@ -303,7 +291,7 @@ class Watching:
         self._alarms.append(Alarm(**fields, number=self.number, at_us=at_us, version=self._version))
 
     def _settings(self) -> bytes:
-        return repr((_FORMAT, self._watch, self._scope)).encode()
+        return repr((_FORMAT, KINDS, self._watch, self._scope)).encode()
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """A copy of everything kept. To be taken after a `close`, whose alarms it has given."""
@@ -311,10 +299,10 @@ class Watching:
         state: dict[str, npt.NDArray[Any]] = {
             "settings": np.frombuffer(self._settings(), np.uint8),
             "counts": np.array([*counts, self._version, self.due_us, self._since], np.int64),
-            "pending": self._pending.state(),
-            "later": self._later.state(),
+            "going": self._going.copy(),
             "untold": np.frombuffer(msgspec.json.encode(self._untold), np.uint8),
         }
+        state |= prefixed("pending/", self._pending.state())
         for name, sketch in self._sketches().items():
             state |= {
                 f"{name}/counts": sketch.counts.copy(),
@@ -329,7 +317,6 @@ class Watching:
         return {
             "features": self._features,
             "scores": self._scores,
-            "all features": self._all_features,
             "all scores": self._all_scores,
         }
 
@@ -354,7 +341,14 @@ class Watching:
         for name, sketch in self._sketches().items():
             sketch.counts[...] = state[f"{name}/counts"]
             sketch.missing[...] = state[f"{name}/missing"]
-        self._pending.load(state["pending"])
-        self._later.load(state["later"])
+            sketch.blocks[...] = EVERYWHERE
+        self._going[...] = state["going"]
+        self._pending.load(under("pending/", state))
         untold = msgspec.json.decode(state["untold"].tobytes(), type=list[Alarm])
         self._alarms, self._untold = [], untold
+
+
+def _cleared(rows: int) -> Sketch:
+    sketch = Sketch.empty(rows)
+    sketch.clear()
+    return sketch
