@@ -6,6 +6,19 @@ from operators.drift.sketch import BLOCK_BITS, bin_at
 from streams.jit import kernel
 
 
+@kernel("void(int64, int64, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
+def _count(start, stop, x, counts, missing, blocks):  # type: ignore[no-untyped-def]
+    """Count the inputs of events from `start` to `stop`."""
+    for i in range(start, stop):
+        for row in range(x.shape[1]):
+            at = bin_at(x[i, row])
+            if at < 0:
+                missing[row] += 1
+            else:
+                counts[row, at] += 1
+                blocks[row] |= 1 << (at >> BLOCK_BITS)
+
+
 @kernel(
     "UniTuple(int64, 4)(int64, int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[:, ::1],"
     " int64[::1], UniTuple(int64, 6),"
@@ -32,13 +45,6 @@ def fill(  # type: ignore[no-untyped-def]
             cell, next_us = ahead, (ahead + 1) * cell_us
         events += 1
         newest = max(newest, version[i])
-        for row in range(x.shape[1]):
-            at = bin_at(x[i, row])
-            if at < 0:
-                missing[row] += 1
-            else:
-                counts[row, at] += 1
-                blocks[row] |= 1 << (at >> BLOCK_BITS)
         at = bin_at(odds[i])
         if at >= 0:
             told += 1
@@ -53,6 +59,7 @@ def fill(  # type: ignore[no-untyped-def]
                     score_missing[first + code] -= 1
                 first += sizes[place]
         i += 1
+    _count(start, i, x, counts, missing, blocks)
     score_missing[0] -= told
     for row in range(len(score_missing)):
         score_missing[row] += events - before

@@ -115,7 +115,7 @@ class Estimate(NamedTuple):
     """How badly a mixture fits: chi-squared by degree of freedom, about 1 where it does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """What scores were worth among events whose labels are in, by place."""
 
