@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.bench_features import operator
-from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, NOBODY, Stream, bucket_of
+from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, Stream, bucket_of
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
 from operators.drift.alarm import Finding

@@ -69,3 +69,5 @@ PATIENCE: tuple[tuple[int, tuple[type[Watcher], ...]], ...] = (
 
 All others are told every bucket, and they alone are told of inputs.
 """
+INPUTS = (Covariate,)
+"""Those who are told of nothing else."""

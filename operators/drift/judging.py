@@ -146,18 +146,19 @@ def calibrate(kept, oldest, needed, unit, known):  # type: ignore[no-untyped-def
     for statistic in range(kept.shape[1]):
         for row in range(kept.shape[2]):
             m = total = 0.0
-            for turn in range(len(kept)):
-                each = kept[(oldest + turn) % len(kept), statistic, row]
-                if not np.isnan(each):
+            for turn in range(oldest, oldest + len(kept)):
+                at = turn if turn < len(kept) else turn - len(kept)
+                if not np.isnan(kept[at, statistic, row]):
                     m += 1.0
-                    total += each
+                    total += kept[at, statistic, row]
             if m < needed:
                 continue
             mean = total / m
             square = product = 0.0
             before = np.nan
-            for turn in range(len(kept)):
-                away = kept[(oldest + turn) % len(kept), statistic, row] - mean
+            for turn in range(oldest, oldest + len(kept)):
+                at = turn if turn < len(kept) else turn - len(kept)
+                away = kept[at, statistic, row] - mean
                 if not np.isnan(away):
                     square += away * away
                     if not np.isnan(before):

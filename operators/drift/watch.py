@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.state import prefixed, under
 from operators.drift.alarm import Alarm, Finding, Kind
 from operators.drift.bucket import (
+    NOBODY,
     Bucket,
     Floats,
     Int64s,
@@ -28,7 +29,7 @@ from operators.drift.bucket import (
     Watcher,
     scaled_odds,
 )
-from operators.drift.declared import ALL, PATIENCE
+from operators.drift.declared import ALL, INPUTS, PATIENCE
 from operators.drift.filling import fill
 from operators.drift.patience import NEVER, Patient
 from operators.drift.pending import Pending
@@ -112,7 +113,10 @@ class Watching:
             if (monitors := [each for told, each in pairs if isinstance(told, those)])
         ]
         waiting = tuple(each for _, those in PATIENCE for each in those)
-        self._prompt = [each for told, each in pairs if not isinstance(told, waiting)]
+        prompt = [(told, each) for told, each in pairs if not isinstance(told, waiting)]
+        self._prompt = [each for _, each in prompt]
+        self._examined = not all(isinstance(told, INPUTS) for told, _ in prompt)
+        """Whether any of these is told of examples."""
         self._start = self._cell = NEVER
         """The first cell of the open bucket, and the cell up to which time has come."""
         self._count = self._silent = 0
@@ -238,7 +242,7 @@ class Watching:
             end * self._cell_us,
             self._features,
             self._scores,
-            self._pending.of(self._start, end),
+            self._pending.of(self._start, end) if self._examined else NOBODY,
             self._version,
         )
         self.buckets += 1
@@ -250,11 +254,19 @@ class Watching:
         self._scores.clear()
 
     def _keep(self, end: int) -> None:
-        """Add the open bucket to what patient monitors are told; tell those who have waited."""
-        due = [each for each in self._patient if each.add(self._start, end, self._scores)]
-        for each in due:
+        """Add the open bucket to what patient monitors are told; tell those who have waited.
+
+        Those who wait longer are told what those who wait less long were.
+        """
+        first, scores, due = self._start, self._scores, []
+        for each in self._patient:
+            if not each.add(first, end, scores):
+                break
             matured = self._pending.of(each.since, end)
             self._tell(each.monitors, each.bucket(end, self._cell_us, matured, self._version))
+            first, scores = each.since, each.scores
+            due.append(each)
+        for each in due:
             each.told()
         if due or not self._patient:
             waiting = [each.since for each in self._patient if each.since > NEVER]
