@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.proofs.watched import ALL, All
+from jobs.fraud import pipeline as fraud
 from jobs.learning import Learning
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
@@ -24,14 +25,18 @@ from jobs.state import put_watching, take_models
 from jobs.topic_records import prediction_records
 from operators.drift.alarm import Alarm
 from operators.drift.bucket import Int64s, Matured, Scope, Watcher
+from operators.drift.delay import LabelDelay
 from operators.drift.pending import Pending
 from operators.drift.response import Response, Told
 from operators.drift.responses import Every, On, RaiseRate, Reset
 from operators.drift.volume import HOUR_US, Volume
 from operators.drift.watch import Watch, Watching
+from streams.batch import EVENT
 from streams.errors import ConfigError, StateError
 from streams.records import Outcomes
 from streams.schema import DAY
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 from tests.batches import (
     PIPELINE,
     Row,
@@ -185,6 +190,35 @@ def test_responses_of_the_learning_half_are_those_of_the_whole_flow(
         assert {k: learnt[k] for k in learnt.keys() - book} == {
             k: whole.learnt[k] for k in whole.learnt.keys() - book
         }
+
+
+def test_labels_that_stop_are_told_while_events_go_on(tmp_path: Path) -> None:
+    world = Traffic(
+        days=14, per_day=600, customers=200, terminals=100, fraud_rate=0.1, label_delay="12h"
+    )
+    stop = world.begin + 11 * DAY
+    watched = replace(fraud, challengers={}, watch=Watch(monitors=(LabelDelay(),)))
+    flow, scoring = Flow(watched, tmp_path / "flow"), Scoring(watched, tmp_path / "score")
+    learning = Learning(watched, tmp_path / "learn")
+    whole, apart = list[Told](), list[Told]()
+    for batch, _ in Simulation(world, batch_size=256):
+        came = batch.take(np.flatnonzero((batch.kind == EVENT) | (batch.received < stop)))
+        if batch.received[-1] > stop + DAY:
+            break
+        whole += flow.process(came).drift
+        scored, told = scoring.process(came)
+        said = prediction_records(came, scored, scoring.names, scoring.inputs)[1].full()
+        learning.hold(held_of(said, len(learning.names)))
+        for each in told:
+            outcomes = msgspec.json.decode(each.record(), type=Outcomes)
+            apart += learning.learn(outcomes).drift
+    for found in (whole, apart):
+        silences = [each for each in found if isinstance(each, Alarm) and not each.slice]
+        assert [each.detector for each in silences] == ["silence"]
+        assert stop < silences[0].at_us < stop + DAY // 2
+    learning.close()
+    scoring.close()
+    flow.close()
 
 
 def test_another_watch_begins_anew_and_numbers_on(tmp_path: Path) -> None:
