@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from operators.drift.sketch import BLOCK_BITS, bin_at
+from operators.drift.sketch import BLOCK_BITS, bin_at, count
 from streams.jit import kernel
-
-
-@kernel("void(int64, int64, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
-def _count(start, stop, x, counts, missing, blocks):  # type: ignore[no-untyped-def]
-    """Count the inputs of events from `start` to `stop`."""
-    for i in range(start, stop):
-        for row in range(x.shape[1]):
-            at = bin_at(x[i, row])
-            if at < 0:
-                missing[row] += 1
-            else:
-                counts[row, at] += 1
-                blocks[row] |= 1 << (at >> BLOCK_BITS)
 
 
 @kernel(
@@ -59,7 +46,7 @@ def fill(  # type: ignore[no-untyped-def]
                     score_missing[first + code] -= 1
                 first += sizes[place]
         i += 1
-    _count(start, i, x, counts, missing, blocks)
+    count(start, i, x, counts, missing, blocks)
     score_missing[0] -= told
     for row in range(len(score_missing)):
         score_missing[row] += events - before

@@ -83,8 +83,8 @@ class Watching:
     come when it did. Nothing may come whose `at_us` is before a time that was closed. Whatever
     order it is told in, and however it is cut, the alarms are the same.
 
-    Memory: the sketches of two buckets, what the monitors state, and 42 bytes and 8 a slice for
-    each of the examples of the open bucket and the last six hours, of one cell `pending.MOST`.
+    Memory: the sketches of a bucket and of scores since, what the monitors state, and 42 bytes and
+    8 a slice for each of the examples of the last six hours, of one cell `pending.MOST`.
     """
 
     def __init__(self, watch: Watch, scope: Scope, *, acting: bool) -> None:
