@@ -33,12 +33,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.bench_features import operator
-from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, NOBODY, VALUES, Stream
+from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, VALUES, Stream
 from benchmarks.prove import ROOT
 from benchmarks.rivals.drifting_batches import PACKAGES, REFERENCE
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
-from operators.drift.bucket import Bucket
+from operators.drift.bucket import NOBODY, Bucket
 from operators.drift.covariate import CovariateMonitor
 from operators.drift.sketch import Sketch
 from streams.schema import DAY

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from operators.drift.bucket import Bucket, Matured
+from operators.drift.bucket import NOBODY, Bucket
 from operators.drift.sketch import HALF, Sketch
 from streams.schema import DAY, SECOND
 
@@ -24,16 +24,6 @@ BEGIN = 19_723 * DAY
 """Monday 2024-01-01."""
 FIRST = HALF + 20
 """The bin of the first value."""
-_NONE = np.empty(0, np.int64)
-NOBODY = Matured(
-    known_us=_NONE,
-    time_us=_NONE,
-    ident=_NONE,
-    score=np.empty(0),
-    y=np.empty(0, np.int8),
-    cause=np.empty(0, np.uint8),
-    codes=np.empty((0, 0), np.int64),
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 import numpy.typing as npt
 
+from operators.drift.patience import NEVER
 from operators.drift.response import Told
-from operators.drift.watch import NEVER
 from operators.evaluate import WindowMetrics
 from operators.lineup import Made
 from streams.records import Outcomes

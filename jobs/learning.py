@@ -20,7 +20,8 @@ from jobs.definition import Pipeline
 from jobs.held import CARD, FOREIGN, IDENT, MODEL, TIME, Held, Known, Lane, Learnt
 from jobs.lineup import Basis, judge_of, lineup_of
 from operators.drift.bucket import Matured
-from operators.drift.watch import FOREVER, NEVER, Watching
+from operators.drift.patience import NEVER
+from operators.drift.watch import FOREVER, Watching
 from operators.labels import BY_LABEL, BY_MATURITY
 from streams.errors import InputError
 from streams.records import Outcomes

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.bench_features import operator
-from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, NOBODY, Stream, bucket_of
+from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, Stream, bucket_of
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
 from operators.drift.alarm import Finding
-from operators.drift.bucket import Bucket, Monitor
+from operators.drift.bucket import NOBODY, Bucket, Monitor
 from operators.drift.covariate import CovariateMonitor, ScoreMonitor
 from operators.drift.season import Reference, Season
 from operators.drift.sketch import Sketch, bin_of

@@ -11,12 +11,13 @@ import pytest
 from benchmarks.labelled import Labelled, scope
 from operators.drift.alarm import Finding
 from operators.drift.arrival import Delays
-from operators.drift.bucket import Monitor
+from operators.drift.bucket import Bucket, Matured, Monitor
 from operators.drift.delay import LabelDelay
 from operators.drift.performance import Performance
 from operators.drift.prior import Positives
 from operators.drift.shares import log_odds
-from operators.drift.spans import DELAY_ENDS_US, DELAYS
+from operators.drift.sketch import Sketch
+from operators.drift.spans import DELAY_ENDS_US, DELAYS, FRAUDS, GENUINE, TOOK, Rows, Spans
 from operators.metrics import average_precision
 from streams.errors import StateError
 from streams.schema import DAY
@@ -251,6 +252,18 @@ def test_recall_is_not_that_of_the_frauds_known_first() -> None:
     true, naive = (float((score[of] > line).mean()) for of in (y == 1, known))
     assert abs(whole.recall_at_budget - true) < 3 * whole.errors[3]
     assert naive - true > 5 * whole.errors[3]
+
+
+def test_labels_that_stand_for_others_count_for_all_of_them() -> None:
+    spans, start = Spans(Rows(), DAY, MATURITY, all_labels=True), BEGIN * DAY
+    two = np.array([start + 1, start + 2])
+    labels = Matured(
+        two + HOUR, two, two, np.array([0.9, 0.1]), np.array([1, 0], np.int8),
+        np.zeros(2, np.uint8), np.zeros((2, 0), np.int64), stands=np.array([3, 2]),
+    )  # fmt: skip
+    spans.take(Bucket(start, start + 2 * HOUR, Sketch.empty(0), Sketch.empty(1), labels, 1))
+    own = spans.of(BEGIN)[0]
+    assert [int(own[part].sum()) for part in (FRAUDS, GENUINE, TOOK)] == [3, 2, 3]
 
 
 def test_labels_that_stop_are_told_within_hours_and_that_they_come_again() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -16,22 +16,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.proofs.watched import ALL
+from benchmarks.proofs.watched import ALL, All
+from jobs.fraud import pipeline as fraud
 from jobs.learning import Learning
 from jobs.pipeline import Flow
 from jobs.scoring import Scoring
 from jobs.state import put_watching, take_models
 from jobs.topic_records import prediction_records
 from operators.drift.alarm import Alarm
-from operators.drift.bucket import Matured, Scope
+from operators.drift.bucket import Int64s, Matured, Scope, Watcher
+from operators.drift.delay import LabelDelay
 from operators.drift.pending import Pending
 from operators.drift.response import Response, Told
 from operators.drift.responses import Every, On, RaiseRate, Reset
 from operators.drift.volume import HOUR_US, Volume
 from operators.drift.watch import Watch, Watching
+from streams.batch import EVENT
 from streams.errors import ConfigError, StateError
 from streams.records import Outcomes
 from streams.schema import DAY
+from streams.simulation.simulator import Simulation
+from streams.simulation.traffic import Traffic
 from tests.batches import (
     PIPELINE,
     Row,
@@ -187,6 +192,35 @@ def test_responses_of_the_learning_half_are_those_of_the_whole_flow(
         }
 
 
+def test_labels_that_stop_are_told_while_events_go_on(tmp_path: Path) -> None:
+    world = Traffic(
+        days=14, per_day=600, customers=200, terminals=100, fraud_rate=0.1, label_delay="12h"
+    )
+    stop = world.begin + 11 * DAY
+    watched = replace(fraud, challengers={}, watch=Watch(monitors=(LabelDelay(),)))
+    flow, scoring = Flow(watched, tmp_path / "flow"), Scoring(watched, tmp_path / "score")
+    learning = Learning(watched, tmp_path / "learn")
+    whole, apart = list[Told](), list[Told]()
+    for batch, _ in Simulation(world, batch_size=256):
+        came = batch.take(np.flatnonzero((batch.kind == EVENT) | (batch.received < stop)))
+        if batch.received[-1] > stop + DAY:
+            break
+        whole += flow.process(came).drift
+        scored, told = scoring.process(came)
+        said = prediction_records(came, scored, scoring.names, scoring.inputs)[1].full()
+        learning.hold(held_of(said, len(learning.names)))
+        for each in told:
+            outcomes = msgspec.json.decode(each.record(), type=Outcomes)
+            apart += learning.learn(outcomes).drift
+    for found in (whole, apart):
+        silences = [each for each in found if isinstance(each, Alarm) and not each.slice]
+        assert [each.detector for each in silences] == ["silence"]
+        assert stop < silences[0].at_us < stop + DAY // 2
+    learning.close()
+    scoring.close()
+    flow.close()
+
+
 def test_another_watch_begins_anew_and_numbers_on(tmp_path: Path) -> None:
     rows = [Row(n, n * DAY // 4) for n in range(40)]
     flow = Flow(PIPELINE, tmp_path)
@@ -269,16 +303,17 @@ def test_the_kept_of_too_many_examples_stand_for_all_of_their_cell(
     assert not len(pending.of(0, 3)) and not pending.state()["left out"].size
 
 
+def events(watching: Watching, at_us: Int64s) -> None:
+    """Have events at these times go by, all of them alike."""
+    n, ones = len(at_us), np.ones(len(at_us))
+    watching.see(at_us, np.ones((n, 2)), ones / 2, ones.astype(np.int64), np.ones((n, 1), np.int64))
+
+
 def hours(counts: list[float]) -> list[Alarm]:
     """What `Volume` says of so many events in each hour."""
     watching, found = Watch(least=10**9, monitors=(Volume(),)).bind(SCOPE), []
     for hour, count in enumerate(counts):
-        n = round(count)
-        at = np.full(n, hour * HOUR_US + 1, np.int64)
-        ones = np.ones(n)
-        watching.see(
-            at, np.ones((n, 2)), ones / 2, ones.astype(np.int64), np.ones((n, 1), np.int64)
-        )
+        events(watching, np.full(round(count), hour * HOUR_US + 1, np.int64))
         found += watching.close((hour + 1) * HOUR_US)
     return found
 
@@ -293,6 +328,41 @@ def test_a_source_that_falls_silent_is_told_within_the_hour_and_that_it_is_back(
     assert silent.start < raised.at_us // HOUR_US <= silent.start + 2
     assert raised.since_us // HOUR_US == silent.start and raised.size == 1
     assert silent.stop < over.at_us // HOUR_US <= silent.stop + 5
+
+
+def test_what_is_open_is_known_after_a_restart_until_it_is_over() -> None:
+    watch = Watch(least=10**9, monitors=(Volume(),))
+    watching, going = watch.bind(SCOPE), []
+    for hour in range(24 * 16):
+        n = 0 if hour in range(24 * 15, 24 * 15 + 6) else 40
+        events(watching, np.full(n, hour * HOUR_US + 1))
+        watching.close((hour + 1) * HOUR_US)
+        watching, kept = watch.bind(SCOPE), watching.state()
+        watching.load(kept)
+        going.append(watching.going()["volume"])
+    told = np.flatnonzero(np.diff(going)) + 1
+    assert [going[hour] for hour in told] == [1, 0]
+    assert 24 * 15 <= told[0] < 24 * 15 + 6 <= told[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Hourly(Volume):
+    """Tells of every bucket, as one who can wait an hour."""
+
+    def bind(self, scope: Scope) -> Any:
+        return All().bind(scope)
+
+
+def test_who_can_wait_is_told_an_hour_as_one() -> None:
+    def sizes(*monitors: Watcher) -> list[float]:
+        watching = Watch(least=1, monitors=monitors).bind(SCOPE)
+        events(watching, np.arange(40) * HOUR_US // 8)
+        found = watching.close(5 * HOUR_US)
+        return [each.size for each in found]
+
+    assert sizes(All()) == [2.0] * 20
+    assert sizes(Hourly()) == [8.0] * 5
+    assert sizes(All(), Hourly()) == [*[2.0] * 4, 8.0] * 5
 
 
 def test_a_third_of_the_sources_that_stays_silent_is_one_alarm_and_then_usual() -> None:

@@ -61,6 +61,18 @@ class Matured:
         )  # fmt: skip
 
 
+NOBODY = Matured(
+    known_us=ITSELF,
+    time_us=ITSELF,
+    ident=ITSELF,
+    score=np.empty(0),
+    y=np.empty(0, np.int8),
+    cause=np.empty(0, np.uint8),
+    codes=np.empty((0, 0), np.int64),
+)
+"""No example."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """What happened within [start, end) of event time; the same whatever order it came in.

@@ -12,7 +12,7 @@ from operators.drift.performance import Performance
 from operators.drift.prior import Positives
 from operators.drift.scales import Measure
 from operators.drift.season import Reference
-from operators.drift.volume import Volume
+from operators.drift.volume import HOUR_US, Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,13 @@ ALL: tuple[Watcher, ...] = (
     Volume(), Covariate(), Scores(), Concept(), Positives(), Performance(), LabelDelay(),
 )  # fmt: skip
 """What a pipeline is watched by if it does not say."""
-PATIENT = (Positives, Performance, Concept)
-"""Those for which some hours are soon enough: what they tell of comes with labels, or by days.
+PATIENCE: tuple[tuple[int, tuple[type[Watcher], ...]], ...] = (
+    (HOUR_US, (Volume, Scores, LabelDelay)),
+    (6 * HOUR_US, (Positives, Performance, Concept)),
+)
+"""For whom how long is soon enough: what they tell of shows by the hour, or by days.
 
-Of inputs they are told nothing.
+All others are told every bucket, and they alone are told of inputs.
 """
+INPUTS = (Covariate,)
+"""Those who are told of nothing else."""

@@ -103,7 +103,7 @@ class LabelDelayMonitor:
         number, held = done[-1], self.spans.held
         ages = np.arange(held)
         places = (number - ages) % held
-        known = self.spans.cells[places][:, :, TOOK].sum(axis=2)
+        known = self.spans.cells[:, :, TOOK].sum(axis=2)[places]
         fresh = known - self.known[places]
         self.known[places] = known
         fresh[0] = known[0] = 0
@@ -118,7 +118,8 @@ class LabelDelayMonitor:
             if signal:
                 found.append(self._delay(row, signal, now_us))
         self.shares *= self._fade
-        self.shares += np.stack([fresh.T, known.T])
+        self.shares[0] += fresh.T
+        self.shares[1] += known.T
         return found
 
     def _apart(self, row: int, fresh: Int64s, known: Int64s) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.drift.sketch import BLOCK_BITS, bin_at
+from operators.drift.sketch import BLOCK_BITS, bin_at, count
 from streams.jit import kernel
 
 
@@ -32,13 +32,6 @@ def fill(  # type: ignore[no-untyped-def]
             cell, next_us = ahead, (ahead + 1) * cell_us
         events += 1
         newest = max(newest, version[i])
-        for row in range(x.shape[1]):
-            at = bin_at(x[i, row])
-            if at < 0:
-                missing[row] += 1
-            else:
-                counts[row, at] += 1
-                blocks[row] |= 1 << (at >> BLOCK_BITS)
         at = bin_at(odds[i])
         if at >= 0:
             told += 1
@@ -53,6 +46,7 @@ def fill(  # type: ignore[no-untyped-def]
                     score_missing[first + code] -= 1
                 first += sizes[place]
         i += 1
+    count(start, i, x, counts, missing, blocks)
     score_missing[0] -= told
     for row in range(len(score_missing)):
         score_missing[row] += events - before

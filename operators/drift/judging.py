@@ -103,7 +103,8 @@ def judge(  # type: ignore[no-untyped-def]
             other[0], other[1] = wanted[row, FLAGGED], whole - wanted[row, FLAGGED]
             sizes[SHARE, row] = abs(two[0] - other[0]) / whole
             variance = (1.0 + wanted[row, WHOLE] / whole) / whole
-            distances[SHARE, row] = normed(0, js(two, other), variance)
+            apart_by = js(two, other) if two[0] + other[0] > 0.0 else 0.0
+            distances[SHARE, row] = normed(0, apart_by, variance)
             p[SHARE, row] = rare(0, distances[SHARE, row], 1.0, 1.0, 1.0, unit[SHARE, row],
                                   known[SHARE, row], FLOORS[2], screened)  # fmt: skip
             suspect |= not changed[row] and p[SHARE, row] <= levels[SHARE]
@@ -136,34 +137,42 @@ def judge(  # type: ignore[no-untyped-def]
     return suspect
 
 
-@kernel("void(float64[:, :, ::1], int64, float64[:, ::1], float64[:, ::1])")
-def calibrate(kept, needed, unit, known):  # type: ignore[no-untyped-def]
-    """Mean distances, oldest first, and how many independent ones they are worth.
+@kernel("void(float64[:, :, ::1], int64, int64, float64[:, ::1], float64[:, ::1])")
+def calibrate(kept, oldest, needed, unit, known):  # type: ignore[no-untyped-def]
+    """Mean distances, from the `oldest` on, and how many independent ones they are worth.
 
     Of m that follow each other with a correlation r between neighbours, m (1 - r) / (1 + r).
     """
-    for statistic in range(kept.shape[1]):
-        for row in range(kept.shape[2]):
-            m = total = 0.0
-            for at in range(len(kept)):
+    rows = kept.shape[2]
+    m, total, square, product = np.zeros((4, 2, rows))
+    before = np.full((2, rows), np.nan)
+    for turn in range(oldest, oldest + len(kept)):
+        at = turn if turn < len(kept) else turn - len(kept)
+        for statistic in range(2):
+            for row in range(rows):
                 if not np.isnan(kept[at, statistic, row]):
-                    m += 1.0
-                    total += kept[at, statistic, row]
-            if m < needed:
-                continue
-            mean = total / m
-            square = product = 0.0
-            before = np.nan
-            for at in range(len(kept)):
-                away = kept[at, statistic, row] - mean
+                    m[statistic, row] += 1.0
+                    total[statistic, row] += kept[at, statistic, row]
+    mean = total / np.maximum(m, 1.0)
+    for turn in range(oldest, oldest + len(kept)):
+        at = turn if turn < len(kept) else turn - len(kept)
+        for statistic in range(2):
+            for row in range(rows):
+                away = kept[at, statistic, row] - mean[statistic, row]
                 if not np.isnan(away):
-                    square += away * away
-                    if not np.isnan(before):
-                        product += away * before
-                before = away
-            alike = min(max(product / square, 0.0), 0.9) if square > 0.0 else 0.0
-            unit[statistic, row] = mean
-            known[statistic, row] = m * (1.0 - alike) / (1.0 + alike)
+                    square[statistic, row] += away * away
+                    if not np.isnan(before[statistic, row]):
+                        product[statistic, row] += away * before[statistic, row]
+                before[statistic, row] = away
+    for statistic in range(2):
+        for row in range(rows):
+            if m[statistic, row] < needed:
+                continue
+            alike = 0.0
+            if square[statistic, row] > 0.0:
+                alike = min(max(product[statistic, row] / square[statistic, row], 0.0), 0.9)
+            unit[statistic, row] = mean[statistic, row]
+            known[statistic, row] = m[statistic, row] * (1.0 - alike) / (1.0 + alike)
 
 
 @kernel(

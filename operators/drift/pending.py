@@ -15,7 +15,6 @@ from streams.jit import kernel
 
 MOST = 100_000
 """Examples kept of a cell of the grid; of more a sample, the same whatever came first."""
-_CHUNKS = 64
 _NEARLY = 16
 """Steps a row that sorting by insertion may take."""
 _NAMES = ("known_us", "time_us", "ident", "score", "y", "cause", "codes")
@@ -49,14 +48,17 @@ class Pending:
 
     def add(self, cell: Int64s, matured: Matured) -> None:
         """Keep examples that count in these cells, of which each is one."""
-        self._fresh.append((cell, _joined([matured])))
         self._count += len(cell)
-        if len(self._fresh) > _CHUNKS and self._count > len(self._cells):
+        if self._count > len(self._cells):
+            self._fresh.append((cell, matured))
             self._settle()
+        else:
+            self._fresh.append((cell, _joined([matured])))
 
     def of(self, first: int, before: int) -> Matured:
         """Those that count in a range of cells, by (known, ident)."""
-        self._settle()
+        if self._fresh:
+            self._settle()
         rows: slice | npt.NDArray[np.bool_]
         if self._rising:
             rows = slice(*self._cells.searchsorted((first, before)).tolist())
@@ -80,7 +82,8 @@ class Pending:
 
     def forget(self, before: int) -> None:
         """Let go of those that count in cells before this one."""
-        self._settle()
+        if self._fresh:
+            self._settle()
         rows: slice | npt.NDArray[np.bool_]
         if self._rising:
             rows = slice(int(self._cells.searchsorted(before)), None)
@@ -91,8 +94,6 @@ class Pending:
             self._left_out = {cell: n for cell, n in self._left_out.items() if cell >= before}
 
     def _settle(self) -> None:
-        if not self._fresh:
-            return
         cells = np.concatenate([self._cells, *(cell for cell, _ in self._fresh)])
         rows = _joined([self._rows, *(each for _, each in self._fresh)])
         self._fresh, self._count = [], 0
@@ -113,7 +114,8 @@ class Pending:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """All of them, as bytes; cells of which some are left out, and how many."""
-        self._settle()
+        if self._fresh:
+            self._settle()
         rows = np.empty(len(self._cells), self._row)
         rows["cell"] = self._cells
         for name in _NAMES:

@@ -163,10 +163,9 @@ class Scales:
         """Take the units anew from what is kept."""
         for scale in range(3):
             kept = self.history[_FROM[scale] : _FROM[scale] + KEPT[scale]]
-            if self.told[scale] >= KEPT[scale]:
-                kept = np.roll(kept, -int(self.told[scale]) % KEPT[scale], axis=0)
-            kept = np.ascontiguousarray(kept)
-            calibrate(kept, NEEDED[scale], self.unit[scale], self.known[scale])
+            told = int(self.told[scale])
+            oldest = told % KEPT[scale] if told >= KEPT[scale] else 0
+            calibrate(kept, oldest, NEEDED[scale], self.unit[scale], self.known[scale])
             self.shares[scale] = (self.unit[scale, SHARE] >= CERTAIN).any()
             shape(
                 self.spread[scale], self.weight[scale], self.known[scale, SHAPE],

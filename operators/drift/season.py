@@ -130,9 +130,7 @@ class Season:
                 self.groups[row] = _cut(self.fine[row], self.group[row])
                 self.phase[row] = READY
                 self.since_us[row] = now_us
-        seen = self.today & ~frozen[:, None]
-        self.group[seen] = -1 - self.group[seen]
-        self.today[...] = False
+        _know(self.today, frozen, self.group)
 
     def relearn(self, row: int, now_us: int) -> None:
         """Forget a row: what it is from now on becomes its reference."""
@@ -163,6 +161,16 @@ def _turn(kept, places, frozen, old, new, pending, usual):  # type: ignore[no-un
             usual[row, group] = 0.0
             for week in range(len(kept)):
                 usual[row, group] += kept[week, new, row, group]
+
+
+@kernel("void(boolean[:, ::1], boolean[::1], int8[:, ::1])")
+def _know(today, frozen, group):  # type: ignore[no-untyped-def]
+    """Bins that have had a value for the first time today are known from here on."""
+    for row in range(len(frozen)):
+        for at in range(today.shape[1]):
+            if today[row, at]:
+                group[row, at] = group[row, at] if frozen[row] else -1 - group[row, at]
+                today[row, at] = False
 
 
 @kernel("int64(int64[::1], int8[::1])")

@@ -62,13 +62,14 @@ def corrected(chance: Floats, shift: float) -> Floats:
 @kernel("float64(float64[::1], float64[::1], float64, float64)")
 def offset(events: Floats, z: Floats, frauds: float, ridge: float) -> float:
     """What added to log-odds z makes events expect so many frauds; pulled to 0 by the ridge."""
+    against = np.exp(-z)
     low, high = -_FAR, _FAR
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)
-        more = ridge * middle - frauds
+        more, turned = ridge * middle - frauds, np.exp(-middle)
         for i in range(len(events)):
             if events[i] > 0.0:
-                more += events[i] / (1.0 + np.exp(-(z[i] + middle)))
+                more += events[i] / (1.0 + against[i] * turned)
         if more < 0.0:
             low = middle
         else:
@@ -115,7 +116,7 @@ class Estimate(NamedTuple):
     """How badly a mixture fits: chi-squared by degree of freedom, about 1 where it does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """What scores were worth among events whose labels are in, by place."""
 

@@ -70,7 +70,7 @@ class Sketch:
         """Count n events, (n, rows) C-contiguous; ValueError where that is not so."""
         if x.ndim != 2 or x.shape[1] != len(self.missing):
             raise ValueError(f"sketch: wanted (n, {len(self.missing)}) values, got {x.shape}")
-        _add(x.view(np.int64), self.counts, self.missing, self.blocks)
+        count(0, len(x), x.view(np.int64), self.counts, self.missing, self.blocks)
 
     def merge(self, other: Sketch) -> None:
         """Count what the other has counted."""
@@ -107,9 +107,10 @@ def bin_at(word: int) -> int:
     return HALF + ((at ^ sign) - sign)
 
 
-@kernel("void(int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
-def _add(bits, counts, missing, blocks):  # type: ignore[no-untyped-def]
-    for i in range(bits.shape[0]):
+@kernel("void(int64, int64, int64[:, ::1], int64[:, ::1], int64[::1], int64[::1])")
+def count(start, stop, bits, counts, missing, blocks):  # type: ignore[no-untyped-def]
+    """Count events from `start` to `stop`, a value a row, by the bits of floats."""
+    for i in range(start, stop):
         for row in range(bits.shape[1]):
             at = bin_at(bits[i, row])
             if at < 0:

@@ -8,7 +8,6 @@ the examples into buckets leaves the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,8 +22,7 @@ from operators.drift.sketch import (
     BLOCKS,
     HALF,
     LEAST,
-    LOW,
-    PER_OCTAVE,
+    bin_at,
 )
 from streams.errors import ConfigError
 from streams.jit import kernel
@@ -136,10 +134,7 @@ def place(score: float) -> int:
     (0, 129, 256)
     """
     sure = min(max(score, SURE), 1.0 - SURE)
-    fraction, exponent = math.frexp(SCALE * sure / (1.0 - sure))
-    within = np.int64((2.0 * fraction - 1.0) * PER_OCTAVE)
-    at = int((exponent - 1 - LOW) * PER_OCTAVE + within + 1)
-    return min(max(at, 0), HALF)
+    return int(bin_at(np.float64(SCALE * sure / (1.0 - sure)).view(np.int64)) - HALF)
 
 
 @kernel()
@@ -147,16 +142,21 @@ def _labels(  # type: ignore[no-untyped-def]
     newest, oldest, time_us, known_us, score, y, codes, stands, first, sizes, span_us, every, cells
 ):
     """Count labels in the spans of their events; how many were for spans no longer held."""
-    late = 0
+    late = number = slot = 0
+    begin = end = np.int64(0)
     for i in range(len(time_us)):
         if y[i] == 0 and not every:
             continue
         weight = stands[i] if len(stands) else 1
-        number = min(time_us[i] // span_us, newest)
+        if not begin <= time_us[i] < end:
+            number = time_us[i] // span_us
+            begin, end = number * span_us, (number + 1) * span_us
+            number = min(number, newest)
+            slot = number % len(cells)
         if number < oldest or number <= newest - len(cells):
             late += weight
             continue
-        own = cells[number % len(cells)]
+        own = cells[slot]
         took = 0
         if y[i] == 1:
             octaves = np.log2(max(known_us[i] - time_us[i], 1) / 64e6)

@@ -73,6 +73,10 @@ class VolumeMonitor:
             at["hour"] = -(-bucket.start_us // HOUR_US)
         found: list[Finding] = []
         first, last = bucket.start_us // HOUR_US, -(-bucket.end_us // HOUR_US)
+        if last - first == 1 and bucket.end_us < last * HOUR_US:
+            if first >= at["hour"]:
+                at["filled"] += bucket.events
+            return found
         if last - first > 2 * WEEK:
             first = last - 2 * WEEK
             at["hour"] = max(at["hour"], float(first))

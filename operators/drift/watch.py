@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.state import prefixed, under
 from operators.drift.alarm import Alarm, Finding, Kind
 from operators.drift.bucket import (
+    NOBODY,
     Bucket,
     Floats,
     Int64s,
@@ -28,20 +29,17 @@ from operators.drift.bucket import (
     Watcher,
     scaled_odds,
 )
-from operators.drift.declared import ALL, PATIENT
+from operators.drift.declared import ALL, INPUTS, PATIENCE
 from operators.drift.filling import fill
+from operators.drift.patience import NEVER, Patient
 from operators.drift.pending import Pending
 from operators.drift.sketch import EVERYWHERE, Sketch
 from streams.errors import ConfigError, StateError
 from streams.schema import duration_us
 
 KINDS: tuple[str, ...] = get_args(Kind)
-UNTOLD = Sketch.empty(0)
-"""The inputs of a bucket that patient monitors are told."""
-NEVER = -(2**62)
 FOREVER = 2**62
 HOUR_US = 3_600_000_000
-_PATIENCE_US = 6 * HOUR_US
 _SILENCE = 30
 """How often a silence doubles at most."""
 _FORMAT = 3
@@ -85,8 +83,8 @@ class Watching:
     come when it did. Nothing may come whose `at_us` is before a time that was closed. Whatever
     order it is told in, and however it is cut, the alarms are the same.
 
-    Memory: the sketches of two buckets, what the monitors state, and 42 bytes and 8 a slice for
-    each of the examples of the open bucket and the last six hours, of one cell `pending.MOST`.
+    Memory: the sketches of a bucket and of scores since, what the monitors state, and 42 bytes and
+    8 a slice for each of the examples of the last six hours, of one cell `pending.MOST`.
     """
 
     def __init__(self, watch: Watch, scope: Scope, *, acting: bool) -> None:
@@ -94,8 +92,6 @@ class Watching:
         self._cell_us = duration_us(watch.bucket)
         self._hour = max(HOUR_US // self._cell_us, 1)
         """Cells that a bucket lasts at most."""
-        self._patience = max(_PATIENCE_US // self._cell_us, 1)
-        """Cells that one of those that patient monitors are told lasts."""
         self.acts = acting
         """Whether responses are told of alarms."""
         self._act_us = duration_us(watch.act)
@@ -109,11 +105,18 @@ class Watching:
     def _begin(self) -> None:
         """Have seen nothing."""
         self.monitors: list[Monitor] = [each.bind(self._scope) for each in self._watch.monitors]
-        patient = [isinstance(each, PATIENT) for each in self._watch.monitors]
-        self._prompt = [
-            each for each, waits in zip(self.monitors, patient, strict=True) if not waits
+        rows = len(self._scope.names), 1 + int(self._sizes.sum())
+        pairs = [*zip(self._watch.monitors, self.monitors, strict=True)]
+        self._patient = [
+            Patient(monitors, max(patience_us // self._cell_us, 1), rows[1])
+            for patience_us, those in PATIENCE
+            if (monitors := [each for told, each in pairs if isinstance(told, those)])
         ]
-        self._patient = [each for each, waits in zip(self.monitors, patient, strict=True) if waits]
+        waiting = tuple(each for _, those in PATIENCE for each in those)
+        prompt = [(told, each) for told, each in pairs if not isinstance(told, waiting)]
+        self._prompt = [each for _, each in prompt]
+        self._examined = not all(isinstance(told, INPUTS) for told, _ in prompt)
+        """Whether any of these is told of examples."""
         self._start = self._cell = NEVER
         """The first cell of the open bucket, and the cell up to which time has come."""
         self._count = self._silent = 0
@@ -121,12 +124,9 @@ class Watching:
         self._version = 0
         self._pending = Pending(len(self._sizes))
         """Examples of the open bucket, and of those that patient monitors were not told."""
-        self._since = NEVER
-        """The first cell of these."""
-        rows = len(self._scope.names), 1 + int(self._sizes.sum())
-        self._features, self._scores = (_cleared(each) for each in rows)
-        self._all_scores = _cleared(rows[1])
-        """Of the buckets that patient monitors were not told."""
+        self._features, self._scores = (Sketch.empty(each) for each in rows)
+        self._features.clear()
+        self._scores.clear()
         self._alarms: list[Alarm] = []
         self._untold: list[Alarm] = []
         """Those that no response was told of."""
@@ -242,37 +242,35 @@ class Watching:
             end * self._cell_us,
             self._features,
             self._scores,
-            self._pending.of(self._start, end),
+            self._pending.of(self._start, end) if self._examined else NOBODY,
             self._version,
         )
         self.buckets += 1
         self._tell(self._prompt, bucket)
-        if self._patient:
-            self._keep(bucket, end)
-        else:
-            self._pending.forget(end)
+        self._keep(end)
         self._silent += not self._count
         self._start, self._count = end, 0
         self._features.clear()
         self._scores.clear()
 
-    def _keep(self, bucket: Bucket, end: int) -> None:
-        """Add a bucket to what patient monitors are told; tell them when that is long enough."""
-        self._since = self._start if self._since == NEVER else self._since
-        self._all_scores.merge(bucket.scores)
-        if end // self._patience > self._since // self._patience:
-            whole = Bucket(
-                self._since * self._cell_us,
-                end * self._cell_us,
-                UNTOLD,
-                self._all_scores,
-                self._pending.of(self._since, end),
-                self._version,
-            )
-            self._tell(self._patient, whole)
-            self._pending.forget(end)
-            self._since = NEVER
-            self._all_scores.clear()
+    def _keep(self, end: int) -> None:
+        """Add the open bucket to what patient monitors are told; tell those who have waited.
+
+        Those who wait longer are told what those who wait less long were.
+        """
+        first, scores, due = self._start, self._scores, []
+        for each in self._patient:
+            if not each.add(first, end, scores):
+                break
+            matured = self._pending.of(each.since, end)
+            self._tell(each.monitors, each.bucket(end, self._cell_us, matured, self._version))
+            first, scores = each.since, each.scores
+            due.append(each)
+        for each in due:
+            each.told()
+        if due or not self._patient:
+            waiting = [each.since for each in self._patient if each.since > NEVER]
+            self._pending.forget(min(waiting, default=end))
 
     def _tell(self, monitors: Sequence[Monitor], bucket: Bucket) -> None:
         for monitor in monitors:
@@ -298,7 +296,8 @@ class Watching:
         counts = [self.number, self.buckets, self._start, self._cell, self._count, self._silent]
         state: dict[str, npt.NDArray[Any]] = {
             "settings": np.frombuffer(self._settings(), np.uint8),
-            "counts": np.array([*counts, self._version, self.due_us, self._since], np.int64),
+            "counts": np.array([*counts, self._version, self.due_us], np.int64),
+            "since": np.array([each.since for each in self._patient], np.int64),
             "going": self._going.copy(),
             "untold": np.frombuffer(msgspec.json.encode(self._untold), np.uint8),
         }
@@ -314,11 +313,8 @@ class Watching:
 
     def _sketches(self) -> dict[str, Sketch]:
         """What has been counted, by name."""
-        return {
-            "features": self._features,
-            "scores": self._scores,
-            "all scores": self._all_scores,
-        }
+        waiting = {f"scores {place}": each.scores for place, each in enumerate(self._patient)}
+        return {"features": self._features, "scores": self._scores, **waiting}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Go on from a `state()` to the bit.
@@ -337,7 +333,9 @@ class Watching:
             raise StateError(f"watching begins anew: {error}") from error
         counts = state["counts"].tolist()[2:]
         self._start, self._cell, self._count, self._silent, self._version = counts[:5]
-        self.due_us, self._since = counts[5:]
+        self.due_us = counts[5]
+        for each, since in zip(self._patient, state["since"].tolist(), strict=True):
+            each.since = since
         for name, sketch in self._sketches().items():
             sketch.counts[...] = state[f"{name}/counts"]
             sketch.missing[...] = state[f"{name}/missing"]
@@ -346,9 +344,3 @@ class Watching:
         self._pending.load(under("pending/", state))
         untold = msgspec.json.decode(state["untold"].tobytes(), type=list[Alarm])
         self._alarms, self._untold = [], untold
-
-
-def _cleared(rows: int) -> Sketch:
-    sketch = Sketch.empty(rows)
-    sketch.clear()
-    return sketch
