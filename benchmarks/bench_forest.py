@@ -8,8 +8,8 @@ all learn the same 30,000 events in order of time: every eighth fraud and as man
 evenly, as fill them up; ours learns all events too. Rates are per second of processor time, all
 threads included: ours takes rows of an array, River's dicts that are made before the clock starts.
 Theirs score an event by all that came before it, ours by a version that lacks at most the last 100
-of them (1,000 over all), and never more than a twentieth. One seed proves little: of our forests and
-River's adaptive one stand the means over several, and the standard deviation between them.
+of them (1,000 over all), and never more than a twentieth. One seed proves little: of our forests
+and River's adaptive one stand the means over several, and between them the standard deviation.
 CapyMOA runs in an environment of its own, which the first run fetches; its score is MOA's vote.
 """
 
