@@ -324,6 +324,6 @@ def learn(
             bags = _bags(own)
             if bags > 0:
                 _learn(
-                    own_links, own_values, own_tried, own, z, row, y[row], bags * weight[row],
+                    own_links, own_values, own_tried, own, z, row, int(y[row]), bags * weight[row],
                     rates, path, shares, depth,
                 )  # fmt: skip
