@@ -56,6 +56,7 @@ _ALONE = 40.0
 _SURE = 1e-12
 """What is left of certainty."""
 _BAGS = 6.0
+"""How many bags a tree has of an example on average, each a part of it."""
 _NO_BAG = math.exp(-_BAGS)
 _AT_FIRST = 32.0
 """After so many examples a leaf first tries other cuts."""
