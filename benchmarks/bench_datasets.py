@@ -7,7 +7,7 @@ scored, then learnt. Ours know two classes, so of seven kinds each has a learner
 the rest, and the scores are divided by their sum; River's know any number. Accuracy is of the kind
 with the highest score, AUC the mean over the kinds of each against the rest. A rate is events per
 second of processor time. Beside them stand who says what was seen last, and who says what is most
-frequent.
+frequent. Ours that a library makes anew say the same of everything until the thousandth event.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from rich.table import Table
 
 from models.anomaly import HalfSpaceTrees
 from models.base import Floats, Labels, Model
+from models.boosted import Boosted
 from models.ensemble import Ensemble
 from models.forest import Forest
+from models.isolation import IsolationForest
 from models.linear import Linear
 from operators.metrics import auc
 
@@ -32,7 +34,9 @@ OURS: dict[str, Model] = {
     "Forest": Forest(),
     "Linear": Linear(),
     "Ensemble of both": Ensemble(members={"linear": Linear(), "forest": Forest()}, every=50),
+    "Boosted": Boosted(),
     "HalfSpaceTrees": HalfSpaceTrees(),
+    "IsolationForest": IsolationForest(),
 }
 
 

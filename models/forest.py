@@ -1,4 +1,4 @@
-"""A forest that learns event by event: aggregated Mondrian trees over ranked inputs."""
+"""A forest that learns event by event: aggregated trees over ranked inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from models import mondrian, prunings
+from models import cuts, prunings
 from models.base import Floats, Labels, Reasons, Tensors, examine
 from models.calibration import (
     Calibrated,
@@ -22,7 +22,7 @@ from models.calibration import (
     score_many,
 )
 from models.contributions import largest, spread, to_log_odds
-from models.mondrian import EVEN, PRIOR, SMOOTHING, STEP
+from models.cuts import PRIOR, SMOOTHING, STEP
 from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -32,15 +32,15 @@ _FEWEST_NODES, _MOST_NODES = 3, 1 << 24
 
 @dataclass(frozen=True, kw_only=True)
 class Forest:
-    """Trees that split where examples come to lie, each a mean over all its prunings (`mondrian`).
+    """Trees that are cut where it has paid, each a mean over all its prunings (`models.cuts`).
 
     `inputs`: names of the inputs it looks at; all of the pipeline when empty. `trees`, and `nodes`
-    the most that each may have: a node takes 64 bytes and 8 an input, one of a version 32. Inputs
-    are ranked among the first `learnt_after` examples, which are learnt again each time that twice
-    as many have come. `step`: how fast the weights of prunings follow their losses; 1 is the exact
-    mixture. `smoothing`: how many examples, of the share that the node above predicts, a node
-    begins with; the root's are of share `prior`. `even`: what part of the cuts goes to all inputs
-    alike; the rest goes to those that have served. `seed`: of what is random.
+    the most that each may have; a leaf tries `cuts` cuts of each input at a time. A node takes 68
+    bytes and, for each input, 4 and 12 a cut; one of a version 32. Inputs are ranked among the
+    first `learnt_after` examples, which are learnt again each time that twice as many have come.
+    `step`: how fast the weights of prunings follow their losses; 1 is the exact mixture.
+    `smoothing`: the geometric mean of the positives and negatives that a node begins with, whose
+    odds are those of the node above; the root's are of share `prior`. `seed`: of what is random.
 
     >>> model = Forest(trees=5, nodes=255, learnt_after=100)
     >>> learner = model.bind(("amount", "night"))
@@ -52,22 +52,22 @@ class Forest:
 
     inputs: tuple[str, ...] = ()
     trees: int = 10
-    nodes: int = 1 << 14
+    nodes: int = 1 << 12
+    cuts: int = 3
     learnt_after: int = 1000
     step: float = 1.0
-    smoothing: float = 1.0
+    smoothing: float = 0.5
     prior: float = 0.5
-    even: float = 0.2
     seed: int = 0
     calibration: Calibration = field(default_factory=Calibration)
 
     def __post_init__(self) -> None:
-        sizes = self.trees >= 1 and _FEWEST_NODES <= self.nodes <= _MOST_NODES
+        sizes = min(self.trees, self.cuts) >= 1 and _FEWEST_NODES <= self.nodes <= _MOST_NODES
         if not (sizes and self.learnt_after >= 1 and min(self.step, self.smoothing) > 0):
-            wanted = f"trees, {_FEWEST_NODES} to {_MOST_NODES} nodes, step and smoothing above 0"
+            wanted = f"trees, cuts, {_FEWEST_NODES} to {_MOST_NODES} nodes, step, smoothing above 0"
             raise ConfigError(f"Forest wants {wanted}; got {self}")
-        if not (0 < self.prior < 1 and 0 < self.even <= 1):
-            raise ConfigError(f"Forest wants a prior inside (0, 1) and even in (0, 1]; got {self}")
+        if not 0 < self.prior < 1:
+            raise ConfigError(f"Forest wants a prior inside (0, 1); got {self}")
 
     def bind(self, names: tuple[str, ...]) -> ForestLearner:
         return ForestLearner(self, names)
@@ -79,22 +79,19 @@ class ForestLearner:
     def __init__(self, model: Forest, names: tuple[str, ...]) -> None:
         self.names = names
         self._ranks = Ranks(names, model.inputs, model.learnt_after, "Forest")
-        self._rates = np.zeros(4)
-        self._rates[[STEP, SMOOTHING, PRIOR, EVEN]] = (
-            model.step, model.smoothing, model.prior, model.even,
-        )  # fmt: skip
-        self._links, self._values, self._boxes, self._merits = mondrian.nodes_of(
-            model.trees, model.nodes, len(self._ranks.columns)
+        self._rates = np.zeros(3)
+        self._rates[[STEP, SMOOTHING, PRIOR]] = model.step, model.smoothing, model.prior
+        self._links, self._values, self._tried = cuts.nodes_of(
+            model.trees, model.nodes, len(self._ranks.columns), model.cuts
         )
         self._model = model
-        self._book = mondrian.book_of(model.trees, model.seed)
+        self._book = cuts.book_of(model.trees, model.seed)
         self._calibration = model.calibration.start()
         self._pace = np.ones(1)
 
     def _forget(self) -> None:
         """Begin again with trees that have no node."""
-        self._book[:] = mondrian.book_of(self._model.trees, self._model.seed)
-        self._merits[:] = 0
+        self._book[:] = cuts.book_of(self._model.trees, self._model.seed)
         self._calibration[:] = self._model.calibration.start()
 
     def learn_many(self, x: Floats, y: Labels, weight: Floats) -> None:
@@ -105,9 +102,9 @@ class ForestLearner:
             heavy = np.empty(len(ranks))
             importances(self._calibration, labels, weights, heavy)
             heavy *= self._pace
-            mondrian.learn(
+            cuts.learn(
                 ranks, labels, heavy, self._rates, self._links,
-                self._values, self._boxes, self._merits, self._book, raw,
+                self._values, self._tried, self._book, raw,
             )  # fmt: skip
             prunings.to_log_odds(raw)
             observe_many(self._calibration, raw, labels, weights)
@@ -132,8 +129,7 @@ class ForestLearner:
         return self._ranks.parts() | {
             "links": self._links,
             "values": self._values,
-            "boxes": self._boxes,
-            "merits": self._merits,
+            "tried": self._tried,
             "book": self._book,
             "calibration": self._calibration,
             "pace": self._pace,
@@ -160,16 +156,16 @@ class ForestVersion(Calibrated):
         columns: list[int],
         *,
         knots: Floats,
-        links: mondrian.Links,
+        links: cuts.Links,
         nodes: Floats,
-        roots: mondrian.Ints,
+        roots: cuts.Ints,
         calibration: Floats,
     ) -> None:
         self.names, self._columns, self._knots = names, columns, knots
         self._links, self._nodes, self._roots = links, nodes, roots
         self._calibration = calibration
 
-    def _ranked(self, x: Floats) -> mondrian.Boxes:
+    def _ranked(self, x: Floats) -> cuts.Singles:
         examine(self.names, x)
         return ranks_of(np.ascontiguousarray(x[:, self._columns]), self._knots)
 

@@ -5,7 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from models.base import Floats
-from models.mondrian import CHILD, CUT, FEATURE, OWN, PRIOR, USED, Boxes, Ints, Links, share
+from models.cuts import (
+    CHILD,
+    CUT,
+    FEATURE,
+    NEGATIVE,
+    OWN,
+    POSITIVE,
+    PRIOR,
+    SMOOTHING,
+    TRIED,
+    USED,
+    Ints,
+    Links,
+    Singles,
+    share,
+)
 from streams.jit import kernel
 
 _CUT, _OWN, _SHARE = range(3)
@@ -21,7 +36,13 @@ def scoring(links: Links, values: Floats, book: Ints, rates: Floats) -> tuple[Li
     roots = np.concatenate([[0], np.cumsum(used)])
     nodes = np.empty((int(roots[-1]), 3))
     _write(links, values, roots, rates, nodes)
-    return np.concatenate([own[:n] for own, n in zip(links, used, strict=True)]), nodes, roots
+    own_links = [own[:n, :TRIED] for own, n in zip(links, used, strict=True)]
+    return np.concatenate(own_links), nodes, roots
+
+
+@kernel()
+def _share(values: Floats, node: int, above: float, rates: Floats) -> float:
+    return float(share(values[node, NEGATIVE], values[node, POSITIVE], above, rates[SMOOTHING]))
 
 
 @kernel("void(int32[:, :, ::1], float64[:, :, ::1], int64[::1], float64[::1], float64[:, ::1])")
@@ -33,7 +54,7 @@ def _write(links: Links, values: Floats, roots: Ints, rates: Floats, nodes: Floa
         last = min(len(own), 1)
         waiting[0] = 0
         if last:
-            own[0, _SHARE] = share(values[tree], 0, rates[PRIOR], rates)
+            own[0, _SHARE] = _share(values[tree], 0, rates[PRIOR], rates)
         while first < last:
             node = waiting[first]
             first += 1
@@ -41,7 +62,7 @@ def _write(links: Links, values: Floats, roots: Ints, rates: Floats, nodes: Floa
             child = np.int64(links[tree, node, CHILD])
             if child > 0:
                 for below in (child, child + 1):
-                    own[below, _SHARE] = share(values[tree], below, own[node, _SHARE], rates)
+                    own[below, _SHARE] = _share(values[tree], below, own[node, _SHARE], rates)
                     waiting[last] = below
                     last += 1
 
@@ -67,7 +88,7 @@ def to_log_odds(shares: Floats) -> None:
 
 
 @kernel("void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[::1])")
-def predict(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
+def predict(z: Singles, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
     """The mean of the trees for each row of z (n, F) into out (n,), 1/2 of trees without nodes.
 
     `links` and `nodes` (as of `scoring`) are those of all trees, one tree after the other; a tree's
@@ -94,7 +115,7 @@ def predict(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> 
 
 
 @kernel("void(float32[:, ::1], int32[:, ::1], float64[:, ::1], int64[::1], float64[:, ::1])")
-def contributions(z: Boxes, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
+def contributions(z: Singles, links: Links, nodes: Floats, roots: Ints, out: Floats) -> None:
     """What each input adds to the mean of the trees, and last the base, into out (n, F + 1).
 
     The base is what the roots predict. A tree's prediction is that and, for each step down, what

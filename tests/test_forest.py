@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from models.cuts import CHILD, FEATURE, USED
 from models.forest import Forest
-from models.mondrian import CHILD, FEATURE
 from models.ranks import Ranks
+from streams.errors import StateError
 
 RANDOM = np.random.default_rng(3)
 
@@ -29,11 +31,11 @@ def test_each_time_that_the_examples_have_doubled_all_are_learnt_by_a_new_scale(
 def test_an_input_that_says_nothing_is_hardly_cut_by() -> None:
     x = RANDOM.random((4000, 6))
     y = ((x[:, 0] > 0.5) ^ (x[:, 1] > 0.5)).astype(np.int8)
-    learner = Forest(even=0.1).bind(tuple("abcdef"))
+    learner = Forest().bind(tuple("abcdef"))
     learner.learn_many(x, y, np.ones(4000))
-    links = learner.state()["links"].reshape(-1, 2)
+    links = learner.state()["links"].reshape(-1, 3)
     cuts = np.bincount(links[links[:, CHILD] > 0, FEATURE], minlength=6)
-    assert cuts[:2].sum() > 2 / 3 * cuts.sum()  # by chance it were a third
+    assert cuts[2:].max() < cuts[:2].min() / 2
 
 
 def test_what_comes_inside_the_box_of_a_leaf_of_the_other_class_is_parted_from_it() -> None:
@@ -45,3 +47,22 @@ def test_what_comes_inside_the_box_of_a_leaf_of_the_other_class_is_parted_from_i
     learner.learn_many(places[1000:], y[1000:], np.ones(1000))
     scores = learner.version().predict_many(np.array([[0.2], [0.5], [0.8]]))
     assert (scores > 0.25).tolist() == [False, True, False]
+
+
+def test_a_leaf_is_cut_where_it_has_paid_and_hardly_where_nothing_is_saved() -> None:
+    x, weight = RANDOM.random((600, 3)), np.ones(600)
+    paid, nothing = Forest().bind(tuple("abc")), Forest().bind(tuple("abc"))
+    paid.learn_many(x, (x[:, 1] > 0.5).astype(np.int8), weight)
+    nothing.learn_many(x, (RANDOM.random(600) < 0.03).astype(np.int8), weight)
+    roots = paid.state()["links"][:, 0]
+    assert (roots[:, CHILD] > 0).all()
+    assert (roots[:, FEATURE] == 1).mean() > 0.8  # by chance it were a third
+    assert nothing.state()["book"][:, USED].mean() < 10
+
+
+def test_a_state_of_other_trees_is_refused_by_name() -> None:
+    learner = Forest(nodes=63).bind(("a",))
+    before = learner.state()
+    before["boxes"] = before.pop("tried")
+    with pytest.raises(StateError, match="made by another model"):
+        learner.load(before)

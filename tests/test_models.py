@@ -50,7 +50,7 @@ MODELS: dict[str, Model] = {
     "ensemble": Ensemble(
         members={
             "linear": Linear(bits=10),
-            "forest": Forest(trees=2, nodes=63, learnt_after=40),
+            "forest": Forest(trees=2, nodes=7, learnt_after=40),
             "inner": Ensemble(members={"prior": Prior(), "rule": AmountRule()}, every=9, share=0),
         },
         every=60,
@@ -88,7 +88,7 @@ MODELS: dict[str, Model] = {
     ),
     "replay": Replay(model=Linear(bits=10), size=50, every=60),
     "replay-policies": Replay(
-        model=Ensemble(members={"forest": Forest(trees=2, nodes=63, learnt_after=20)}, every=30),
+        model=Ensemble(members={"forest": Forest(trees=2, nodes=7, learnt_after=20)}, every=30),
         size=30,
         draws=0.5,
         positives=0.5,
