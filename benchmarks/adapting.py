@@ -31,12 +31,15 @@ from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import Drift, Traffic
 
 Ints = npt.NDArray[np.int64]
-TRAFFIC = Traffic(days=70, per_day=700, fraud_rate=0.05, customers=3000, terminals=5000)
-AT = "2024-02-05"
-POINTS, APART = 12_000, 360_000_000
+TRAFFIC = Traffic(days=56, per_day=500, fraud_rate=0.06, customers=2000, terminals=4000)
+"""A day has as many frauds as one of 4,300 payments at the simulator's rate, and fewer others."""
+AT, BEFORE = "2024-01-29", 28
+POINTS, APART = 5_000, 360_000_000
 """Points of a stream of River's, and the time from one to the next."""
 ROWS = 500
 TREES = 10
+MISSING = -1.0
+"""What stands for a missing value where River learns, whose trees take none."""
 TRIAL = "trial"
 """The challenger in which a response tries another model."""
 
@@ -68,10 +71,10 @@ def traffic(drifts: tuple[Drift, ...], seed: int) -> Stream:
         return labels
 
     return Stream(
-        pipeline=replace(pipeline, champion=champion, challengers={}, amount=""),
+        pipeline=replace(pipeline, champion=champion, challengers={}, amount="", every=100),
         batches=lambda: (batch for batch, _ in Simulation(given, batch_size=ROWS)),
         truth=truth,
-        changed_us=given.begin + 35 * DAY,
+        changed_us=given.begin + BEFORE * DAY,
         window_us=5 * DAY,
         step_us=DAY,
         before_us=14 * DAY,
@@ -79,10 +82,13 @@ def traffic(drifts: tuple[Drift, ...], seed: int) -> Stream:
     )
 
 
-def points(before: Callable[..., Any], after: Callable[..., Any], seed: int) -> Stream:
+Points = Iterator[tuple[dict[str, Any], Any]]
+
+
+def points(before: Points, after: Points) -> Stream:
     """Two of River's streams one after the other; each point's label comes before the next."""
     half = POINTS // 2
-    given = [*islice(before(seed=seed), half), *islice(after(seed=seed + 1), half)]
+    given = [*islice(before, half), *islice(after, half)]
     names = tuple(f"{name}" for name in given[0][0])
     x = np.array([[round(float(v) * 1000) for v in row.values()] for row, _ in given], np.int64)
     y = np.array([bool(label) for _, label in given]).astype(np.int8)
@@ -111,15 +117,15 @@ def points(before: Callable[..., Any], after: Callable[..., Any], seed: int) -> 
             event=Event("point", keys=(), numbers=numbers, label=Label("y", maturity="1d")),
             features={name: value(name) for name in names},
             champion=Linear(),
-            every=50,
+            every=10,
             watch=replace(pipeline.watch or Watch(), act="1h"),
         ),
-        batches=lambda: (rows[at : at + 20] for at in range(0, len(rows), 20)),
+        batches=lambda: (rows[at : at + 100] for at in range(0, len(rows), 100)),
         truth=lambda: y,
         changed_us=start + half * APART,
-        window_us=200 * APART,
-        step_us=50 * APART,
-        before_us=2000 * APART,
+        window_us=50 * APART,
+        step_us=10 * APART,
+        before_us=1000 * APART,
         retrain_us=POINTS // 20 * APART,
     )
 
@@ -203,7 +209,8 @@ def adaptive_forest(lessons: Lessons) -> Floats:
 
     model, scores = forest.ARFClassifier(n_models=TREES, seed=1), np.empty(len(lessons.x))
     names = tuple(lessons.stream.pipeline.features)
-    rows = [dict(zip(names, row, strict=True)) for row in lessons.x.tolist()]
+    known = np.where(np.isnan(lessons.x), MISSING, lessons.x)
+    rows = [dict(zip(names, row, strict=True)) for row in known.tolist()]
     for events, examples in lessons.turns():
         for at in range(events.start, events.stop):
             scores[at] = model.predict_proba_one(rows[at]).get(True, 0.0)

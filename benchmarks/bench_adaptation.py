@@ -38,28 +38,40 @@ from benchmarks.adapting import (
     points,
     traffic,
 )
-from models.base import Floats
+from models.base import Floats, Model
 from models.forest import Forest
+from models.renewed import Renewed
 from operators.drift.responses import On, Start
 from streams.simulation.traffic import (
     ConceptShift,
     NewTactic,
     PopulationShift,
-    PriceInflation,
     PriorShift,
+    SlowAttack,
 )
 
 REPEATS = 2
+MORE = 4
+"""So many times as many of streams whose labels come at once."""
 DRAWN = 60
 """Windows of a curve that are kept, at most."""
 BACK, WORTH = 0.9, 0.05
 """How much of what is lost is to come back, and how much must be lost for that to be asked."""
+
+
+def own(lessons: Lessons) -> Model:
+    """The champion there."""
+    return lessons.stream.pipeline.champion
+
+
 RESPONSES = (On(("concept", "performance", "calibration"), Start(TRIAL)),)
 CONTENDERS: dict[str, Callable[[Lessons], Floats]] = {
     "Linear": lambda lessons: ours(lessons)[0],
     "Linear, responses": lambda lessons: ours(lessons, responses=RESPONSES)[0],
+    "Linear, renewed": lambda lessons: ours(lessons, Renewed(model=own(lessons)))[0],
     "Forest": lambda lessons: ours(lessons, Forest())[0],
     "Forest, responses": lambda lessons: ours(lessons, Forest(), RESPONSES)[0],
+    "Forest, renewed": lambda lessons: ours(lessons, Renewed(model=Forest()))[0],
     "LightGBM weekly": boosted_weekly,
     "River ARF": adaptive_forest,
 }
@@ -72,25 +84,56 @@ def rivers(name: str, before: int, after: int) -> Callable[[int], Stream]:
         from river.datasets import synth
 
         kind = getattr(synth, name)
-        return points(partial(kind, before), partial(kind, after), seed)
+        return points(iter(kind(before, seed=seed)), iter(kind(after, seed=seed + 100)))
 
     return made
 
 
+def gradually(name: str, before: int, after: int, width: int) -> Callable[[int], Stream]:
+    """One that is ever more often the other variant, by the middle of some points half the time."""
+
+    def made(seed: int) -> Stream:
+        from river.datasets import synth
+
+        kind = getattr(synth, name)
+        drifting = synth.ConceptDriftStream(
+            kind(before, seed=seed + 100), kind(after, seed=seed + 200), width, width, seed
+        )
+        return points(iter(kind(before, seed=seed)), iter(drifting))
+
+    return made
+
+
+def turning(seed: int) -> Stream:
+    """A plane between classes that turns a little at every point, then one that lies otherwise."""
+    from river.datasets import synth
+
+    def plane(seed: int) -> synth.Hyperplane:
+        return synth.Hyperplane(seed, n_features=5, n_drift_features=3, mag_change=0.001)
+
+    return points(iter(plane(seed)), iter(plane(seed + 100)))
+
+
 STREAMS: dict[str, Callable[[int], Stream]] = {
-    "nothing": partial(traffic, ()),
     "concept": partial(traffic, (ConceptShift(AT, size=0.9),)),
     "concept, gradual": partial(traffic, (ConceptShift(AT, size=0.9, shape="gradual"),)),
+    "concept, recurring": partial(traffic, (ConceptShift(AT, size=0.9, shape="recurring"),)),
     "tactic": partial(traffic, (NewTactic(AT, size=0.8),)),
+    "attacker": partial(traffic, (SlowAttack(AT, size=2.0, shape="sudden"),)),
     "prior": partial(traffic, (PriorShift(AT, size=3.0),)),
-    "prices": partial(traffic, (PriceInflation(AT, size=2.0, until="2024-02-12"),)),
     "population": partial(traffic, (PopulationShift(AT, size=0.7),)),
-    "SEA": rivers("SEA", 0, 3),
-    "Agrawal": rivers("Agrawal", 0, 4),
+    "nothing": partial(traffic, ()),
     "Mixed": rivers("Mixed", 0, 1),
+    "Mixed, gradual": gradually("Mixed", 0, 1, 250),
     "Sine": rivers("Sine", 0, 3),
+    "Sine, another curve": rivers("Sine", 0, 2),
     "STAGGER": rivers("STAGGER", 0, 2),
+    "Agrawal": rivers("Agrawal", 0, 4),
+    "SEA": rivers("SEA", 0, 3),
+    "Hyperplane": turning,
 }
+LATE = 8
+"""So many of them, the first, have labels that come days later, and take minutes."""
 
 
 def back(courses: list[Course]) -> dict[str, Any]:
@@ -114,7 +157,8 @@ def back(courses: list[Course]) -> dict[str, Any]:
 
 def through(name: str) -> dict[str, Any]:
     """All contenders through one stream."""
-    lessons = [Lessons.of(STREAMS[name](seed)) for seed in range(REPEATS)]
+    late = [*STREAMS].index(name) < LATE
+    lessons = [Lessons.of(STREAMS[name](seed)) for seed in range(REPEATS * (1 if late else MORE))]
     return {
         who: back([course(scored(each), each) for each in lessons])
         for who, scored in CONTENDERS.items()

@@ -111,7 +111,7 @@ def _begin(
     links: Links, values: Floats, boxes: Boxes, node: int, time: float, z: Boxes, row: int
 ) -> None:
     """Make a leaf with nothing but an example in its box."""
-    links[node, CHILD] = 0
+    links[node, :] = 0
     values[node, :] = 0.0
     values[node, TIME] = time
     values[node, OWN] = 1.0
