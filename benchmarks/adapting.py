@@ -31,10 +31,11 @@ from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import Drift, Traffic
 
 Ints = npt.NDArray[np.int64]
-TRAFFIC = Traffic(days=56, per_day=500, fraud_rate=0.06, customers=2000, terminals=4000)
-"""A day has as many frauds as one of 4,300 payments at the simulator's rate, and fewer others."""
+TRAFFIC = Traffic(days=56, per_day=300, fraud_rate=0.1, customers=1200, terminals=2400)
+"""Genuine payments are few for their frauds, who are as many as of 4,300 a day: so all can learn
+them."""
 AT, BEFORE = "2024-01-29", 28
-POINTS, APART = 5_000, 360_000_000
+POINTS, APART = 4_000, 360_000_000
 """Points of a stream of River's, and the time from one to the next."""
 ROWS = 500
 TREES = 10
@@ -241,11 +242,25 @@ def boosted_weekly(lessons: Lessons) -> Floats:
     return scores
 
 
+def frozen(lessons: Lessons) -> float:
+    """Average precision after the change of a LightGBM that learns nothing from then on."""
+    import lightgbm
+
+    changed = int(np.searchsorted(lessons.time, lessons.stream.changed_us))
+    known = slice(0, int(np.searchsorted(lessons.after, changed, side="right")))
+    trees = lightgbm.LGBMClassifier(n_jobs=1, verbose=-1, random_state=0)
+    trees.fit(lessons.x[lessons.numbers[known]], lessons.labels[known])
+    scores = trees.predict_proba(lessons.x[changed:])[:, 1]
+    return average_precision(np.ascontiguousarray(scores), lessons.y[changed:])
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """Average precision before the change and, window by window, after it."""
 
     before: float
+    fallen: float
+    """What it is after it for who learns nothing more."""
     curve: Floats
     labels: Ints
     """Labels known of events since the change, in the middle of each window."""
@@ -263,6 +278,7 @@ def course(scores: Floats, lessons: Lessons) -> Course:
     starts = range(stream.changed_us, last, stream.step_us)
     return Course(
         judged(stream.changed_us - stream.before_us, stream.changed_us),
+        frozen(lessons),
         np.array([judged(start, start + stream.window_us) for start in starts]),
         np.array([lessons.matured(start + stream.window_us // 2) for start in starts]),
     )
