@@ -7,11 +7,11 @@ Each stream has a change in its middle (`benchmarks.adapting`). In simulated tra
 days later, as in life; of River's drifting streams it comes before the next event. All are told the
 same examples at the same moments and score each event by what they had been told, ours by versions
 of every tenth example (of payments every hundredth). `Linear` is the champion of the worked
-pipeline there and one with automatic edges here, `Forest` has its defaults. `responding` means that there is
-a challenger declared as the champion is, in which what came since is learnt anew when a change of
-concept is told, `renewed` that it is a `models.renewed`; all else is the same. Beside them stand
-LightGBM, trained anew every week (of a stream of River's: every twentieth part of it) on the last
-eight, and River's adaptive random forest of 10 trees.
+pipeline there and one with automatic edges here, `Forest` has its defaults. Where it is responding
+there is a challenger declared as the champion is, in which what came since is learnt anew when a
+change of concept is told; where renewed, it is in a `models.renewed`; all else is the same. Beside
+them stand LightGBM, trained anew every week (of a stream of River's: every twentieth part of it) on
+the last eight, and River's adaptive random forest of 10 trees.
 
 What is lost is what a LightGBM that learns nothing since the change has less after it than the
 contender had before it; it is back in the first window in which nine tenths are. That is counted in
