@@ -35,8 +35,8 @@ TRAFFIC = Traffic(days=56, per_day=300, fraud_rate=0.1, customers=1200, terminal
 """Genuine payments are few for their frauds, who are as many as of 4,300 a day: so all can learn
 them."""
 AT, BEFORE = "2024-01-29", 28
-POINTS, APART = 4_000, 360_000_000
-"""Points of a stream of River's, and the time from one to the next."""
+POINTS, CHANGED, APART = 5_500, 4_000, 360_000_000
+"""Points of a stream of River's, those before it changes, and the time from one to the next."""
 ROWS = 500
 TREES = 10
 MISSING = -1.0
@@ -88,8 +88,7 @@ Points = Iterator[tuple[dict[str, Any], Any]]
 
 def points(before: Points, after: Points) -> Stream:
     """Two of River's streams one after the other; each point's label comes before the next."""
-    half = POINTS // 2
-    given = [*islice(before, half), *islice(after, half)]
+    given = [*islice(before, CHANGED), *islice(after, POINTS - CHANGED)]
     names = tuple(f"{name}" for name in given[0][0])
     x = np.array([[round(float(v) * 1000) for v in row.values()] for row, _ in given], np.int64)
     y = np.array([bool(label) for _, label in given]).astype(np.int8)
@@ -123,7 +122,7 @@ def points(before: Points, after: Points) -> Stream:
         ),
         batches=lambda: (rows[at : at + 100] for at in range(0, len(rows), 100)),
         truth=lambda: y,
-        changed_us=start + half * APART,
+        changed_us=start + CHANGED * APART,
         window_us=50 * APART,
         step_us=10 * APART,
         before_us=1000 * APART,
@@ -158,10 +157,13 @@ class Lessons:
                 scored, outcomes = scoring.process(batch)
                 ids = batch.idents[scored.rows, 0, 1]
                 events.append((batch.time[scored.rows], scored.features, ids))
-                count += len(ids)
                 for each in outcomes:
-                    after = np.full(len(each.examples.y), count)
+                    # Of a batch that was taken in parts, places are of the part: all come first.
+                    whole = len(outcomes) == 1
+                    here = np.searchsorted(scored.rows, each.examples.after) if whole else len(ids)
+                    after = np.full(len(each.examples.y), count) + here
                     told.append((np.asarray(each.numbers), each.examples.y, after))
+                count += len(ids)
         time, x, ids = (np.concatenate(column) for column in zip(*events, strict=True))
         numbers, labels, after = (np.concatenate(column) for column in zip(*told, strict=True))
         return cls(stream, time, x, truth[ids], numbers.astype(np.int64), labels, after)
