@@ -16,9 +16,11 @@ COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 60, 0.12
 """Pictures in a row; the size of each in pixels; what of its width is of before the change."""
 COLOURS = {
     "Linear": ("#1b6ca8", "5 4"),
-    "Linear, responses": ("#1b6ca8", ""),
+    "Linear responding": ("#1b6ca8", "1 3"),
+    "Linear renewed": ("#1b6ca8", ""),
     "Forest": ("#2e8540", "5 4"),
-    "Forest, responses": ("#2e8540", ""),
+    "Forest responding": ("#2e8540", "1 3"),
+    "Forest renewed": ("#2e8540", ""),
     "LightGBM weekly": ("#8a8a8a", ""),
     "River ARF": ("#c2571a", ""),
 }
@@ -80,5 +82,10 @@ def drawn(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    found = json.loads((HERE / "bench" / "adaptation.json").read_bytes())["result"]
-    OUT.write_text(drawn(found))
+    streams: dict[str, dict[str, Any]] = {}
+    for part, row in json.loads((HERE / "bench" / "adaptation.json").read_bytes())[
+        "result"
+    ].items():
+        stream, who = part.split(": ")
+        streams.setdefault(stream, {})[who] = row
+    OUT.write_text(drawn(streams))
