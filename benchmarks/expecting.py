@@ -54,7 +54,8 @@ def learning(change: str, seed: int) -> dict[str, Any]:
     assert isinstance(monitor, PerformanceMonitor)
     score, time, y = (np.concatenate(column) for column in (scores, times, truth))
     since_us = moment_us(AT)
-    spans = [span for span in monitor.rows() if since_us < span.end_us <= given.end]
+    whole = [span for span in monitor.rows() if not span.slice]
+    spans = [span for span in whole if since_us < span.end_us <= given.end]
     rows = [slice(*np.searchsorted(time, [each.start_us, each.end_us]).tolist()) for each in spans]
     made: dict[str, Any] = {
         "events": float(np.mean([each.events for each in spans])),
