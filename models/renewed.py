@@ -104,7 +104,7 @@ class RenewedLearner:
         """Learn examples that the same versions judge, or the first of them; how many."""
         main, raw = self._judges[0].predict_many(x), np.empty(len(x))
         if self._second:
-            done = self._follow(x, y, weight, main, raw, again=False)
+            done = self._follow(self._second, x, y, weight, main, raw, again=False)
         else:
             given = self._words, self._reals, self._settings
             done = renewal.watch(main, y, weight, *given, raw)
@@ -123,37 +123,45 @@ class RenewedLearner:
         return done
 
     def _keep(self, rows: Floats) -> None:
+        """Keep those of the examples that have come since the sum was last 0."""
         kept = int(self._words[KEPT])
         new = min(kept, len(rows))
         self._rows[kept - new : kept] = rows[len(rows) - new :]
 
     def _follow(
-        self, x: Floats, y: Labels, weight: Floats, main: Floats, raw: Floats, *, again: bool
+        self,
+        learner: Learner,
+        x: Floats,
+        y: Labels,
+        weight: Floats,
+        main: Floats,
+        raw: Floats,
+        *,
+        again: bool,
     ) -> int:
         """Have the second learn examples, after the three are weighed by them; how many."""
-        assert self._second  # noqa: S101
         second = self._judges[1].predict_many(x)
         done = renewal.follow(
             main, second, y, weight, self._words, self._reals, self._stack, self._weights,
             self._settings, again, raw,
         )  # fmt: skip
-        self._second.learn_many(x[:done], y[:done], weight[:done])
+        learner.learn_many(x[:done], y[:done], weight[:done])
         return int(done)
 
     def _begin(self) -> None:
         """Have a second learn what has come since the sum was last 0."""
         rows = self._rows[: int(self._words[KEPT])].copy()
         self._words[KEPT] = 0
-        self._second = self._bound()
+        self._second = second = self._bound()
         renewal.begin(self._reals, self._stack, self._weights)
         x, y = np.ascontiguousarray(rows[:, :-3]), rows[:, -3].astype(np.int8)
         weight, main = rows[:, -2].copy(), rows[:, -1].copy()
         at = 0
         while at < len(rows):
-            self._judges[1] = self._second.version()
+            self._judges[1] = second.version()
             piece = slice(at, min(at + self._wait(), len(rows)))
             own = x[piece], y[piece], weight[piece], main[piece]
-            at += self._follow(*own, np.empty(len(rows)), again=True)
+            at += self._follow(second, *own, np.empty(len(rows)), again=True)
         self._judge()
 
     def _bound(self) -> Learner:
