@@ -35,8 +35,8 @@ _SLACK = 0.25
 _LATE, _BELIEVED, _GROWN = 0.5 ** (1 / 100), 0.5, 100
 _DEALT = 0.02
 """The part of all weight that is dealt out anew at every example."""
-_FURTHEST = 4.0
-"""Log-odds are stacked as if they were no further from 0."""
+_FURTHEST = 6.0
+"""Log-odds are stacked drawn in to no more than this, in the order they were in."""
 _DRIFT = 1e-3
 _LEAST, _ALIKE = 1e-12, 1e-9
 
@@ -72,8 +72,8 @@ def log_odds(p: float) -> float:
 
 
 @kernel("float64(float64)")
-def _held(z: float) -> float:
-    return float(min(max(z, -_FURTHEST), _FURTHEST))
+def _drawn(z: float) -> float:
+    return float(_FURTHEST * z / (_FURTHEST + abs(z)))
 
 
 @kernel("float64(float64[:, ::1], float64, float64)")
@@ -82,7 +82,7 @@ def stacked(stack: Floats, old: float, new: float) -> float:
 
     A row of the stack is a factor, of what is added last: its mean, then how it varies with each.
     """
-    given = (_held(old), _held(new), 1.0)
+    given = (_drawn(old), _drawn(new), 1.0)
     total = spread = 0.0
     for i in range(3):
         total += stack[i, 0] * given[i]
@@ -94,7 +94,7 @@ def stacked(stack: Floats, old: float, new: float) -> float:
 @kernel()
 def _stack(stack: Floats, old: float, new: float, y: float, weight: float) -> None:
     """Learn the factors from one example, as a Gaussian belief that widens a little each time."""
-    given, pulls = (_held(old), _held(new), 1.0), np.zeros(3)
+    given, pulls = (_drawn(old), _drawn(new), 1.0), np.zeros(3)
     p, spread = sigmoid(stacked(stack, old, new)), 0.0
     for i in range(3):
         for j in range(3):
