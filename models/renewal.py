@@ -52,6 +52,21 @@ def begin(reals: Floats, stack: Floats, weights: Floats) -> None:
     reals[TALLY], weights[:] = 0.0, (0.8, 0.1, 0.1)
 
 
+@kernel("boolean(float64[:, ::1])")
+def ranks_better(rows: Floats) -> bool:
+    """Whether the second ranks better than the model, of rows of what both scored and the label.
+
+    A model that is too sure of itself loses by likelihood to one that ranks much worse.
+    """
+    apart = 0.0
+    for i in range(len(rows)):
+        if rows[i, 2] > 0:
+            for j in range(len(rows)):
+                if rows[j, 2] <= 0:
+                    apart += np.sign(rows[i, 1] - rows[j, 1]) - np.sign(rows[i, 0] - rows[j, 0])
+    return bool(apart > 0)
+
+
 def risen(reals: Floats) -> bool:
     """Whether losses are so much above their usual that a second is to begin."""
     return bool(reals[SUM] > _BEGIN)

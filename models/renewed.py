@@ -39,7 +39,7 @@ class Renewed:
     """`model`, and beside it one that begins anew when its losses have risen.
 
     A second is tried for `recent` examples at most, and takes the model's place once the labels of
-    late are `odds` times as likely by it. Examples are judged by versions at most `every` examples
+    late are `odds` times as likely by it and it ranks better. Examples are judged by versions at most `every` examples
     old. Memory: twice the model's, and 8 bytes an input and 24 for each of `recent` examples.
 
     >>> from models.forest import Forest
@@ -84,7 +84,10 @@ class RenewedLearner:
         self._reals, self._stack, self._weights = renewal.blank()
         self._settings = np.array([math.log(model.odds), model.recent])
         self._rows = np.zeros((model.recent, len(names) + 3))
-        """What has come since the sum was last 0: inputs, label, weight, the model's score."""
+        """What has come since the sum was last 0: inputs, label, weight, the model's score.
+
+        Of a second: what the model scored, what it did, and the label.
+        """
         self._calibration = model.calibration.start()
         self._pace = np.ones(1)
 
@@ -140,12 +143,13 @@ class RenewedLearner:
         again: bool,
     ) -> int:
         """Have the second learn examples, after the three are weighed by them; how many."""
-        second = self._judges[1].predict_many(x)
+        second, age = self._judges[1].predict_many(x), self.trying
         done = renewal.follow(
             main, second, y, weight, self._words, self._reals, self._stack, self._weights,
             self._settings, again, raw,
         )  # fmt: skip
         learner.learn_many(x[:done], y[:done], weight[:done])
+        self._rows[age : age + done, :3] = np.column_stack([main, second, y])[:done]
         return int(done)
 
     def _begin(self) -> None:
@@ -177,10 +181,18 @@ class RenewedLearner:
         if not verdict:
             return
         if verdict == renewal.BETTER and self._second:
-            self._main = self._second
+            if self._ranks_better():
+                self._main = self._second
+            elif self.trying < self._model.recent:
+                return
         renewal.end(self._words, self._reals, self._stack, self._weights, verdict)
         self._second = None
         self._judge()
+
+    def _ranks_better(self) -> bool:
+        """Whether the second does, of the later half of what it has learnt."""
+        later = self._rows[self.trying // 2 : self.trying, :3]
+        return bool(renewal.ranks_better(np.ascontiguousarray(later)))
 
     def _judge(self) -> None:
         """Judge what comes next by what is known by now."""
@@ -226,7 +238,7 @@ class RenewedLearner:
         for at, judge in enumerate(self._judges):
             parts |= prefixed(f"judge/{at}/", judge.tensors())
         made = {name: part.copy() for name, part in parts.items()}
-        made["rows"][int(self._words[KEPT]) :] = 0
+        made["rows"][int(self._words[KEPT]) + self.trying :] = 0
         return made
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
