@@ -39,8 +39,9 @@ class Renewed:
     """`model`, and beside it one that begins anew when its losses have risen.
 
     A second is tried for `recent` examples at most, and takes the model's place once the labels of
-    late are `odds` times as likely by it and it ranks better. Examples are judged by versions at most `every` examples
-    old. Memory: twice the model's, and 8 bytes an input and 24 for each of `recent` examples.
+    late are `odds` times as likely by it and it ranks better. Examples are judged by versions at
+    most `every` examples old. Memory: twice the model's, and 8 bytes an input and 24 for each of
+    `recent` examples.
 
     >>> from models.forest import Forest
     >>> learner = Renewed(model=Forest(trees=3, nodes=255, learnt_after=50)).bind(("amount",))
