@@ -12,7 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 OUT = HERE / "images" / "adaptation.svg"
-COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 60, 0.12
+COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 80, 0.12
 """Pictures in a row; the size of each in pixels; what of its width is of before the change."""
 COLOURS = {
     "Linear": ("#1b6ca8", "5 4"),
@@ -72,9 +72,10 @@ def drawn(results: dict[str, Any]) -> str:
         f'<text x="12" y="20" font-size="14">{TITLE}</text>',
     ]
     for place, who in enumerate(COLOURS):
-        at = 12 + place * (width - 24) / len(COLOURS)
-        parts.append(line([(at, 40), (at + 24, 40)], who))
-        parts.append(f'<text x="{at + 30:.0f}" y="44">{escape(who)}</text>')
+        below, beside = divmod(place, len(COLOURS) // 2)
+        at, y = 12 + beside * 2 * (width - 24) / len(COLOURS), 40 + 18 * below
+        parts.append(line([(at, y), (at + 24, y)], who))
+        parts.append(f'<text x="{at + 30:.0f}" y="{y + 4}">{escape(who)}</text>')
     for place, (name, contenders) in enumerate(results.items()):
         row, column = divmod(place, COLUMNS)
         parts += panel(name, contenders, column * WIDTH, HEAD + row * HEIGHT)
