@@ -23,6 +23,7 @@ from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
 from models.neural import Neural
+from models.renewed import Renewed
 from models.replay import Replay
 from models.river import River, for_river
 from operators.drift.concept import Concept
@@ -97,6 +98,7 @@ __all__ = [
     "Prior",
     "RaiseRate",
     "Random",
+    "Renewed",
     "Replay",
     "Reset",
     "Retrain",

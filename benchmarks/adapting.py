@@ -31,12 +31,16 @@ from streams.simulation.simulator import Simulation
 from streams.simulation.traffic import Drift, Traffic
 
 Ints = npt.NDArray[np.int64]
-TRAFFIC = Traffic(days=70, per_day=700, fraud_rate=0.05, customers=3000, terminals=5000)
-AT = "2024-02-05"
-POINTS, APART = 12_000, 360_000_000
-"""Points of a stream of River's, and the time from one to the next."""
+TRAFFIC = Traffic(days=56, per_day=300, fraud_rate=0.1, customers=1200, terminals=2400)
+"""Genuine payments are few for their frauds, who are as many as of 4,300 a day: so all can learn
+them."""
+AT, BEFORE = "2024-01-29", 28
+POINTS, CHANGED, APART = 5_500, 4_000, 360_000_000
+"""Points of a stream of River's, those before it changes, and the time from one to the next."""
 ROWS = 500
 TREES = 10
+MISSING = -1.0
+"""What stands for a missing value where River learns, whose trees take none."""
 TRIAL = "trial"
 """The challenger in which a response tries another model."""
 
@@ -68,10 +72,10 @@ def traffic(drifts: tuple[Drift, ...], seed: int) -> Stream:
         return labels
 
     return Stream(
-        pipeline=replace(pipeline, champion=champion, challengers={}, amount=""),
+        pipeline=replace(pipeline, champion=champion, challengers={}, amount="", every=100),
         batches=lambda: (batch for batch, _ in Simulation(given, batch_size=ROWS)),
         truth=truth,
-        changed_us=given.begin + 35 * DAY,
+        changed_us=given.begin + BEFORE * DAY,
         window_us=5 * DAY,
         step_us=DAY,
         before_us=14 * DAY,
@@ -79,10 +83,12 @@ def traffic(drifts: tuple[Drift, ...], seed: int) -> Stream:
     )
 
 
-def points(before: Callable[..., Any], after: Callable[..., Any], seed: int) -> Stream:
+Points = Iterator[tuple[dict[str, Any], Any]]
+
+
+def points(before: Points, after: Points) -> Stream:
     """Two of River's streams one after the other; each point's label comes before the next."""
-    half = POINTS // 2
-    given = [*islice(before(seed=seed), half), *islice(after(seed=seed + 1), half)]
+    given = [*islice(before, CHANGED), *islice(after, POINTS - CHANGED)]
     names = tuple(f"{name}" for name in given[0][0])
     x = np.array([[round(float(v) * 1000) for v in row.values()] for row, _ in given], np.int64)
     y = np.array([bool(label) for _, label in given]).astype(np.int8)
@@ -111,15 +117,15 @@ def points(before: Callable[..., Any], after: Callable[..., Any], seed: int) -> 
             event=Event("point", keys=(), numbers=numbers, label=Label("y", maturity="1d")),
             features={name: value(name) for name in names},
             champion=Linear(),
-            every=50,
+            every=10,
             watch=replace(pipeline.watch or Watch(), act="1h"),
         ),
-        batches=lambda: (rows[at : at + 20] for at in range(0, len(rows), 20)),
+        batches=lambda: (rows[at : at + 100] for at in range(0, len(rows), 100)),
         truth=lambda: y,
-        changed_us=start + half * APART,
-        window_us=200 * APART,
-        step_us=50 * APART,
-        before_us=2000 * APART,
+        changed_us=start + CHANGED * APART,
+        window_us=50 * APART,
+        step_us=10 * APART,
+        before_us=1000 * APART,
         retrain_us=POINTS // 20 * APART,
     )
 
@@ -151,10 +157,13 @@ class Lessons:
                 scored, outcomes = scoring.process(batch)
                 ids = batch.idents[scored.rows, 0, 1]
                 events.append((batch.time[scored.rows], scored.features, ids))
-                count += len(ids)
                 for each in outcomes:
-                    after = np.full(len(each.examples.y), count)
+                    # Of a batch that was taken in parts, places are of the part: all come first.
+                    whole = len(outcomes) == 1
+                    here = np.searchsorted(scored.rows, each.examples.after) if whole else len(ids)
+                    after = np.full(len(each.examples.y), count) + here
                     told.append((np.asarray(each.numbers), each.examples.y, after))
+                count += len(ids)
         time, x, ids = (np.concatenate(column) for column in zip(*events, strict=True))
         numbers, labels, after = (np.concatenate(column) for column in zip(*told, strict=True))
         return cls(stream, time, x, truth[ids], numbers.astype(np.int64), labels, after)
@@ -203,7 +212,8 @@ def adaptive_forest(lessons: Lessons) -> Floats:
 
     model, scores = forest.ARFClassifier(n_models=TREES, seed=1), np.empty(len(lessons.x))
     names = tuple(lessons.stream.pipeline.features)
-    rows = [dict(zip(names, row, strict=True)) for row in lessons.x.tolist()]
+    known = np.where(np.isnan(lessons.x), MISSING, lessons.x)
+    rows = [dict(zip(names, row, strict=True)) for row in known.tolist()]
     for events, examples in lessons.turns():
         for at in range(events.start, events.stop):
             scores[at] = model.predict_proba_one(rows[at]).get(True, 0.0)
@@ -234,11 +244,25 @@ def boosted_weekly(lessons: Lessons) -> Floats:
     return scores
 
 
+def frozen(lessons: Lessons) -> float:
+    """Average precision after the change of a LightGBM that learns nothing from then on."""
+    import lightgbm
+
+    changed = int(np.searchsorted(lessons.time, lessons.stream.changed_us))
+    known = slice(0, int(np.searchsorted(lessons.after, changed, side="right")))
+    trees = lightgbm.LGBMClassifier(n_jobs=1, verbose=-1, random_state=0)
+    trees.fit(lessons.x[lessons.numbers[known]], lessons.labels[known])
+    scores = trees.predict_proba(lessons.x[changed:])[:, 1]
+    return average_precision(np.ascontiguousarray(scores), lessons.y[changed:])
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """Average precision before the change and, window by window, after it."""
 
     before: float
+    fallen: float
+    """What it is after it for who learns nothing more."""
     curve: Floats
     labels: Ints
     """Labels known of events since the change, in the middle of each window."""
@@ -256,6 +280,7 @@ def course(scores: Floats, lessons: Lessons) -> Course:
     starts = range(stream.changed_us, last, stream.step_us)
     return Course(
         judged(stream.changed_us - stream.before_us, stream.changed_us),
+        frozen(lessons),
         np.array([judged(start, start + stream.window_us) for start in starts]),
         np.array([lessons.matured(start + stream.window_us // 2) for start in starts]),
     )

@@ -1,6 +1,6 @@
 """Performance expected without labels beside the true one, where inputs or the prior have moved.
 
-Run as `python -m benchmarks.bench_expected`.
+Run as `python -m benchmarks.run --only expected`, or some of its parts by `--parts`.
 
 A reference of ten spans with labels, then windows whose labels are held back. `simulated`: three
 inputs decide on fraud, the model knows two of them and its scores are too sure. `resampled`:
@@ -10,7 +10,8 @@ more or fewer. Inputs: one that the model knows has moved; resampled, windows pr
 amounts, or customers whose amounts are. Errors are mean absolute ones over windows, against the
 true value of the window, which is itself of finitely many frauds: `spread` is by how much it varies
 from window to window. Uncorrected: ours without the prior's correction; plain: scores taken at
-their word; CBPE: NannyML's, in an environment of its own.
+their word; CBPE: NannyML's, in an environment of its own. `learning` (`benchmarks.expecting`):
+payments scored by a champion that learns meanwhile, where ours is what the shipped monitor says.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench_features import operator
+from benchmarks.expecting import CHANGES, learning
 from benchmarks.labelled import Floats, Labelled, scope
 from benchmarks.peers import nannyml_cbpe
 from benchmarks.prove import ROOT
@@ -173,7 +175,9 @@ WORLDS: dict[str, tuple[Draw, dict[str, Draw]]] = {
         },
     ),
 }
-PARTS = dict.fromkeys(WORLDS)
+LEARNING = "learning: "
+PARTS = dict.fromkeys([*WORLDS, *(f"{LEARNING}{change}" for change in CHANGES)])
+SEED = 1
 
 
 def days(first: int, each: list[Scored]) -> Labelled:
@@ -260,19 +264,26 @@ def measured(world: str) -> dict[str, Any]:
 
 def run() -> dict[str, Any]:
     """Mean absolute errors by world, change, metric and way."""
-    return {world: measured(world) for world in PARTS}
+    results: dict[str, Any] = {}
+    for part in PARTS:
+        change = part.removeprefix(LEARNING)
+        alone = part in WORLDS
+        results[part] = measured(part) if alone else {change: learning(change, SEED)}
+    return results
 
 
 def show(results: dict[str, Any]) -> None:
     """A table for each metric, of a line for each change: the true value, and each way's error."""
     for metric in METRICS:
-        names = next(iter(next(iter(results.values())).values()))[metric]
+        rows = [row[metric] for changes in results.values() for row in changes.values()]
+        names = list(dict.fromkeys(name for row in rows for name in row))
         made = Table(title=f"{metric} expected without labels: mean absolute error")
         for column in ("", "frauds", *names):
             made.add_column(column, justify="right" if column else "left")
         for world, changes in results.items():
             for change, row in changes.items():
-                figures = (f"{row[metric][name]:.4f}" for name in names)
+                own = row[metric]
+                figures = (f"{own[name]:.4f}" if name in own else "" for name in names)
                 made.add_row(f"{world}: {change}", f"{row['frauds']:.0f}", *figures)
         Console(width=120).print(made)
 

@@ -12,13 +12,15 @@ from typing import Any
 
 HERE = Path(__file__).parent
 OUT = HERE / "images" / "adaptation.svg"
-COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 60, 0.12
+COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 80, 0.12
 """Pictures in a row; the size of each in pixels; what of its width is of before the change."""
 COLOURS = {
     "Linear": ("#1b6ca8", "5 4"),
-    "Linear, responses": ("#1b6ca8", ""),
+    "Linear responding": ("#1b6ca8", "1 3"),
+    "Linear renewed": ("#1b6ca8", ""),
     "Forest": ("#2e8540", "5 4"),
-    "Forest, responses": ("#2e8540", ""),
+    "Forest responding": ("#2e8540", "1 3"),
+    "Forest renewed": ("#2e8540", ""),
     "LightGBM weekly": ("#8a8a8a", ""),
     "River ARF": ("#c2571a", ""),
 }
@@ -70,9 +72,10 @@ def drawn(results: dict[str, Any]) -> str:
         f'<text x="12" y="20" font-size="14">{TITLE}</text>',
     ]
     for place, who in enumerate(COLOURS):
-        at = 12 + place * (width - 24) / len(COLOURS)
-        parts.append(line([(at, 40), (at + 24, 40)], who))
-        parts.append(f'<text x="{at + 30:.0f}" y="44">{escape(who)}</text>')
+        below, beside = divmod(place, len(COLOURS) // 2)
+        at, y = 12 + beside * 2 * (width - 24) / len(COLOURS), 40 + 18 * below
+        parts.append(line([(at, y), (at + 24, y)], who))
+        parts.append(f'<text x="{at + 30:.0f}" y="{y + 4}">{escape(who)}</text>')
     for place, (name, contenders) in enumerate(results.items()):
         row, column = divmod(place, COLUMNS)
         parts += panel(name, contenders, column * WIDTH, HEAD + row * HEIGHT)
@@ -80,5 +83,10 @@ def drawn(results: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    found = json.loads((HERE / "bench" / "adaptation.json").read_bytes())["result"]
-    OUT.write_text(drawn(found))
+    streams: dict[str, dict[str, Any]] = {}
+    for part, row in json.loads((HERE / "bench" / "adaptation.json").read_bytes())[
+        "result"
+    ].items():
+        stream, who = part.split(": ")
+        streams.setdefault(stream, {})[who] = row
+    OUT.write_text(drawn(streams))

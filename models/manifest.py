@@ -26,12 +26,14 @@ from safetensors.numpy import save as tensors_to
 from models.base import Tensors, Version
 from models.ensemble import EnsembleVersion
 from models.kinds import SIMPLE
+from models.renewed_version import RenewedVersion
 from models.shifted import Shifted
 from streams.errors import StateError
 
 KINDS: dict[str, type[Version]] = {
     **SIMPLE,
     EnsembleVersion.kind: EnsembleVersion,
+    RenewedVersion.kind: RenewedVersion,
     Shifted.kind: Shifted,
 }
 

@@ -18,6 +18,7 @@ from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
 from models.neural import Neural
+from models.renewed import Renewed
 from models.replay import Replay
 from models.river import River
 from streams.errors import ConfigError, StateError
@@ -94,6 +95,13 @@ MODELS: dict[str, Model] = {
         positives=0.5,
         negatives=0.4,
         every=40,
+        calibration=Calibration(platt=True),
+    ),
+    "renewed": Renewed(model=Linear(bits=8), recent=50, every=40),
+    "renewed-ensemble": Renewed(
+        model=Ensemble(members={"forest": Forest(trees=2, nodes=63, learnt_after=20)}, every=30),
+        recent=80,
+        odds=2,
         calibration=Calibration(platt=True),
     ),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),

@@ -21,7 +21,7 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.late import RecentMetrics, recent
 from operators.drift.ranking import METRICS, alert_rate, expected, known
-from operators.drift.reference import Reference
+from operators.drift.reference import Current
 from operators.drift.shares import chances, corrected, log_odds
 from operators.drift.spans import (
     DELAYS,
@@ -93,13 +93,13 @@ class Performance:
 
 
 class PerformanceMonitor:
-    """What `Performance` declares. State: 85 kB a row with spans of a day and a week's maturity."""
+    """What `Performance` declares. State: 89 kB a row with spans of a day and a week's maturity."""
 
     def __init__(self, performance: Performance, scope: Scope) -> None:
         span_us = span_of(performance.span, scope.bucket)
         self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
         rows, half_life = len(self.spans.rows), duration_us(performance.reference) / span_us
-        self.reference = Reference(rows, half_life, performance.least)
+        self.reference = Current(rows, half_life, performance.least)
         run_length = duration_us(performance.run_length) / span_us
         self.charts = EarlyAndLate(rows, run_length=run_length, sides=-1)
         self.took = np.zeros((rows, DELAYS))
