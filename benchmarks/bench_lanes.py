@@ -94,7 +94,8 @@ def _costs(path: str, size: int) -> dict[str, float]:
             taken += size
             if taken >= KEPT:
                 taken = 0
-                for each in (index, *windows.values()):
+                timed("state", index.keep)
+                for each in windows.values():
                     timed("state", each.keep)
             timed("as bytes", lambda rows=rows: Arrivals.unpack(rows.pack()))
             for _ in windows:
