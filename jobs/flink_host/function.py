@@ -65,9 +65,9 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
         _OPEN[place] = self
         self.arriving = hop(self.job, self.task, self.place)
         self.arriving.taken = 0
-        self.arriving.rows.clear()
         self.onward = hop(self.job, self.task, self.place + 1)
         self.onward.sent = 0
+        self.onward.rows.clear()
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
