@@ -21,6 +21,8 @@ from operators.ring import CAP, HEAD, RETENTION, STRIDE
 SECOND_US = 1e6
 GB, MB = 1e9, 1e6
 INDEX = "index"
+ONE_OF_MANY = "ours, whole, apart"
+"""The job of one task that works as each of many does: rows go from operator to operator."""
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 JUST_GROWN = 3 << 20
 """Of so many ids the index's table is as empty as it ever is: it has just been doubled."""
@@ -82,7 +84,7 @@ class Measured:
     @classmethod
     def of(cls, result: Mapping[str, Any], pipeline: Pipeline) -> Self:
         """From the result in docs/bench/flink.json."""
-        row, state = result["throughput"]["ours, whole"], result["state"]
+        row, state = result["throughput"][ONE_OF_MANY], result["state"]
         sizes, kept = state["savepoint"]["operators"], state["kept"]
         bytes_, under_load = row["bytes"], state["under_load"]
         # What scores hands predictions to the sink beside it: they do not travel.

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.capacity import (
     INDEX,
     MB,
+    ONE_OF_MANY,
     Measured,
     Task,
     Wanted,
@@ -70,7 +71,7 @@ def _events(events: Mapping[str, float]) -> str:
 
 def figures(measured: Measured, found: Mapping[str, Any]) -> str:
     """What was measured, and what follows from it for one event, one key and one id."""
-    rows = [*_of_an_event(measured, found["throughput"]["ours, whole"]), *_of_state(found["state"])]
+    rows = [*_of_an_event(measured, found["throughput"][ONE_OF_MANY]), *_of_state(found["state"])]
     tables = [table(("what", "measured"), rows), _keys(found["keys"])]
     tables += [_records(found["records"])] if "records" in found else []
     return "\n\n".join(tables)

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from pyflink.common import Configuration, Duration, Types, WatermarkStrategy
+from pyflink.common import Configuration, Duration, Row, Types, WatermarkStrategy
 from pyflink.common.serialization import ByteArraySchema, RowFieldExtractorSchema
 from pyflink.common.watermark_strategy import TimestampAssigner
-from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.base import DeliveryGuarantee
 from pyflink.datastream.connectors.kafka import (
     KafkaOffsetsInitializer,
@@ -36,14 +36,14 @@ from pyflink.java_gateway import get_gateway
 
 from jobs.config import Settings
 from jobs.flink_host.function import LETTERS_TAG
-from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Reading, Windows
+from jobs.flink_host.functions import OUTCOMES_TAG, Indexing, Windows
 from jobs.flink_host.headed import headed_schema, table_rows
 from jobs.flink_host.learning import DRIFT_TAG, Learn
 from jobs.flink_host.order import FlinkOrder
 from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.plan import Plan
-from jobs.flink_host.records import HEADED, RECORD
-from jobs.flink_host.states import BYTES
+from jobs.flink_host.reading import Reading
+from jobs.flink_host.records import HEADED, PARCEL, RECORD
 from jobs.load_pipeline import load_pipeline
 from jobs.release import RELEASE
 from streams.schema import duration_us
@@ -53,18 +53,20 @@ SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
 IDLE_MS = 2000
 """After so long without a record a task's readers hold event time back no more."""
+TURN_S, STRICT_TURN_S = 0.1, 0.02
+"""How long a reader reads before Flink may do something else: in strict order, move event time."""
 
 
 class HeadTime(TimestampAssigner):  # type: ignore[misc]
     """A parcel's time is in its head."""
 
-    def extract_timestamp(self, value: bytes, record_timestamp: int) -> int:
-        return address_of(value).time_us // 1000
+    def extract_timestamp(self, value: Row, record_timestamp: int) -> int:
+        return address_of(value[1]).time_us // 1000
 
 
 def build_learning(env: StreamExecutionEnvironment, plan: Plan) -> None:
     """Put the learn job together: one task learns. It hands versions to their topic itself."""
-    learn = _keyed(_seeds(env, plan), plan).process(Learn(plan), output_type=RECORD)
+    learn = _keyed(_seeds(env, plan)).process(Learn(plan), output_type=RECORD)
     learn = _named(learn, "learn")
     _sink(learn, plan, EXAMPLES)
     _sink(learn.get_side_output(DRIFT_TAG), plan, DRIFT)
@@ -74,7 +76,7 @@ def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:
     """Put the score job together."""
     pipeline = load_pipeline(plan.settings.pipeline)
     entities = pipeline.plan().entities
-    read = _keyed(_seeds(env, plan), plan).process(Reading(plan), output_type=BYTES)
+    read = _keyed(_seeds(env, plan)).process(Reading(plan), output_type=PARCEL)
     read = _named(read, "read")
     rows = read
     if plan.strict:
@@ -84,14 +86,16 @@ def build_scoring(env: StreamExecutionEnvironment, plan: Plan) -> None:
         strategy = strategy.with_idleness(Duration.of_millis(IDLE_MS))
         strategy = strategy.with_timestamp_assigner(HeadTime())
         rows = rows.assign_timestamps_and_watermarks(strategy)
-    index = _named(_keyed(rows, plan).process(Indexing(plan), output_type=BYTES), "index")
+    index = _named(
+        _keyed(rows, here=plan.together).process(Indexing(plan), output_type=PARCEL), "index"
+    )
     letters = [read, index]
     rows = index
     for place in range(max(len(entities), 1)):
         last = place >= len(entities) - 1
         key = entities[place].key if entities else "id"
-        windows = _keyed(rows, plan).process(
-            Windows(plan, place, last=last), output_type=HEADED if last else BYTES
+        windows = _keyed(rows, here=plan.together).process(
+            Windows(plan, place, last=last), output_type=HEADED if last else PARCEL
         )
         rows = _named(windows, f"windows-{key}")
         if last:
@@ -110,7 +114,7 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
     seeds = env.from_source(
         NumberSequenceSource(0, plan.lanes - 1), WatermarkStrategy.no_watermarks(), "seeds"
     ).uid("seeds")
-    begin = seeds.map(lambda lane: nothing_but(lane, lane, 0), output_type=BYTES)
+    begin = seeds.map(lambda lane: plan.addressed(nothing_but(lane, lane, 0)), output_type=PARCEL)
     models = (
         KafkaSource.builder()
         .set_bootstrap_servers(plan.settings.brokers)
@@ -123,12 +127,20 @@ def _seeds(env: StreamExecutionEnvironment, plan: Plan) -> DataStream:
     endless = env.from_source(models.build(), WatermarkStrategy.no_watermarks(), "models").uid(
         "models"
     )
-    return begin.union(endless.filter(lambda _: False))
+    return begin.union(endless.flat_map(lambda _: (), output_type=PARCEL))
 
 
-def _keyed(stream: DataStream, plan: Plan) -> Any:
-    keys = plan.keys
-    return stream.key_by(lambda raw: keys[address_of(raw).lane], key_type=Types.STRING())
+def _keyed(stream: DataStream, *, here: bool = False) -> KeyedStream:
+    """Parcels by their key; `here`: all lanes are those of the one task that they come from.
+
+    Then nothing lies between two operators: Flink runs both in one thread.
+    """
+    jvm, java = get_gateway().jvm, stream._j_data_stream  # noqa: SLF001
+    how = jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
+    if here:
+        streams = jvm.org.apache.flink.streaming.api.datastream.DataStreamUtils
+        return KeyedStream(streams.reinterpretAsKeyedStream(java, *how), PARCEL, stream)
+    return KeyedStream(java.keyBy(*how), PARCEL, stream)
 
 
 def _named(stream: DataStream, name: str) -> DataStream:
@@ -201,7 +213,9 @@ def main() -> str:
         keys_of(order.lanes),
         order.parallelism,
         order.memory_mb << 20,
-        order.pace_ms / 1000,
+        0.0 if order.together else order.pace_ms / 1000,
+        min(order.checkpoint_ms / 5000, STRICT_TURN_S if settings.order == "strict" else TURN_S),
+        order.together,
         RELEASE,
         load_pipeline(settings.pipeline).definition,
         order.brought,

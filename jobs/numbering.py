@@ -46,10 +46,9 @@ class Numbering:
         if self.lanes == 1 and not self.base:
             return rows
         count = len(self.brought)
-        numbers = self.base + (rows - count) * self.lanes + self.lane
-        old = rows < count
-        if old.any():
-            numbers[old] = -1
+        numbers = (rows - count) * self.lanes + (self.base + self.lane)
+        numbers[rows < 0] = -1
+        if count and (old := rows < count).any():
             known = np.flatnonzero(old & (rows >= 0))
             numbers[known] = self.brought[rows[known]]
         return numbers

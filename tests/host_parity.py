@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -25,6 +25,7 @@ from streams.sources import FileSource
 from tests.deployment import PATIENCE_S, Deployment
 from tests.published import published
 
+T = TypeVar("T")
 NOON = 1_704_110_400_000_000
 MINUTE = 60_000_000
 DAY = 1440 * MINUTE
@@ -78,7 +79,7 @@ def stream(
     return [value for _, value in events], [value for _, value in labels]
 
 
-def cut(events: list[bytes], count: int) -> Iterator[list[bytes]]:
+def cut(events: list[T], count: int) -> Iterator[list[T]]:
     """The events in so many slices."""
     size = -(-len(events) // count)
     return (events[at : at + size] for at in range(0, len(events), size))

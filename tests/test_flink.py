@@ -309,7 +309,7 @@ def test_what_a_job_keeps_and_sends_is_counted(
 ) -> None:
     here, cluster = FlinkDeployment(kafka_broker, tmp_path), FlinkCluster(flink_cluster.address)
     keeping = {"read", "index", "windows-customer", "windows-terminal"}
-    with here.on_flink(flink_cluster) as job:
+    with here.on_flink(flink_cluster, "--parallelism", "2") as job:
         here.pay(0, 200)
         here.wait_on_flink(200, flink_cluster)
         whole = checkpoint(cluster, job.id, "FULL")
@@ -359,15 +359,31 @@ def test_in_arrival_order_flink_says_what_the_embedded_host_says_headers_too(
 ) -> None:
     events, labels = stream(2, "arrival")
     there = Deployment(kafka_broker, tmp_path / "embedded")
-    here = FlinkDeployment(kafka_broker, tmp_path / "flink")
+    here = FlinkDeployment(kafka_broker, tmp_path / "flink", delivery="exactly-once", commit_ms=200)
     for each in (there, here):
         each.folder.mkdir()
         each.send("labels", labels)
-        each.send("transactions", events, headers=traces(events))
+    there.send("transactions", events, headers=traces(events))
     there.run_to_end(len(events), EVENTS + END)
-    letters = buried(there)
-    with here.on_flink(flink_cluster, "--parallelism", "2"):
-        here.wait_on_flink(EVENTS + END, flink_cluster)
+    letters, parts = buried(there), cut(list(zip(events, traces(events), strict=True)), 3)
+
+    def feed(count: int) -> None:
+        values, headers = zip(*next(parts), strict=True)
+        here.send("transactions", values, headers=headers)
+        here.wait_on_flink(count, flink_cluster)
+
+    # One task does all in one thread, and writes its state when a turn of its reader ends.
+    with here.on_flink(flink_cluster) as job:
+        feed(EVENTS // 6)
+        told = FlinkCluster(flink_cluster.address).ask(f"/jobs/{job.id}")["vertices"]
+        ours = [name for each in told if (name := each["name"]).startswith(("read", "index", "w"))]
+        assert len(ours) == 1
+        flink_cluster.processes[0].kill()
+        flink_cluster.start()
+        feed(EVENTS // 2)
+        savepoint = here.headrace("stop", job.name, flink=flink_cluster)
+    with here.on_flink(flink_cluster, "--parallelism", "2", "--savepoint", savepoint):
+        feed(EVENTS + END)
         assert said(here) == said(there)
         assert here.letters_on_flink(len(letters), flink_cluster) == letters != []
         assert headed(here) == headed(there) != {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,10 +20,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.definition import Pipeline
+from jobs.intake import KEY_WORDS
 from jobs.lanes.described import settle_index, settle_windows, swept
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.indexing import LaneIndexes
+from jobs.lanes.indexstore import FIRST, KeptIndex
 from jobs.lanes.lanes import lanes_of, runs
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
@@ -55,6 +57,7 @@ from tests.batches import (
 from tests.learnt_once import learn_once
 
 PLENTY = 1 << 30
+WORDS = KEY_WORDS + 2 * len(PIPELINE.event.keys)
 NEW = replace(
     PIPELINE,
     features={
@@ -149,6 +152,8 @@ class Engine:
             late = self.hold(Arrivals, "index", lane).push(rows, self.at[0])
             if late is not None:
                 self.admit(late)
+        # What one batch brings to several lanes, or several parts of it to one, is kept once.
+        self.indexes.keep()
         events = batch.time[batch.kind == EVENT]
         self.newest = max(self.newest, int(events.max()) if len(events) else NEVER)
         self.advance(self.newest - duration_us(self.pipeline.lateness))
@@ -159,6 +164,7 @@ class Engine:
             rows = self.hold(Arrivals, "index", lane).release(before)
             if rows is not None:
                 self.admit(rows)
+        self.indexes.keep()
         self.at[0] = before
         for place in range(len(self.windows)):
             for lane in range(self.lanes):
@@ -168,7 +174,7 @@ class Engine:
             self.at[place + 1] = before
 
     def admit(self, rows: Arrivals) -> None:
-        admitted, outcomes, letters = self.indexes.take(Arrivals.unpack(rows.pack()))
+        admitted, outcomes, letters = self.indexes.admit(Arrivals.unpack(rows.pack()))
         self.outcomes += [each for _, each in outcomes]
         self.conflicts += len(letters)
         self.send(0, admitted)
@@ -220,6 +226,11 @@ def of_one_process(batches: list[Batch], pipeline: Pipeline = PIPELINE) -> tuple
         counts = Counter(dict(zip(COUNTS, scoring.counts.tolist(), strict=True)))
         scoring.close()
         return by_id(said), counts, known
+
+
+def of_lane(stores: defaultdict[tuple[str, int], MemoryStore], name: str, lane: int) -> MemoryStore:
+    """The store of a lane, empty where there was none."""
+    return stores[name, lane]
 
 
 def by_id(said: list[bytes]) -> dict[str, bytes]:
@@ -318,6 +329,36 @@ def test_lanes_say_what_one_process_says_whatever_is_lost_from_memory(
         labelled = {k: v for k, v in known.items() if k[3] != 1}
         mine = Counter(told(engine.outcomes, by_number(engine.said)))
         assert {k: v for k, v in mine.items() if k[3] != 1} == labelled
+
+
+@given(transactions(), delays, cuts, lanes)
+def test_what_several_batches_change_may_be_kept_at_once(
+    rows: list[Row], late: list[int], edges: list[int], count: int
+) -> None:
+    (entity, *_), batches = PIPELINE.plan().entities, pieces(with_labels(rows, late), edges)
+    kept: list[list[Any]] = []
+    for at_once in (False, True):
+        stores: defaultdict[tuple[str, int], MemoryStore] = defaultdict(MemoryStore)
+        with tempfile.TemporaryDirectory() as folder:
+            of_index, of_windows = (partial(of_lane, stores, name) for name in ("index", "windows"))
+            indexes = LaneIndexes(PIPELINE, count, of_index, Path(folder))
+            windows = LaneWindows(entity, 0, chain([]), of_windows, count, PLENTY)
+            for batch in filter(len, batches):
+                windows.make(indexes.admit(arrivals(batch))[0])
+                if not at_once:
+                    indexes.keep()
+                    windows.keep()
+            indexes.keep()
+            windows.keep()
+            indexes.close()
+        kept.append([stores["windows", lane].entries for lane in range(count)])
+        for lane in range(count):
+            index = KeptIndex.of(stores["index", lane], lane, count, WORDS)
+            if index is not None:
+                first = int(index.book[FIRST])
+                live = sorted(each for each in index.labels if each[0] >= first)
+                kept[-1].append((index.book.tolist(), index.ids().tolist(), live, index.waiting))
+    assert kept[0] == kept[1]
 
 
 @given(transactions(), delays, cuts, lanes, st.integers(0, 6), st.booleans())

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.catching_up import fill, there
 from benchmarks.flink.own import Stand, own_flink, started
+from jobs.flink_host.order import FlinkOrder
 from jobs.load.bench import Traffic, supply
 from jobs.load.clients import connection, consumer
 from jobs.load.generator import Generator, Load, Target
@@ -35,7 +36,8 @@ def records(stand: Stand, runs: int) -> dict[str, Any]:
             stack.enter_context(made(connection(own), job_topics(own)))
             fill(supply(own, source, traffic), source, EVENTS)
             flink = stack.enter_context(own_flink(own.state))
-            job = started(flink, own, stand.processes, f"{long:,} events a record")
+            name, order = f"{long:,} events a record", FlinkOrder(apart=True)
+            job = started(flink, own, stand.processes, name, order)
             with closing(consumer(connection(own))) as asked:
                 there(asked, job.target, EVENTS)
             generator = stack.enter_context(Generator(supply(own, source, traffic)))

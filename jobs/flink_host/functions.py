@@ -1,4 +1,4 @@
-"""The operators as Flink's keyed process functions: read, index, windows, score.
+"""The operators as Flink's keyed process functions: index, windows, score.
 
 Flink's key is a lane. A function is made where the job is submitted, pickled, and opened in the
 tasks; what it works with is made there. It runs in thread mode, inside the TaskManager's JVM.
@@ -7,7 +7,6 @@ tasks; what it works with is made there. It runs in thread mode, inside the Task
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,125 +20,28 @@ import numpy as np
 from pyflink.common import Row
 from pyflink.datastream import OutputTag
 
-from jobs.flink_host.function import Function, Turning
-from jobs.flink_host.parcel import BODY, address_of, nothing_but
+from jobs.flink_host.function import Function
+from jobs.flink_host.parcel import BODY, KEEP, NOBODY, address_of
 from jobs.flink_host.plan import Plan
 from jobs.flink_host.records import RECORD, headers_field
-from jobs.flink_host.states import FlinkStore, FlinkValue
+from jobs.flink_host.states import FlinkStore
 from jobs.flink_host.thread_state import adopted
-from jobs.flink_host.travel import OneValue
-from jobs.flink_host.underway import Queue
 from jobs.lanes.described import settle_index, settle_windows
 from jobs.lanes.headers import picked
 from jobs.lanes.held import NEVER, Held
 from jobs.lanes.in_force import VersionInForce
 from jobs.lanes.indexing import LaneIndex, LaneIndexes
 from jobs.lanes.lanes import Int64s, lanes_of, runs
-from jobs.lanes.reading import Reader, inputs_of
 from jobs.lanes.rows import Admitted, Arrivals
 from jobs.lanes.scoring import Scorer
 from jobs.lanes.turns import Turns
 from jobs.lanes.windows import LaneWindows
 from operators.featurize import chain
-from streams.broker import Input
 from streams.errors import DeadLetter, StateError
 from streams.topics import TRANSACTIONS
 
 OUTCOMES_TAG = OutputTag("outcomes", RECORD)
-TURN_S = 0.02
-"""How long a reader reads before it lets Flink take a checkpoint."""
-WAIT_S = 0.004
-"""How long it waits for a record; all readers of a task together."""
-DISCOVERY_MS = 60_000
-"""How often a reader without a partition looks for one."""
-SMALL = 512
-"""With so many records in a batch, a reader goes on at once."""
 MILLISECOND = 1000
-
-
-class Reading(Turning):
-    """Readers: records of topics in, rows for the index out. Each runs by a timer of its own."""
-
-    def open(self, runtime_context: Any) -> None:
-        self.readers: dict[int, Reader] = {}
-        self.told = NEVER
-        self.small = True
-        super().open(runtime_context)
-        self.queue = Queue(self.job, self.task)
-        self.kept = FlinkValue(runtime_context, "reader")
-        self.travel(reader=OneValue(self.kept))
-        self.broker = self.plan.settings.broker()
-        self.wanted = sum(bool(self.inputs(number)) for number in self.own)
-
-    def inputs(self, number: int) -> list[Input]:
-        """What the reader of this number reads."""
-        return inputs_of(self.broker, self.plan.settings, number, self.plan.lanes)
-
-    def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
-        """A seed: begin."""
-        yield from super().process_element(value, ctx)
-        if self.plan.brought and self.plan.strict:
-            lane = address_of(value).lane
-            yield nothing_but(lane, lane, NEVER)
-
-    @adopted
-    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
-        if self.plan.leaving:
-            return
-        number = self.lanes.of(ctx.get_current_key())
-        reader = self.readers.get(number) or self.begin(number)
-        if reader is None:
-            self.again(ctx, DISCOVERY_MS)
-            return
-        deadline = time.monotonic() + TURN_S
-        taken = 0
-        while self.queue.empty_by(deadline, small=self.small):
-            before = self.time()
-            if self.plan.strict and before > self.told:
-                # What was read before is all out: time may move on.
-                self.told = before
-                yield nothing_but(number, number, before)
-            began = time.monotonic()
-            rows, letters, count = reader.take(WAIT_S / len(self.readers))
-            taken += count
-            self.small = count < SMALL
-            if letters:
-                yield from self.letters(letters)
-            if rows is not None:
-                lanes = lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
-                yield from self.parcels(rows, lanes, number, before)
-            left = began + self.plan.pace_s - time.monotonic()
-            if count > 0 and self.small and left > 0:
-                time.sleep(left)
-            if not count or time.monotonic() > deadline:
-                break
-        if taken:
-            self.kept.put(reader.state())
-        self.collect(idle=not taken)
-        self.again(ctx)
-
-    def time(self) -> int:
-        """How far event time is, by the reader of this task that is furthest behind."""
-        if len(self.readers) < self.wanted:
-            return NEVER
-        behind = [each.newest_us for each in self.readers.values() if not each.idle]
-        return min(behind) if behind else max(each.newest_us for each in self.readers.values())
-
-    def begin(self, number: int) -> Reader | None:
-        """The reader of this number, where its state stands; None if no partition is its own."""
-        plan, inputs = self.plan, self.inputs(number)
-        if not inputs:
-            return None
-        reader = Reader(
-            self.pipeline, self.broker, plan.settings, inputs, plan.lanes, plan.tasks,
-            self.kept.get(),
-        )  # fmt: skip
-        self.readers[number] = reader
-        return reader
-
-    def release(self) -> None:
-        for reader in self.readers.values():
-            reader.close()
 
 
 class _Ordered(Function):
@@ -171,15 +73,21 @@ class _Ordered(Function):
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         lane, reader, sender, time_us = address_of(value)
         self.arriving.taken += sender == self.task
-        if len(value) == BODY:
+        if sender == NOBODY:
             if time_us == NEVER:
                 self.wake(lane, ctx)
+            elif time_us == KEEP:
+                self.keep()
+                yield from self.onwards(value)
             return
-        rows = self.kind.unpack(memoryview(value)[BODY:])
+        if self.plan.together:
+            rows = self.arriving.rows.popleft()
+        else:
+            rows = self.kind.unpack(memoryview(value)[BODY:])
         if not self.plan.strict:
             ready = self.in_turn(reader, rows)
             if ready is not None:
-                yield from self.carry(reader, ready)
+                yield from self.carried(reader, ready)
             return
         order, found = runs(self.lanes_in(rows))
         rows = rows.take(order)
@@ -187,7 +95,7 @@ class _Ordered(Function):
             self.lanes.enter(lane)
             late = self.hold(lane, rows[start:stop], ctx)
             if late is not None:
-                yield from self.carry(reader, late)
+                yield from self.carried(reader, late)
 
     def store_of(self, lane: int) -> FlinkStore:
         """What is kept of a lane, which becomes the current one."""
@@ -229,7 +137,7 @@ class _Ordered(Function):
         rows = held.release(before_us)
         self.remind(held, ctx)
         if rows is not None:
-            yield from self.carry(0, rows)
+            yield from self.carried(0, rows)
         yield from self.passed(lane, before_us, ctx)
 
     def wake(self, lane: int, ctx: Any) -> None:
@@ -241,9 +149,23 @@ class _Ordered(Function):
         """Do what is due in a lane once all rows before this time have come."""
         yield from ()
 
+    def carried(self, reader: int, rows: Any) -> Iterator[Any]:
+        """Work on rows, in order; what waits for them does not wait for the state."""
+        yield from self.carry(reader, rows)
+        if not self.plan.by_turns:
+            self.keep()
+
     def carry(self, reader: int, rows: Any) -> Iterator[Any]:
         """Work on rows, in order."""
         raise NotImplementedError
+
+    def keep(self) -> None:
+        """Write into the state what was learnt from rows."""
+        raise NotImplementedError
+
+    def onwards(self, parcel: bytes) -> Iterator[Any]:
+        """Hand a head on to the next operator."""
+        yield self.plan.addressed(parcel)
 
 
 class Indexing(_Ordered):
@@ -264,7 +186,7 @@ class Indexing(_Ordered):
         return lanes_of(rows.batch.idents[:, 0], self.plan.lanes)
 
     def carry(self, reader: int, rows: Arrivals) -> Iterator[Any]:
-        admitted, outcomes, letters = self.indexes.take(rows)
+        admitted, outcomes, letters = self.indexes.admit(rows)
         if letters:
             yield from self.letters([replace(each, topic=self.topic) for each in letters])
         for lane, each in outcomes:
@@ -275,6 +197,9 @@ class Indexing(_Ordered):
             # Without entities nothing is kept of a row: it stays with the task that it is at.
             lanes = np.maximum(admitted.number, 0) % self.plan.lanes
         yield from self.parcels(admitted, lanes, reader, 0)
+
+    def keep(self) -> None:
+        self.indexes.keep()
 
     def passed(self, lane: int, before_us: int, ctx: Any) -> Iterator[Any]:
         """Let events mature in a lane that no row has come to since."""
@@ -357,11 +282,23 @@ class Windows(_Ordered):
 
     def carry(self, reader: int, rows: Admitted) -> Iterator[Any]:
         if self.windows is not None:
-            self.windows.take(rows)
-        if not self.last:
+            self.windows.make(rows)
+        if self.last:
+            yield from self.scored(rows)
+        else:
             lanes = lanes_of(rows.keys[:, self.numbers[self.entity + 1]], self.plan.lanes)
             yield from self.parcels(rows, lanes, reader, 0)
-            return
+
+    def keep(self) -> None:
+        if self.windows is not None:
+            self.windows.keep()
+
+    def onwards(self, parcel: bytes) -> Iterator[Any]:
+        if not self.last:
+            yield from super().onwards(parcel)
+
+    def scored(self, rows: Admitted) -> Iterator[Any]:
+        """Records of predictions."""
         self.versions.swap()
         if letters := self.versions.letters():
             yield from self.refused(letters)

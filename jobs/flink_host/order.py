@@ -23,9 +23,12 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int = 1024
     """Of key records at hand in a task; the others are read from its state."""
     checkpoint_ms: int = 30_000
+    apart: bool = False
+    """Whether operators run in threads of their own even where one task has all lanes."""
     pace_ms: float = 4.0
-    """The least time between two batches of a reader, while they are small: what a batch costs on
-    its way through the operators is then shared by more events."""
+    """The least time between two batches of a reader, while they are small, if operators run in
+    threads of their own: what a batch costs on its way through them is then shared by more
+    events."""
     buffer_timeout: str = "0 ms"
     """How long a parcel waits in Flink's output for others; they are batches already."""
     savepoint: str = ""
@@ -38,6 +41,11 @@ class FlinkOrder(msgspec.Struct, frozen=True, kw_only=True):
     changelog: str = ""
     """A folder that every change of the state is written to as it is made: a checkpoint then has
     nothing left to write, and stops no operator. Empty: none."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all operators of the only task run in one thread."""
+        return self.parallelism == 1 and not self.apart
 
     def configuration(self) -> dict[str, str]:
         """Flink's own settings, by name."""

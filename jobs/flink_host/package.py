@@ -56,7 +56,7 @@ _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 _TEMPLATES = Path(__file__).parents[1] / "templates"
 _PROGRAMS = {"run": "flink_run.txt", "headrace": "flink_headrace.txt"}
 _TRIAL = (
-    "import find_libpython, jobs.flink_host.functions, pemja\n"
+    "import find_libpython, jobs.flink_job, pemja\n"
     "from jobs.release import RELEASE\n"
     "print(RELEASE, find_libpython.find_libpython())"
 )
@@ -273,7 +273,7 @@ def configuration() -> dict[str, str | int]:
 
 def _kernels() -> Iterator[tuple[str, Path]]:
     """The compiled kernels of all that a job on Flink imports."""
-    import_module("jobs.flink_host.functions")
+    import_module("jobs.flink_job")
     for folder in sorted(folders):
         for path in folder.rglob("*.nb[ic]"):
             yield f"cache/{path.relative_to(CACHE)}", path

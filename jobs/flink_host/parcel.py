@@ -17,6 +17,8 @@ from jobs.lanes.rows import Admitted, Arrivals
 _HEAD = struct.Struct("<iiiq")
 BODY = _HEAD.size
 NOBODY = -1
+KEEP = -(2**62) - 1
+"""The time of a head that has every operator write what it knows into its state."""
 
 
 class Address(NamedTuple):
@@ -29,9 +31,9 @@ class Address(NamedTuple):
     time_us: int
 
 
-def nothing_but(lane: int, reader: int, time_us: int) -> bytes:
+def nothing_but(lane: int, reader: int, time_us: int, sender: int = NOBODY) -> bytes:
     """A head, to the task that owns a lane."""
-    return _HEAD.pack(lane, reader, NOBODY, time_us)
+    return _HEAD.pack(lane, reader, sender, time_us)
 
 
 def address_of(raw: bytes) -> Address:

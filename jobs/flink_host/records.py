@@ -7,6 +7,8 @@ from pyflink.common import Types
 from jobs.flink_host.states import BYTES
 from streams.broker import Headers
 
+PARCEL = Types.ROW([Types.STRING(), BYTES])
+"""Flink's key and a parcel."""
 RECORD = Types.ROW([BYTES, BYTES])
 """Key and value of a record."""
 HEADED = Types.ROW([BYTES, BYTES, Types.MAP(Types.STRING(), BYTES)])

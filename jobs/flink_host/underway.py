@@ -8,7 +8,9 @@ The operators of a task run in threads of one process: there they can tell it by
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
 
 PAUSE_S = 0.0005
 LONGEST_S = 0.1
@@ -21,6 +23,8 @@ class Hop:
 
     sent: int = 0
     taken: int = 0
+    rows: deque[Any] = field(default_factory=deque)
+    """Those of each parcel under way that has a head only, between operators of one thread."""
 
 
 _HOPS: dict[tuple[str, int], dict[int, Hop]] = {}

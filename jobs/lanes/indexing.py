@@ -8,6 +8,7 @@ So a lane that moves, or is restored, is read back from its store once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -43,13 +44,14 @@ from jobs.numbering import Numbering
 from operators.admission import COUNTS, Admission, Examples
 from operators.index import Index
 from operators.labels import CONFLICTING
-from streams.batch import EVENT, LABEL
+from streams.batch import EVENT, LABEL, Batch
 from streams.errors import DeadLetter, Reason
 from streams.records import Outcomes, quiet
 from streams.rows import MappedRows
 from streams.schema import duration_us
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 _EXAMPLES = 64
 """Outcomes told at a time, beside two a row: when time leaps, more than that become known."""
@@ -90,6 +92,11 @@ class LaneIndex:
         self._waits: dict[bytes, int] = {}
         """The entries of waiting labels as they came, and when each was known."""
         self._touched = 0
+        self._kept = 0
+        """The row of the scratch file up to which all are in the store."""
+        self._entries: dict[bytes, bytes] = {}
+        self._gone: list[bytes] = []
+        """What is to be put into the store, after what is to be removed from it."""
         self._book = np.zeros(COUNTED + len(COUNTS), np.int64)
         self._book[[CLOCK, NEWEST]] = _NEVER
         self._restore(store)
@@ -100,23 +107,21 @@ class LaneIndex:
         return dict(zip(COUNTS, self._book[COUNTED:].tolist(), strict=True))
 
     def admit(
-        self, rows: Arrivals, start: int, stop: int, store: Store
+        self, batch: Batch, late: Bools, start: int, stop: int
     ) -> tuple[list[Admission], list[Outcomes]]:
-        """Process rows [start, stop) of the lane; what is known of them then is in its store."""
-        entries: dict[bytes, bytes] = {}
+        """Process rows [start, stop) of the lane; the store has what is known when `keep` was."""
         found: list[Admission] = []
         outcomes: list[Outcomes] = []
         book = self._book
         at = start
         while at < stop:
-            before, before_us = self._index.next_row, self._index.clock_us
-            admission = self._index.admit(rows.batch, at, _EXAMPLES + 2 * (stop - at), end=stop)
-            self._note(rows, at, admission, before, entries, store)
+            before_us = self._index.clock_us
+            admission = self._index.admit(batch, at, _EXAMPLES + 2 * (stop - at), end=stop)
+            self._note(batch, late, at, admission)
             found.append(admission)
             at, untold = admission.stop, int(self._next - book[TOLD])
             if len(admission.examples) or not quiet(untold, before_us, self._index.clock_us):
                 outcomes.append(self._outcomes(admission.examples, more=at < stop))
-        self._keep(entries, store)
         self._touched += stop - start
         if self._touched > _TOUCHED:
             self._touched = 0
@@ -138,17 +143,25 @@ class LaneIndex:
             more = len(examples) == _MATURED
             if len(examples) or not quiet(0, before_us, self._index.clock_us):
                 outcomes.append(self._outcomes(examples, more=more))
-        self._keep({}, store)
+        self.keep(store)
         return outcomes
 
-    def _keep(self, entries: dict[bytes, bytes], store: Store) -> None:
-        """Put entries, and where the index stands now, into the store."""
-        self._forget(store)
-        book = self._book
+    def keep(self, store: Store) -> None:
+        """Put what has become known, and where the index stands now, into the store."""
+        book, entries, next_ = self._book, self._entries, self._index.next_row
+        if next_ > self._kept:
+            new = self._base + self._kept, self._base + next_
+            entries[ROW.pack(ROWS, new[0])] = self._ids.view[self._kept : next_].tobytes()
+            self._chunks.append(new)
+            self._kept = next_
+        self._forget()
+        for key in self._gone:
+            store.remove(key)
         book[: NEWEST + 1] = self._index.counters
         book[: CURSOR + 1] += self._base
         entries[BOOK] = book.tobytes()
         store.put_all(entries)
+        self._entries, self._gone = {}, []
 
     @property
     def _next(self) -> int:
@@ -174,32 +187,20 @@ class LaneIndex:
             **self._numbering.about(self._next, self._base + self._index.first_row),
         )
 
-    def _note(
-        self,
-        rows: Arrivals,
-        start: int,
-        admission: Admission,
-        before: int,
-        entries: dict[bytes, bytes],
-        store: Store,
-    ) -> None:
-        """Note what rows from `start` on changed; `before` is the first row that is new."""
-        after, base = self._index.next_row, self._base
-        if after > before:
-            entries[ROW.pack(ROWS, base + before)] = self._ids.view[before:after].tobytes()
-            self._chunks.append((base + before, base + after))
+    def _note(self, batch: Batch, late: Bools, start: int, admission: Admission) -> None:
+        """Note what rows from `start` on changed."""
         here = slice(start, admission.stop)
-        changed = (rows.batch.kind[here] == LABEL) | (admission.value >= 0)
+        changed = (batch.kind[here] == LABEL) | (admission.value >= 0)
         if changed.any():
-            self._note_labels(rows.batch.idents[here, 0][changed], entries, store)
+            self._note_labels(batch.idents[here, 0][changed])
         counts = self._book[COUNTED:]
         counts += admission.counts
         # What is late is told by its reader, who sees more than one lane.
         counts[_LATE] -= admission.counts[_LATE]
-        counts[_LATE] += np.count_nonzero(rows.late[here] & (admission.row >= 0))
+        counts[_LATE] += np.count_nonzero(late[here] & (admission.row >= 0))
 
-    def _note_labels(self, idents: Int64s, entries: dict[bytes, bytes], store: Store) -> None:
-        held = self._index.held(idents).tolist()
+    def _note_labels(self, idents: Int64s) -> None:
+        entries, held = self._entries, self._index.held(idents).tolist()
         for (hi, lo), (row, word, waits) in zip(idents.tolist(), held, strict=True):
             key = IDENT.pack(WAITING, hi, lo)
             waited = self._waits.pop(key, None)
@@ -208,28 +209,32 @@ class LaneIndex:
                 self._book[WAITED] += 1
                 self._waits[key] = waits >> 2
             elif waited is not None:
-                entries.pop(key, None)
-                store.remove(key)
+                self._drop(key)
             if word:
                 entries[ROW.pack(LABELS, row + self._base)] = WORD.pack(word, 0)
                 self._labelled.add(row + self._base)
 
-    def _forget(self, store: Store) -> None:
-        """Drop from the store what the index has forgotten."""
+    def _forget(self) -> None:
+        """Drop what the index has forgotten."""
         first = self._base + self._index.first_row
         while self._chunks and self._chunks[0][1] <= first:
             start, stop = self._chunks.pop(0)
-            store.remove(ROW.pack(ROWS, start))
+            self._drop(ROW.pack(ROWS, start))
             if start < len(self._numbering.brought):
-                store.remove(ROW.pack(NUMBERS, start))
+                self._drop(ROW.pack(NUMBERS, start))
             for row in self._labelled.intersection(range(start, stop)):
                 self._labelled.remove(row)
-                store.remove(ROW.pack(LABELS, row))
+                self._drop(ROW.pack(LABELS, row))
         limit = self._index.clock_us - self._retention_us
         while self._waits and next(iter(self._waits.values())) < limit:
             key = next(iter(self._waits))
             del self._waits[key]
-            store.remove(key)
+            self._drop(key)
+
+    def _drop(self, key: bytes) -> None:
+        """Have an entry not be in the store any more."""
+        self._entries.pop(key, None)
+        self._gone.append(key)
 
     def _restore(self, store: Store) -> None:
         """Go on from the store, if there is anything in it."""
@@ -239,7 +244,7 @@ class LaneIndex:
             return
         self._book, self._numbering = kept.book, kept.numbering
         base, stop = int(kept.book[FIRST]), int(kept.book[NEXT])
-        self._base = base
+        self._base, self._kept = base, stop - base
         self._chunks = [(start, start + len(rows)) for start, rows in kept.chunks]
         self._labelled = {row for row, _ in kept.labels}
         self._waits = {IDENT.pack(WAITING, *each[2:]): each[1] >> 2 for each in kept.waiting}
@@ -277,6 +282,8 @@ class LaneIndexes:
         self._folder = folder
         self._columns = len(pipeline.plan().columns)
         self._open: dict[int, LaneIndex] = {}
+        self._changed: set[int] = set()
+        """The lanes that have what is not in their store yet."""
 
     def lane(self, lane: int, store: Store) -> LaneIndex:
         """The index of a lane, whose store this is."""
@@ -289,39 +296,58 @@ class LaneIndexes:
         """Admit events and find whom labels speak of.
 
         What goes on is every event, were it only its turn, and the labels whose event is known, in
-        an order by lanes. Outcomes come with their lane. Of a dead letter the topic is missing.
+        the order of the rows. Outcomes come with their lane. Of a dead letter the topic is missing.
         """
+        found = self.admit(rows)
+        self.keep()
+        return found
+
+    def admit(
+        self, rows: Arrivals
+    ) -> tuple[Admitted, list[tuple[int, Outcomes]], list[DeadLetter]]:
+        """Do so, and leave the stores as they are until `keep`, once for several if need be."""
         order, found = runs(lanes_of(rows.batch.idents[:, 0], self._lanes))
-        rows = rows.take(order)
+        # By lanes; of texts the index wants none.
+        batch, late = replace(rows.batch, texts=()).take(order), rows.late[order]
         admissions: list[Admission] = []
         numbers: list[Int64s] = []
         told: list[tuple[int, Outcomes]] = []
         for lane, start, stop in found:
-            store = self._stores(lane)
-            index = self.lane(lane, store)
-            these, outcomes = index.admit(rows, start, stop, store)
+            index = self._open.get(lane) or self.lane(lane, self._stores(lane))
+            these, outcomes = index.admit(batch, late, start, stop)
+            self._changed.add(lane)
             admissions += these
             numbers += [index.numbers(each.row) for each in these]
             told += [(lane, each) for each in outcomes]
         status = np.concatenate([each.status for each in admissions])
-        letters = self._conflicts(rows, np.flatnonzero(status == CONFLICTING))
-        return self._admitted(rows, admissions, np.concatenate(numbers)), told, letters
+        letters = self._conflicts(rows, order[status == CONFLICTING])
+        return self._admitted(rows, order, admissions, np.concatenate(numbers)), told, letters
 
-    def _admitted(self, rows: Arrivals, admissions: list[Admission], number: Int64s) -> Admitted:
-        batch = rows.batch
-        columns = {
-            name: np.concatenate([getattr(each, name) for each in admissions])
+    def keep(self) -> None:
+        """Put into the stores what has become known."""
+        for lane in self._changed:
+            self._open[lane].keep(self._stores(lane))
+        self._changed.clear()
+
+    def _admitted(
+        self, rows: Arrivals, order: Int64s, admissions: list[Admission], number: Int64s
+    ) -> Admitted:
+        """Rows with what became of them in another order, by lanes."""
+        batch, places = rows.batch, np.empty(len(order), np.int64)
+        places[order] = np.arange(len(order))
+        when, ident, known, value, keys = (
+            np.concatenate([getattr(each, name) for each in admissions])[places]
             for name in ("when", "event_ident", "known", "value", "keys")
-        }
+        )
         whole = Admitted(
-            number=number,
+            number=number[places],
             time=batch.time,
-            when=columns["when"],
-            ident=columns["event_ident"],
-            known=columns["known"],
-            value=columns["value"],
+            when=when,
+            ident=ident,
+            known=known,
+            value=value,
             late=rows.late,
-            keys=columns["keys"],
+            keys=keys,
             numbers=batch.numbers,
             categories=batch.categories,
             turn=rows.turn,
@@ -329,7 +355,7 @@ class LaneIndexes:
             texts=batch.texts[:2],
             headers=rows.headers,
         )
-        here = (batch.kind == EVENT) | (whole.value >= 0)
+        here = (batch.kind == EVENT) | (value >= 0)
         return whole if here.all() else whole.take(np.flatnonzero(here))
 
     def _conflicts(self, rows: Arrivals, places: Int64s) -> list[DeadLetter]:

@@ -60,9 +60,30 @@ def runs(lanes: Int64s) -> tuple[Int64s, Iterator[tuple[int, int, int]]]:
     >>> order.tolist(), list(found)
     ([1, 0, 2], [(0, 0, 1), (1, 1, 3)])
     """
-    order = np.argsort(lanes, kind="stable")
-    sorted_ = lanes[order]
-    starts = np.flatnonzero(np.diff(sorted_, prepend=-1))
-    stops = np.append(starts, len(sorted_))[1:]
-    each = zip(sorted_[starts].tolist(), starts.tolist(), stops.tolist(), strict=True)
-    return order, each
+    order, found = np.empty(len(lanes), np.int64), np.empty((len(lanes), 3), np.int64)
+    count = _runs(lanes, order, found)
+    return order, map(tuple, found[:count].tolist())
+
+
+@kernel("int64(int64[::1], int64[::1], int64[:, ::1])")
+def _runs(lanes: Int64s, order: Int64s, found: Int64s) -> int:
+    """By counting. Returns how many lanes were found."""
+    if not len(lanes):
+        return 0
+    places = np.zeros(lanes.max() + 1, np.int64)
+    for lane in lanes:
+        places[lane] += 1
+    count = 0
+    at = 0
+    for lane in range(len(places)):
+        if places[lane]:
+            found[count, 0] = lane
+            found[count, 1] = at
+            at += places[lane]
+            found[count, 2] = at
+            places[lane] = found[count, 1]
+            count += 1
+    for row in range(len(lanes)):
+        order[places[lanes[row]]] = row
+        places[lanes[row]] += 1
+    return count

@@ -154,6 +154,10 @@ class Reader:
         events = np.flatnonzero(batch.kind == EVENT)
         for entity, key in enumerate(self._keys):
             next_ = self._turns[entity]
+            if len(next_) == 1:
+                out[events, entity] = np.arange(next_[0], next_[0] + len(events))
+                next_ += len(events)
+                continue
             lanes = lanes_of(batch.idents[events, key], self._lanes)
             order, found = runs(tasks_of(lanes, self._lanes, len(next_)))
             for task, start, stop in found:

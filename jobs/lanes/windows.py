@@ -1,8 +1,8 @@
 """The windows of one entity over lanes of keys.
 
 Key records live in the lanes' stores. An arena holds a copy of those that were asked for, and the
-kernels work there; what a batch has changed goes back into its lane's store before the next. A copy
-that has grown too large is dropped whole: nothing is lost, and what is asked for is read again.
+kernels work there; what has changed goes back into its lane's store when it is to be kept. A copy
+that has grown too large is then dropped: nothing is lost, and what is asked for is read again.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class LaneWindows:
         self._swept: dict[int, int] = {}
         self._strict = strict
         self._clocks: dict[int, int] = {}
+        self._lane: int | None = None
+        """In strict order, the lane of the last rows."""
+        self._changed: list[Int64s] = []
+        """The keys of rows whose records are not in their stores yet."""
 
     @property
     def nbytes(self) -> int:
@@ -65,23 +69,34 @@ class LaneWindows:
 
     def take(self, rows: Admitted) -> None:
         """Carry rows through: labels go into the windows, features into `rows.features`."""
+        self.make(rows)
+        self.keep()
+
+    def make(self, rows: Admitted) -> None:
+        """Do so, and leave the stores as they are until `keep`; in strict order that is next."""
         if not len(rows):
             return
-        lane = None
         if self._strict:
-            (lane,) = lanes_of(rows.keys[:1, self.number], self._lanes).tolist()
-            set_clock(self._windows.arena, self._clocks.get(lane, 0))
+            self._lane = int(lanes_of(rows.keys[:1, self.number], self._lanes)[0])
+            set_clock(self._windows.arena, self._clocks.get(self._lane, 0))
         self._load(rows.keys)
         n = len(rows)
         admitted = np.where(rows.number >= 0, np.arange(n), -1)
         self._windows.update(
             rows, admitted, rows.when, rows.keys, rows.ident, rows.known, rows.value, rows.features
         )
-        self._keep(rows.keys)
-        self._sweep(lane)
+        self._changed.append(rows.keys)
+
+    def keep(self) -> None:
+        """Put into the stores what has changed since they were last kept."""
+        if not self._changed:
+            return
+        self._keep(np.concatenate(self._changed))
+        self._changed.clear()
         at = clock(self._windows.arena)
-        if lane is not None:
-            self._clocks[lane] = at
+        self._sweep(self._lane)
+        if self._lane is not None:
+            self._clocks[self._lane] = at
         if self.nbytes > self._most:
             self._windows = EntityWindows(self.plan, self.number, self._custom)
             set_clock(self._windows.arena, at)
