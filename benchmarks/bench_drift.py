@@ -41,6 +41,7 @@ from benchmarks.drifting import CHANGED, SETTLED, Floats, Int64s, Stream, stream
 from benchmarks.peers import frouros_windows
 from benchmarks.prove import ROOT
 from operators.drift.adwin import Adwin
+from operators.drift.concept import Concept
 from operators.drift.ddm import Ddm
 from operators.drift.kswin import Kswin
 from operators.drift.page_hinkley import PageHinkley
@@ -301,22 +302,21 @@ def scenario(name: str) -> dict[str, Any]:
 
 
 def season(first: int) -> dict[str, Any]:
-    """By kind the alarms of labels in three weeks of holidays that double traffic, and in the same
-    weeks of the same worlds without; positives in both.
+    """By kind the alarms of `Concept` in three weeks of holidays that double traffic, and in the
+    same weeks of the same worlds without; positives that became known in these.
     """
-    days = CHANGED + 21
+    days, watch = CHANGED + 21, Watch(monitors=(Concept(),))
     largest = SCENARIOS["holidays"].of(SCENARIOS["holidays"].sizes[-1])
     found: dict[str, Any] = {}
     for name, drifts in (("holidays", [largest]), ("as ever", [])):
         kinds: Counter[str] = Counter()
         positives = 0
         for seed in range(first, first + PIECE):
-            stream = streamed(traffic(seed, *drifts, days=days), WATCH)
+            stream = streamed(traffic(seed, *drifts, days=days), watch)
             begin, end = stream.at(CHANGED), stream.at(days)
             positives += int(stream.y[(begin <= stream.known) & (stream.known < end)].sum())
-            kinds.update(
-                each.kind for each in ours(stream, "outcomes") if begin < each.at_us <= end
-            )
+            told = ours(stream, "outcomes")
+            kinds.update(each.kind for each in told if begin < each.at_us <= end)
         found[name] = {"worlds": PIECE, "positives": positives, "alarms": kinds}
     return found
 
