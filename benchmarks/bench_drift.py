@@ -41,6 +41,7 @@ from benchmarks.drifting import CHANGED, SETTLED, Floats, Int64s, Stream, stream
 from benchmarks.peers import frouros_windows
 from benchmarks.prove import ROOT
 from operators.drift.adwin import Adwin
+from operators.drift.concept import Concept
 from operators.drift.ddm import Ddm
 from operators.drift.kswin import Kswin
 from operators.drift.page_hinkley import PageHinkley
@@ -64,6 +65,8 @@ from streams.simulation.traffic import (
 REPEATS = 2
 STATIONARY = 4
 """Worlds in which nothing changes, for the settings of the rivals."""
+SEASONS, PIECE = 20, 5
+"""Worlds with holidays in which nobody is to tell a changed concept, and how many are one part."""
 OURS = {
     "inputs": "Headrace, inputs",
     "outcomes": "Headrace, outcomes",
@@ -298,9 +301,30 @@ def scenario(name: str) -> dict[str, Any]:
     return found
 
 
+def season(first: int) -> dict[str, Any]:
+    """By kind the alarms of `Concept` in three weeks of holidays that double traffic, and in the
+    same weeks of the same worlds without; positives that became known in these.
+    """
+    days, watch = CHANGED + 21, Watch(monitors=(Concept(),))
+    largest = SCENARIOS["holidays"].of(SCENARIOS["holidays"].sizes[-1])
+    found: dict[str, Any] = {}
+    for name, drifts in (("holidays", [largest]), ("as ever", [])):
+        kinds: Counter[str] = Counter()
+        positives = 0
+        for seed in range(first, first + PIECE):
+            stream = streamed(traffic(seed, *drifts, days=days), watch)
+            begin, end = stream.at(CHANGED), stream.at(days)
+            positives += int(stream.y[(begin <= stream.known) & (stream.known < end)].sum())
+            told = ours(stream, "outcomes")
+            kinds.update(each.kind for each in told if begin < each.at_us <= end)
+        found[name] = {"worlds": PIECE, "positives": positives, "alarms": kinds}
+    return found
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "stationary": stationary,
     **{name: partial(scenario, name) for name in SCENARIOS},
+    **{f"season {first}": partial(season, first) for first in range(0, SEASONS, PIECE)},
 }
 
 
@@ -315,7 +339,7 @@ def table(results: dict[str, Any]) -> Table:
     for who in (*OURS.values(), "says", *RIVALS):
         made.add_column(who.replace("River ", "").replace(", ", "\n"), overflow="fold")
     for name, sizes in results.items():
-        if name == "stationary":
+        if name not in SCENARIOS:
             continue
         for size, by in sizes.items():
             says = ", ".join(sorted({kind for who in OURS.values() for kind in by[who]["kinds"]}))

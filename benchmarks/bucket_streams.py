@@ -76,7 +76,7 @@ def bucket_of(drawn: npt.NDArray[np.int64], start_us: int, end_us: int) -> Bucke
     """A bucket with these counts (rows, VALUES), of features and of scores alike."""
     sketch = Sketch.empty(len(drawn))
     sketch.counts[:, FIRST : FIRST + VALUES] = drawn
-    return Bucket(start_us, end_us, sketch, sketch, NOBODY, 0)
+    return Bucket(start_us, end_us, sketch, sketch, NOBODY, 1)
 
 
 def _waves(rng: np.random.Generator, rows: int, places: Floats) -> Floats:

@@ -34,7 +34,7 @@ def best(by: dict[str, Any], *, ours: bool) -> dict[str, Any]:
 
 def drawn(results: dict[str, Any]) -> str:
     """The picture: a row for each scenario, delays on a scale of powers of ten."""
-    names = [name for name in results if name != "stationary"]
+    names = [name for name in results if name.split()[0] not in ("stationary", "season")]
     height = TOP + ROW * len(names) + BOTTOM
     edge = WIDTH - RIGHT
 

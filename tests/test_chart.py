@@ -32,6 +32,43 @@ def test_the_run_length_is_as_stated_whatever_mean_and_deviation_are(sides: int)
     assert np.mean(lengths) == pytest.approx(stated, rel=0.15)
 
 
+def alike(seed: int, count: int, moved: float = 0.0, after: int = 0) -> list[float]:
+    """Values of noise and of a level that wanders with a memory of days; deviation 1."""
+    random, level, values = np.random.default_rng(seed), 0.0, []
+    for time in range(count):
+        level = 0.8 * level + 0.6 * random.normal()
+        values.append(0.6 * level + 0.8 * random.normal() + moved * (time >= after))
+    return values
+
+
+def test_values_that_are_alike_for_days_keep_the_run_length_too() -> None:
+    """Without regard to those before them there are four times as many false alarms."""
+    days = alarms = 0
+    for seed in range(SERIES // 2):
+        chart = Chart(1, run_length=200.0)
+        for value in alike(seed, 300):
+            days += 1
+            if chart.take(0, value, days):
+                alarms += 1
+                break
+    # A standard error is a twelfth.
+    assert days / alarms == pytest.approx(200.0, rel=0.25)
+
+
+def test_a_change_among_values_that_are_alike_is_told() -> None:
+    delays = []
+    for seed in range(40):
+        chart = Chart(1, run_length=730.0)
+        found = [
+            time
+            for time, value in enumerate(alike(seed, 80, 4.0, 60))
+            if chart.take(0, value, time)
+        ]
+        delays += [time - 60 for time in found if time >= 60][:1]
+    assert len(delays) >= 38
+    assert np.median(delays) <= 3
+
+
 def test_several_charts_share_the_run_length() -> None:
     assert Chart(4, run_length=100.0).threshold == threshold(400.0)
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from operators.drift.sketch import Sketch
 from operators.labels import BY_LABEL, BY_MATURITY
 from streams.errors import ConfigError, StateError
 
+Floats = npt.NDArray[np.float64]
 DAY = 86_400_000_000
 SCOPE = Scope(("amount",), {"time of day": ("day", "night")}, 7 * DAY, 0.01, (0,), "15m")
 PER_DAY = 2_000
@@ -33,11 +35,13 @@ def matured(
     lost: float = 0.0,
     lost_at_night: float = 0.0,
     customers: float = 1.0,
+    cases: int = 1,
 ) -> Matured:
     """Days of scores around 4 %, right about their labels.
 
-    `prior`: log-odds added to the labels'. `inputs`: to the scores and the labels. `lost`: the
-    share of positives that could be any events.
+    `cases`: of how many positives, which score alike and come within five days. `prior`: log-odds
+    added to the labels'. `inputs`: to the scores and the labels. `lost`: the share of positives
+    that could be any events.
     """
     rng = np.random.default_rng([seed, first])
     n = int(days * PER_DAY * customers)
@@ -46,12 +50,30 @@ def matured(
     y = rng.random(n) < 1 / (1 + np.exp(-z - prior))
     moved = y & (rng.random(n) < np.where(night == 1, np.maximum(lost, lost_at_night), lost))
     z[moved] = rng.normal(-5.0 + inputs, 2.0, np.count_nonzero(moved))
+    if cases > 1:
+        z, y = in_cases(rng, z, y, days, cases)
     time_us = first * DAY + np.sort(rng.integers(0, days * DAY, n))
     cause = np.where(y, BY_LABEL, BY_MATURITY).astype(np.uint8)
     score = 1 / (1 + np.exp(-z))
     return Matured(
         time_us + 7 * DAY, time_us, np.arange(n), score, y.astype(np.int8), cause, night[:, None]
     )
+
+
+def in_cases(
+    rng: np.random.Generator, z: Floats, y: npt.NDArray[np.bool_], days: int, size: int
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The same with as many positives, in cases of this size."""
+    positives, n = np.sort(z[y]), len(z)
+    begun = rng.integers(0, n, len(positives) // size + 1)
+    places = (begun[:, None] + rng.integers(0, 5 * n // days, (len(begun), size))) % n
+    own = np.quantile(positives, np.clip(rng.random(len(begun)), 0.01, 0.99))
+    scores, moved = z.copy(), y.copy()
+    scores[y] = rng.choice(z[~y], len(positives))
+    moved[:] = False
+    scores[places] = own[:, None] + 0.5 * rng.normal(size=places.shape)
+    moved[places] = True
+    return scores, moved
 
 
 def bucket(examples: Matured) -> Bucket:
@@ -80,6 +102,21 @@ def test_a_season_of_more_customers_with_other_inputs_raises_nothing(seed: int) 
     assert findings(monitor(), matured(60, seed=seed), season, matured(20, 80, seed=seed)) == []
 
 
+def test_a_season_is_no_change_of_concept_where_positives_come_in_cases() -> None:
+    """Over 20 streams, no more alarms than are stated of everything for so many positives."""
+    alarms = positives = 0
+    for seed in range(20):
+        before = matured(60, seed=seed, cases=12)
+        season = matured(20, 60, inputs=0.7, customers=3.0, seed=seed, cases=12)
+        watching = monitor(run_length=10_000, seed=seed)
+        findings(watching, before)
+        found = findings(watching, season)
+        alarms += sum(each.kind == "concept" and not each.over for each in found)
+        positives += int(season.y.sum())
+    assert positives > 100_000
+    assert alarms <= positives / 10_000
+
+
 @pytest.mark.parametrize("prior", [-0.7, 0.7])
 def test_more_or_fewer_positives_are_a_matter_of_calibration_alone(prior: float) -> None:
     found = findings(monitor(), matured(60), matured(20, 60, prior=prior))
@@ -102,7 +139,8 @@ def test_positives_that_come_elsewhere_are_one_alarm_dated_and_ended() -> None:
 
 
 def test_a_change_of_one_slice_is_told_of_that_slice() -> None:
-    found = findings(monitor(), matured(60), matured(40, 60, lost_at_night=0.6))
+    watching = monitor(run_length=100_000)
+    found = findings(watching, matured(60), matured(40, 60, lost_at_night=0.6))
     of = {(each.slice, each.value) for each in found if each.kind == "concept"}
     assert ("time of day", "night") in of
     assert ("time of day", "day") not in of

@@ -25,14 +25,9 @@ def span(random: np.random.Generator, *, sure: float = 1.0, knows: bool = True) 
     return counts
 
 
-def silent(row: int, events: Floats) -> float:
-    del row, events
-    return 0.0
-
-
 def taught(reference: Reference, spans: list[Int64s]) -> Reference:
     for counts in spans:
-        reference.add(counts, silent)
+        reference.add(counts, settled=False)
     return reference
 
 

@@ -226,6 +226,29 @@ def test_scores_of_one_slice_are_told_of_that_slice() -> None:
     assert (found.kind, found.slice, found.value) == ("score", "", "")
 
 
+def learning(buckets: Iterable[Bucket], version: int) -> Iterator[Bucket]:
+    """For eight days scores that are all alike, of this version; then those of others."""
+    for bucket in buckets:
+        if bucket.start_us < BEGIN + 8 * DAY:
+            scores = Sketch.empty(len(bucket.scores.counts))
+            scores.counts[:, FIRST] = bucket.scores.counts.sum(axis=1)
+            yield replace(bucket, scores=scores, version=version)
+        else:
+            yield bucket
+
+
+def test_scores_are_compared_with_none_of_before_a_version_had_learnt() -> None:
+    (_, found), *_ = told(ScoreMonitor(bucket="60m"), learning(PLAIN.buckets(20), 1))
+    assert found.detector == "schema"
+    assert told(ScoreMonitor(bucket="60m"), learning(PLAIN.buckets(20), 0)) == []
+
+
+def test_a_reference_of_scores_begins_when_they_have_settled() -> None:
+    stream = replace(PLAIN, shift=0.6, shift_us=BEGIN + 10 * DAY)
+    assert told(ScoreMonitor(bucket="60m"), stream.buckets(30)) != []
+    assert told(ScoreMonitor(bucket="60m", settle="14d"), stream.buckets(30)) == []
+
+
 def test_an_empty_stretch_says_nothing() -> None:
     buckets = [
         bucket_of(np.zeros((3, 24), np.int64), BEGIN + at * HOUR, BEGIN + (at + 1) * HOUR)

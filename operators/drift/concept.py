@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.state import restore
-from operators.drift import expected
+from operators.drift import expected, persistence
 from operators.drift.alarm import Finding, Kind
 from operators.drift.bucket import Bucket, Scope
 from operators.drift.detector import RANDOM, Floats, Int64s, word
@@ -85,6 +85,7 @@ class ConceptMonitor:
             "bins": np.zeros((count, 2 * expected.BINS)),
             "groups": np.zeros((count, expected.FIELDS)),
             "sums": np.zeros((count, len(KINDS), 2, expected.FIELDS)),
+            "pasts": np.zeros((count, len(KINDS), persistence.FIELDS)),
             "alarms": np.zeros((count, len(KINDS), expected.SINCE_TOLD + 1)),
         }
         self._settings = track.settings
@@ -98,7 +99,8 @@ class ConceptMonitor:
         rows = expected.take(
             matured.score, matured.y, matured.cause, matured.time_us, self._series(matured.codes),
             parts["begun"], self._after, parts["words"], parts["reals"], self._settings,
-            parts["trees"], parts["bins"], parts["groups"], parts["sums"], parts["alarms"], out,
+            parts["trees"], parts["bins"], parts["groups"], parts["sums"], parts["pasts"],
+            parts["alarms"], out,
         )  # fmt: skip
         return [self._finding(row) for row in out[:rows]]
 

@@ -84,8 +84,9 @@ class ScoreMonitor(Rows):
     """Watches odds of scores, and the share of those that were once the highest hundredth.
 
     Of all events and of each slice value, in the rows of `Bucket.scores`. Scores change with
-    versions too, so a reference that slides is the default. A change of slices only is told of the
-    one that changed most.
+    versions too, so a reference that slides is the default, and it begins `settle` after the first
+    version that has learnt anything: before that all scores are one. A change of slices only is
+    told of the one that changed most.
     """
 
     kinds = ("score", "score", "score")
@@ -119,6 +120,8 @@ class ScoreMonitor(Rows):
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
         """Take the next bucket, which may be empty; say what it shows."""
+        if not bucket.version:
+            return []
         if bucket.start_us // DAY != self._day:
             self._day = bucket.start_us // DAY
             if self.season.stale(bucket.start_us):

@@ -43,6 +43,7 @@ class Scores:
     measure: Measure = "js"
     reference: Reference = "sliding"
     weeks: int = 4
+    settle: str = "14d"
     run_length: str = "365d"
     adopt: str = "14d"
     seed: int = 0
@@ -52,7 +53,7 @@ class Scores:
         rows = [(name, value) for name, values in scope.slices.items() for value in values]
         return ScoreMonitor(
             rows, measure=self.measure, reference=self.reference, weeks=self.weeks,
-            bucket=scope.bucket, run_length=self.run_length, adopt=self.adopt,
+            settle=self.settle, bucket=scope.bucket, run_length=self.run_length, adopt=self.adopt,
             budget=scope.budget, seed=self.seed,
         )  # fmt: skip
 

@@ -11,8 +11,8 @@ from one positive to the next, 1 on average as long as there are as many positiv
 
 The means of a group are watched: of places for a rise, of gaps for a rise and for a fall, each by
 Page-Hinkley's test over sequential ranks, for all events and for each value of each slice: a
-*series* is of one of these. Positives come in bursts, of a stolen card or a terminal; groups are
-long enough that little of this is left between them.
+*series* is of one of these. Positives come in bursts, of a stolen card or a terminal, which makes
+groups that follow each other alike: ranked is what those before a group did not foretell.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ import numpy.typing as npt
 
 from operators.drift.detector import ALARM, RANDOM, TOLD, Floats, Int64s
 from operators.drift.page_hinkley import LEAST, LEAST_AT, RISE, N, step
+from operators.drift.persistence import foretold, remember, settle
 from operators.drift.ranks import rank, surprise
 from operators.labels import BY_MATURITY
 from streams.jit import borrow, kernel
 
 GROUP = 30
+FORETOLD = 0.5
+"""The part of a deviation that is taken for foretold, at most: a change that stays is to show."""
 PLACE, FEWER, MORE = range(3)
 """What is watched of a series: places, gaps, and gaps with the sign turned."""
 TRACKS = 3
@@ -95,12 +98,13 @@ def _observe(
     sums: Floats,
     alarm: Floats,
     x: float,
+    news: float,
     row: Floats,
 ) -> int:
-    """Take what is watched of a group: BEGAN or ENDED, with sums written to the row, or 0."""
+    """Take what is watched of a group, and its news: BEGAN or ENDED, with sums written, or 0."""
     if words[TOLD] == ALARM:
         tree[:] = 0
-    told = step(words, reals, settings, surprise(rank(tree, words, RANDOM, x)))
+    told = step(words, reals, settings, surprise(rank(tree, words, RANDOM, news)))
     if words[LEAST_AT] == words[N]:
         sums[AT_LEAST] = sums[NOW]
     row[SIZE] = reals[RISE] - reals[LEAST]
@@ -131,6 +135,18 @@ def _observe(
 
 
 @kernel()
+def _news(sums: Floats, past: Floats, x: float) -> float:
+    """What is left of a group's value without what those since the last alarm foretell of it."""
+    if sums[POSITIVES] == 0.0:
+        settle(past, x)
+        return x
+    mean = sums[LEVEL] / sums[POSITIVES]
+    news = x - foretold(past, mean, FORETOLD)
+    remember(past, mean, x)
+    return float(news)
+
+
+@kernel()
 def _close(
     s: int,
     words: Int64s,
@@ -140,6 +156,7 @@ def _close(
     bins: Floats,
     group: Floats,
     sums: Floats,
+    pasts: Floats,
     alarms: Floats,
     out: Floats,
     rows: int,
@@ -148,6 +165,7 @@ def _close(
     place, gap = _mean_place(bins), group[HAZARD] / GROUP
     for track in range(TRACKS):
         x = place if track == PLACE else gap if track == FEWER else -gap
+        news = _news(sums[track, NOW], pasts[track], x)
         for i in range(TIME):
             sums[track, NOW, i] += group[i]
         sums[track, NOW, TIME] = group[TIME]
@@ -160,6 +178,7 @@ def _close(
             sums[track],
             alarms[track],
             x,
+            news,
             out[rows],
         )
         if what == 0:
@@ -178,7 +197,8 @@ def _close(
 @kernel(
     "int64(float64[::1], int8[::1], uint8[::1], int64[::1], int64[:, ::1], int64[::1], int64,"
     " int64[:, :, ::1], float64[:, :, ::1], float64[::1], int64[:, :, ::1], float64[:, ::1],"
-    " float64[:, ::1], float64[:, :, :, ::1], float64[:, :, ::1], float64[:, ::1])"
+    " float64[:, ::1], float64[:, :, :, ::1], float64[:, :, ::1], float64[:, :, ::1],"
+    " float64[:, ::1])"
 )
 def take(
     score: Floats,
@@ -195,6 +215,7 @@ def take(
     bins: Floats,
     groups: Floats,
     sums: Floats,
+    pasts: Floats,
     alarms: Floats,
     out: Floats,
 ) -> int:
@@ -242,6 +263,7 @@ def take(
                     bins[s],
                     groups[s],
                     sums[s],
+                    pasts[s],
                     alarms[s],
                     out,
                     rows,

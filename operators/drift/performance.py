@@ -76,15 +76,16 @@ class Performance:
     false alarm comes every `run_length` on average, of all rows together. A span in which
     fewer than `least` frauds are expected, or are, says nothing.
 
-    The reference are the spans whose labels are in: their weight halves in `reference`. What the
-    labels tell of frauds that look otherwise, scores cannot: an expected metric says nothing of
-    concept drift.
+    The reference are the spans whose labels are in, from `settle` after the first version on: their
+    weight halves in `reference`. What the labels tell of frauds that look otherwise, scores cannot:
+    an expected metric says nothing of concept drift.
     """
 
     metric: Literal["auc", "average_precision", "recall_at_budget"] = "average_precision"
     span: str = "1d"
     run_length: str = "365d"
     reference: str = "28d"
+    settle: str = "14d"
     least: float = 20.0
 
     def bind(self, scope: Scope) -> PerformanceMonitor:
@@ -97,7 +98,10 @@ class PerformanceMonitor:
 
     def __init__(self, performance: Performance, scope: Scope) -> None:
         span_us = span_of(performance.span, scope.bucket)
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
+        settle_us = duration_us(performance.settle)
+        self.spans = Spans(
+            Rows(scope.slices), span_us, scope.maturity_us, all_labels=True, settle_us=settle_us
+        )
         rows, half_life = len(self.spans.rows), duration_us(performance.reference) / span_us
         self.reference = Current(rows, half_life, performance.least)
         run_length = duration_us(performance.run_length) / span_us
@@ -116,7 +120,7 @@ class PerformanceMonitor:
         self._watched = METRICS.index(performance.metric)
         settings = (
             self._watched, span_us, scope.maturity_us, run_length, half_life,
-            performance.least, scope.budget,
+            settle_us, performance.least, scope.budget,
         )  # fmt: skip
         self._fixed = {"settings": np.array(settings, np.float64)}
 
@@ -129,7 +133,7 @@ class PerformanceMonitor:
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts, self._said)
+        self.reference.add(counts, settled=number >= self.spans.settled)
         self.took *= self._fade
         self.took += counts[:, TOOK]
         found = []
@@ -176,11 +180,10 @@ class PerformanceMonitor:
             told[SHARE], told[SHIFT] = chance @ events / events.sum(), shift
             told[ALERTS] = alert_rate(events, curve.events, self._budget)
             told[EXPECTED:TRUE_SHARE] = expected(events, chance, self._budget)
-            moved = float(self.reference.moved[row])
-            value = self._said(row, counts) - moved if self.reference.settled(row) else math.nan
+            usual = self._said(row, self.reference.events)
+            value = self._said(row, counts) - usual if self.reference.settled(row) else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
-                usual = self._said(row, self.reference.cells.sum(axis=1))
                 now = float(told[EXPECTED + self._watched])
                 evidence = {
                     "before": float(chances(np.array(usual))),

@@ -16,7 +16,7 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.reference import Reference
 from operators.drift.shares import Estimate, chances, log_odds
-from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Floats, Rows, Spans, span_of
+from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Rows, Spans, span_of
 from streams.schema import duration_us
 
 _NORMAL = 1.96
@@ -32,13 +32,15 @@ class Positives:
     When a span is older than the maturity its labels tell. A false alarm comes every `run_length`
     on average, of all rows together.
 
-    The reference are the spans whose labels are in: their weight halves in `reference`. A span in
-    which fewer than `least` frauds are to be expected says nothing; choose a longer one.
+    The reference are the spans whose labels are in, from `settle` after the first version on: their
+    weight halves in `reference`. A span in which fewer than `least` frauds are to be expected says
+    nothing; choose a longer one.
     """
 
     span: str = "1d"
     run_length: str = "365d"
     reference: str = "28d"
+    settle: str = "14d"
     least: float = 20.0
 
     def bind(self, scope: Scope) -> PriorMonitor:
@@ -53,12 +55,15 @@ class PriorMonitor:
         span_us = span_of(positives.span, scope.bucket)
         half_life = duration_us(positives.reference) / span_us
         run_length = duration_us(positives.run_length) / span_us
-        self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=True)
+        settle_us = duration_us(positives.settle)
+        self.spans = Spans(
+            Rows(scope.slices), span_us, scope.maturity_us, all_labels=True, settle_us=settle_us
+        )
         rows = len(self.spans.rows)
         self.reference = Reference(rows, half_life, positives.least)
         self.charts = EarlyAndLate(rows, run_length=run_length)
         self._least = positives.least
-        settings = span_us, scope.maturity_us, run_length, half_life, positives.least
+        settings = span_us, scope.maturity_us, run_length, half_life, settle_us, positives.least
         self._fixed = {"settings": np.array(settings, np.float64)}
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
@@ -69,7 +74,7 @@ class PriorMonitor:
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts, self._said)
+        self.reference.add(counts, settled=number >= self.spans.settled)
         frauds, genuine = (counts[:, part].sum(axis=1) for part in (FRAUDS, GENUINE))
         found = []
         for row, (k, others) in enumerate(zip(frauds.tolist(), genuine.tolist(), strict=True)):
@@ -91,17 +96,13 @@ class PriorMonitor:
             if estimate is None:
                 continue
             fits = self.reference.fits(row, estimate) and self.reference.settled(row)
-            value = math.sqrt(estimate.share) - self.reference.moved[row] if fits else math.nan
+            usual = chances(np.array(log_odds(estimate.share) - estimate.shift))
+            value = math.sqrt(estimate.share) - math.sqrt(usual) if fits else math.nan
             signal = self.charts.take(row, value, number * self.spans.span_us, late=False)
             if signal:
                 evidence = self._evidence(row, estimate, float(events.sum()))
                 found.append(self._finding(row, "em", signal, evidence))
         return found
-
-    def _said(self, row: int, events: Floats) -> float:
-        """The share of frauds among events: its root, of which the noise is even."""
-        curve = self.reference.curves[row]
-        return math.sqrt(curve.likeliest(events[row])) if curve else math.nan
 
     def _evidence(self, row: int, estimate: Estimate, events: float) -> dict[str, float]:
         """Of the last span, beside the reference; see `shares.corrected` for the `log_odds`."""

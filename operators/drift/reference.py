@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,8 +30,8 @@ class Reference:
     """Labelled events by place, a row each; their weight halves in so many spans.
 
     A figure that is said by a curve moves a little with each span that the curve is fitted to, and
-    stays there: over weeks that adds up to what a chart would take for a change of events. `moved`
-    is how far it has gone, and is taken off what charts are told.
+    stays there: over weeks that adds up to what a chart would take for a change of events. So
+    charts are told how far it is from what the same curve says of the reference.
 
     Memory: 4 kB a row, and as much again for its curve. A row with fewer than `least` frauds, or
     no genuine event, has no curve, and nothing is estimated of it.
@@ -41,25 +41,29 @@ class Reference:
         self.cells = np.zeros((rows, 2, PLACES))
         self.usual = np.ones((rows, 2))
         """The mean misfit of spans that are told by their scores, and of how many."""
-        self.moved = np.zeros(rows)
-        """By how much what is said of the same events has moved as the curve did."""
+        self.begun = np.zeros(1, np.int64)
+        """Whether these are spans of settled scores."""
         self._fade, self._least = 0.5 ** (1.0 / half_life), least
         self._curves: Sequence[Curve | None] | None = None
 
-    def add(self, counts: Int64s, said: Callable[[int, Floats], float]) -> None:
+    def add(self, counts: Int64s, *, settled: bool) -> None:
         """Take a span whose labels are in, (rows, spans.WIDTH).
 
-        `said` is what is said of a row, given the events (rows, PLACES), by the curves as they are.
+        The first whose scores had settled is the first: those before are forgotten.
         """
-        came = np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1)
-        events = (self.cells * self._fade + came).sum(axis=1)
-        before = [said(row, events) if self.curves[row] else np.nan for row in range(len(came))]
-        self._take(came)
+        if settled and not self.begun[0]:
+            self.begun[0] = 1
+            self._forget()
+        self._take(np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1))
         self._curves = None
-        for row, old in enumerate(before):
-            now = said(row, events) if self.curves[row] else math.nan
-            if not math.isnan(now - old):
-                self.moved[row] += now - old
+
+    @property
+    def events(self) -> Floats:
+        """(rows, PLACES) of them all."""
+        return np.asarray(self.cells.sum(axis=1))
+
+    def _forget(self) -> None:
+        self.cells[...], self.usual[...] = 0.0, 1.0
 
     def _take(self, came: Int64s) -> None:
         """Count events of a span, (rows, 2, PLACES)."""
@@ -96,8 +100,8 @@ class Reference:
         return _estimated(curve, events.tobytes())
 
     def settled(self, row: int) -> bool:
-        """Whether the curve is of enough frauds to move little from span to span."""
-        return bool(self.cells[row, 1].sum() >= _SETTLED * self._least)
+        """Whether scores have, and the curve is of enough frauds to move little by a span."""
+        return bool(self.begun[0] and self.cells[row, 1].sum() >= _SETTLED * self._least)
 
     def spread(self, row: int) -> float:
         """How many times wider than by chance alone figures of a span are."""
@@ -120,7 +124,7 @@ class Reference:
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
-        return {"labelled": self.cells, "usual": self.usual, "moved": self.moved}
+        return {"labelled": self.cells, "usual": self.usual, "begun": self.begun}
 
 
 class Current(Reference):
@@ -138,6 +142,10 @@ class Current(Reference):
         self.likely = np.zeros(3)
         """The log-likelihood of labels by each, fading as late events do."""
         self.choice = np.array([_ALL])
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.lately[...], self.likely[...], self.choice[0] = 0.0, 0.0, _ALL
 
     def _take(self, came: Int64s) -> None:
         if self._enough(0) and self.lately[0, 1].sum() > 0:

@@ -85,18 +85,21 @@ class Rows:
 class Spans:
     """The spans that still wait for labels: those that began within the maturity, and one more.
 
-    Memory: 7.5 kB a span and row. Without `all_labels` only those of frauds are counted. Labels for
-    older spans are left out, and counted as late.
+    Scores count as settled from `settle_us` after the first version that has learnt anything on:
+    those of the first versions go on changing. Memory: 7.5 kB a span and row. Without `all_labels`
+    only those of frauds are counted. Labels for older spans are left out, and counted as late.
     """
 
-    def __init__(self, rows: Rows, span_us: int, maturity_us: int, *, all_labels: bool) -> None:
-        self._all = all_labels
+    def __init__(
+        self, rows: Rows, span_us: int, maturity_us: int, *, all_labels: bool, settle_us: int = 0
+    ) -> None:
+        self._all, self._settle_us = all_labels, settle_us
         self.rows, self.span_us, self.maturity_us = rows, span_us, maturity_us
         self.held = -(-maturity_us // span_us) + 2
         self.cells = np.zeros((self.held, len(rows), WIDTH), np.int64)
-        self.clock = np.array([NONE, NONE, NONE, 0], np.int64)
+        self.clock = np.array([NONE, NONE, NONE, 0, -NONE], np.int64)
         """The span that is open, the first that is not over, the first whose labels are not all in,
-        and how many labels were late."""
+        how many labels were late, and the first span of settled scores."""
 
     @property
     def open(self) -> int:
@@ -107,8 +110,15 @@ class Spans:
         """The counts of a span, (rows, WIDTH)."""
         return np.asarray(self.cells[number % self.held], np.int64)
 
+    @property
+    def settled(self) -> int:
+        """The first span of settled scores."""
+        return int(self.clock[4])
+
     def take(self, bucket: Bucket) -> tuple[list[int], list[int]]:
         """Count a bucket. Returns the spans that it ends, and those whose labels are now all in."""
+        if bucket.version and self.clock[4] == -NONE:
+            self.clock[4] = -(-(bucket.start_us + self._settle_us) // self.span_us)
         told, scores = bucket.matured, bucket.scores
         done, over, known, whole = _take(
             bucket.start_us, bucket.end_us, scores.counts, scores.blocks, told.time_us,
