@@ -8,7 +8,7 @@ import pytest
 from operators.drift.ranking import expected, known
 from operators.drift.reference import Current, Reference
 from operators.drift.shares import chances
-from operators.drift.spans import FRAUDS, GENUINE, LOG_ODDS, PLACES, WIDTH, Floats, Int64s
+from operators.drift.spans import FRAUDS, GENUINE, LOG_ODDS, PLACES, WIDTH, Int64s
 
 DAYS, EVENTS = 40, 10_000
 
