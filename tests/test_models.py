@@ -99,7 +99,7 @@ MODELS: dict[str, Model] = {
     ),
     "renewed": Renewed(model=Linear(bits=8), recent=50, every=40),
     "renewed-ensemble": Renewed(
-        model=Ensemble(members={"forest": Forest(trees=2, nodes=63, learnt_after=20)}, every=30),
+        model=Ensemble(members={"forest": Forest(trees=2, nodes=7, learnt_after=20)}, every=30),
         recent=80,
         odds=2,
         calibration=Calibration(platt=True),
