@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Tensors, examine
 from models.calibration import (
     Calibrated,
     Calibration,
@@ -25,7 +25,7 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.contributions import largest, spread
+from models.contributions import Contributing, spread
 from models.ranks import KNOTS, Ranks, Singles, ranks_of
 from models.state import restore
 from streams.errors import ConfigError, StateError
@@ -256,7 +256,7 @@ class HalfSpaceLearner:
         restore(self._parts(), self._fixed(), state, "HalfSpaceTrees")
 
 
-class HalfSpaceVersion(Calibrated):
+class HalfSpaceVersion(Calibrated, Contributing):
     """`HalfSpaceTrees` as they score. See `models.base.Version`."""
 
     kind: ClassVar[str] = "half-space trees"
@@ -284,9 +284,6 @@ class HalfSpaceVersion(Calibrated):
         score(ranks, self._features, self._cuts, self._masses, self._least, out)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         examine(self.names, x)

@@ -22,7 +22,7 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.contributions import largest
+from models.contributions import Contributing
 from models.intervals import bounds
 from models.state import restore
 from streams.errors import ConfigError
@@ -234,7 +234,7 @@ class RuleLearner:
         restore({"calibration": self._calibration}, fixed, state, self._rule)
 
 
-class RuleVersion(Calibrated):
+class RuleVersion(Calibrated, Contributing):
     """A fixed rule at a learnt level. See `models.base.Version`."""
 
     kind: ClassVar[str] = "rule"
@@ -249,9 +249,6 @@ class RuleVersion(Calibrated):
         out = _raw(self._rule, self.names, self._setting, x)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         """Of the rule, its own input's; of chance the base is all there is."""

@@ -8,6 +8,7 @@ contributions brought from one scale to the other by one factor a row, the resca
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -49,6 +50,17 @@ def largest(parts: Floats, k: int) -> Reasons:
     out = np.empty((len(parts), k), np.int16)
     rank(parts, out)
     return out
+
+
+class Contributing(ABC):
+    """A version that says what each input contributes, and so gives its reasons."""
+
+    @abstractmethod
+    def contributions_many(self, x: Floats) -> Floats:
+        """See `models.base.Version`."""
+
+    def reasons_many(self, x: Floats, k: int) -> Reasons:
+        return largest(self.contributions_many(x), k)
 
 
 def spread(parts: Floats, columns: Sequence[int], inputs: int) -> Floats:

@@ -22,7 +22,6 @@ from models.base import (
     Labels,
     Learner,
     Model,
-    Reasons,
     Tensors,
     Version,
     examine,
@@ -36,7 +35,7 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.contributions import largest, to_log_odds, to_probabilities
+from models.contributions import Contributing, to_log_odds, to_probabilities
 from models.kinds import SIMPLE
 from models.state import prefixed, restore, under
 from streams.errors import ConfigError
@@ -181,7 +180,7 @@ class EnsembleLearner:
             self._judged[name] = type(judged).from_parts(judged.config(), tensors)
 
 
-class EnsembleVersion(Calibrated):
+class EnsembleVersion(Calibrated, Contributing):
     """An `Ensemble` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "ensemble"
@@ -202,9 +201,6 @@ class EnsembleVersion(Calibrated):
         mix(_scores(self._members, x), self._weights, out)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         """Those of the members to their probabilities, by weight; then to log-odds."""

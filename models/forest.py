@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import cuts, prunings
-from models.base import Floats, Labels, Reasons, Tensors, examine
+from models.base import Floats, Labels, Tensors, examine
 from models.calibration import (
     Calibrated,
     Calibration,
@@ -21,7 +21,7 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.contributions import largest, spread, to_log_odds
+from models.contributions import Contributing, spread, to_log_odds
 from models.cuts import PRIOR, SMOOTHING, STEP
 from models.ranks import KNOTS, Ranks, ranks_of
 from models.state import restore
@@ -145,7 +145,7 @@ class ForestLearner:
         restore(self._parts(), self._fixed(), {"pace": np.ones(1)} | {**state}, "Forest")
 
 
-class ForestVersion(Calibrated):
+class ForestVersion(Calibrated, Contributing):
     """A `Forest` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "forest"
@@ -175,9 +175,6 @@ class ForestVersion(Calibrated):
         prunings.to_log_odds(out)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         ranks, parts = self._ranked(x), np.empty((len(x), len(self._columns) + 1))

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models import network
-from models.base import Floats, Reasons, Tensors, examine
+from models.base import Floats, Tensors, examine
 from models.calibration import Calibrated, blank, calibrate, score_many
-from models.contributions import largest, spread
+from models.contributions import Contributing, spread
 from models.knots import no_knots
 from models.network import Ints, Shape, Singles
 from models.state import restore
@@ -40,7 +40,7 @@ class Frame:
         return out
 
 
-class NeuralVersion(Calibrated):
+class NeuralVersion(Calibrated, Contributing):
     """A `Neural` as it scores. See `models.base.Version`."""
 
     kind: ClassVar[str] = "neural"
@@ -68,9 +68,6 @@ class NeuralVersion(Calibrated):
         out = self.log_odds(x)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         columns = self.frame.columns

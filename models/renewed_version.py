@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from models import renewal
-from models.base import Floats, Reasons, Tensors, Version, examine
+from models.base import Floats, Tensors, Version, examine
 from models.calibration import Calibrated, blank, calibrate, score_many
-from models.contributions import largest, to_log_odds, to_probabilities
+from models.contributions import Contributing, to_log_odds, to_probabilities
 from models.ensemble import EnsembleVersion
 from models.kinds import SIMPLE
 from models.state import prefixed, restore, under
 
 
-class RenewedVersion(Calibrated):
+class RenewedVersion(Calibrated, Contributing):
     """The model, the second and both stacked, by their weights. See `models.base.Version`."""
 
     kind: ClassVar[str] = "renewed"
@@ -35,9 +35,6 @@ class RenewedVersion(Calibrated):
         renewal.mix(main, second, self._stack, self._weights, out)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         """Those of the three to their probabilities, by weight; then to log-odds."""

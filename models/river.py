@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import fenced
-from models.base import Floats, Labels, Model, Reasons, Tensors, examine
+from models.base import Floats, Labels, Model, Tensors, examine
 from models.calibration import (
     CURVE,
     THRESHOLD,
@@ -30,7 +30,7 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.contributions import by_leaving_out, largest
+from models.contributions import Contributing, by_leaving_out
 from models.state import restore
 from streams.errors import ConfigError, StateError
 
@@ -170,7 +170,7 @@ def _pickled(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return tensors["estimator"].tobytes()
 
 
-class RiverVersion(Calibrated):
+class RiverVersion(Calibrated, Contributing):
     """A River estimator as it was at one moment. See `models.base.Version`."""
 
     kind: ClassVar[str] = "river"
@@ -194,9 +194,6 @@ class RiverVersion(Calibrated):
         out = np.array([_log_odds(probability) for probability in given.tolist()], np.float64)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         return by_leaving_out(self.predict_many, x)

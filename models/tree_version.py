@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from models import trees
-from models.base import Floats, Reasons, Tensors, examine
+from models.base import Floats, Tensors, examine
 from models.calibration import Calibrated, blank, calibrate, score_many
-from models.contributions import largest, spread
+from models.contributions import Contributing, spread
 from models.state import restore
 from streams.errors import StateError
 
 
-class TreeVersion(Calibrated, ABC):
+class TreeVersion(Calibrated, Contributing):
     """Trees as they score. See `models.base.Version`."""
 
     kind: ClassVar[str]
@@ -53,9 +53,6 @@ class TreeVersion(Calibrated, ABC):
         out = self._raw(x)
         score_many(self._calibration, out, out)
         return out
-
-    def reasons_many(self, x: Floats, k: int) -> Reasons:
-        return largest(self.contributions_many(x), k)
 
     def contributions_many(self, x: Floats) -> Floats:
         examine(self.names, x)
