@@ -23,8 +23,9 @@ from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.schema import DAY
 from streams.topics import DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 from tests.batches import PIPELINE, Row, pieces, with_labels
+from tests.lanes_engine import Engine
 from tests.learnt_once import known
-from tests.test_lanes import Engine, lanes
+from tests.test_lanes import lanes
 
 Examples = list[tuple[bytes | None, bytes | None]]
 

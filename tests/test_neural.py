@@ -29,7 +29,7 @@ from streams.errors import ConfigError
 from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.schema import DAY
 from tests.batches import PIPELINE, Row
-from tests.test_lanes import Engine
+from tests.lanes_engine import Engine
 from tests.test_learner import contents, engine_of, publish
 
 SMALL = Neural(learnt_after=100, batch=32, replay=32, reservoir=256, knots=8)

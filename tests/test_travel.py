@@ -36,8 +36,9 @@ from streams.records import Outcomes
 from streams.schema import DAY, duration_us
 from streams.topics import LABELS, MODELS, OUTCOMES, PREDICTIONS, TRANSACTIONS
 from tests.batches import HOUR, PIPELINE, Row, delays, transactions, with_labels
+from tests.lanes_engine import Engine
 from tests.learnt_once import learn_once
-from tests.test_lanes import Engine, by_id, by_number, told
+from tests.test_lanes import by_id, by_number, told
 
 NOON = 1_704_110_400_000_000
 END = Row(10**7, 400 * DAY, 9, 9)

@@ -47,9 +47,10 @@ from tests.batches import (
     transactions,
     with_labels,
 )
+from tests.lanes_engine import Engine
 from tests.learnt_once import held_of
 from tests.test_flow import run
-from tests.test_lanes import Engine, lanes
+from tests.test_lanes import lanes
 
 FEW = settings(max_examples=20)
 ACTING = replace(
