@@ -15,8 +15,9 @@ import asyncio
 import signal
 import ssl
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import ExitStack, suppress
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -49,6 +50,8 @@ SESSION_S = 10.0
 TICK_S = 0.1
 CACHE = 32 << 20
 """Bytes that RocksDB keeps at hand of a lane; what is often asked for, the operators do."""
+SEEK_S = 2.0
+"""How long Faust's consumer may take to go elsewhere before it is asked again."""
 PATIENCE_S = 8.0
 """How long a commit may take while Faust waits to give a lane away."""
 
@@ -111,7 +114,7 @@ class Host:
                 if lane is not None and not self.failed.done():
                     try:
                         if not lane.take(place, event):
-                            await self._go_back(place, lane)
+                            await self._go_back([(place, lane)])
                     except Exception as error:  # noqa: BLE001 - ends the worker
                         self._fail(error)
                 await asyncio.sleep(0)
@@ -146,12 +149,16 @@ class Host:
         copy = RocksCopy(self._table.data, number)
         return Lane(self._plan, number, copy, self._outlet, self._serving)
 
-    async def _go_back(self, place: int, lane: Lane) -> None:
-        """Have the parcels of a stage come from the one on that the lane has not had."""
-        at = TP(self._plan.stages[place], lane.number)
-        # The lane may have gone meanwhile; it is opened again, here or elsewhere.
+    async def _go_back(self, places: Iterable[tuple[int, Lane]]) -> None:
+        """Have the parcels of some stages come from the one on that their lane has not had.
+
+        The consumer's own thread seeks: its fetches would lose their records to any other.
+        """
+        stages = self._plan.stages
+        at = {TP(stages[place], lane.number): lane.next(place) for place, lane in places}
+        # A lane may have gone meanwhile; it is opened again, here or elsewhere.
         with suppress(IllegalStateError):
-            await self.app.consumer.seek(at, lane.next(place))
+            await self.app.consumer.seek_wait(at)
 
     def _start(self, work: Any) -> asyncio.Task[None]:
         async def watched() -> None:
@@ -214,9 +221,11 @@ class Host:
                 # By itself Faust goes on after what it has acknowledged, and it acknowledges what
                 # it leaves out while the group finds together.
                 self._sought = True
-                for lane in list(self._lanes.values()):
-                    for place in range(len(self._plan.stages)):
-                        await self._go_back(place, lane)
+                every = product(range(len(self._plan.stages)), self._lanes.values())
+                try:
+                    await asyncio.wait_for(self._go_back(every), SEEK_S)
+                except TimeoutError:
+                    self._sought = False
 
 
 async def serve(plan: Plan, serving: Serving, every_s: float) -> None:

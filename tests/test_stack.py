@@ -175,6 +175,18 @@ def test_a_jar_that_is_not_the_one_of_the_lock_is_refused_and_removed(
     assert not path.exists()
 
 
+def test_a_network_that_fails_is_tried_again_and_then_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setattr("jobs.stack.jars.time.sleep", waits.append)
+    with pytest.raises(InputError, match=r"org.example:broker:1: wanted the jar .* go online once"):
+        fetch([Jar("org.example:broker:1", "0" * 64)])
+    assert waits == list(jars.WAITS_S)
+
+
 def test_the_lock_names_each_jar_once_with_its_hash_and_holds_kafka() -> None:
     names = [jar.name for jar in locked()]
     assert len(names) == len(set(names))

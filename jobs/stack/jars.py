@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -28,6 +28,12 @@ ROOTS = (
 LOCK = Path(__file__).with_name("jars.lock")
 CONNECTIONS = 8
 ABANDONED_S = 3600
+WAITS_S = (2.0, 6.0)
+"""Before the network is tried again: names are not always found at once."""
+
+
+class _UnreachableError(InputError):
+    """The network did not give a jar."""
 
 
 class Jar(NamedTuple):
@@ -83,14 +89,21 @@ def fetch(jars: Sequence[Jar] = ()) -> None:
     A jar appears there whole and verified or not at all; several processes may fetch at once.
     Raises InputError for a jar that cannot be had or is not the one of the lock.
     """
-    absent = missing(jars)
-    if absent:
-        _download(absent, jars_folder())
+    for wait_s in (*WAITS_S, None):
+        try:
+            _download(missing(jars), jars_folder())
+            break
+        except _UnreachableError:
+            if wait_s is None:
+                raise
+            time.sleep(wait_s)
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda jar: _verify(jar, jars_folder() / jar.name), jars or locked()))
 
 
 def _download(jars: list[Jar], folder: Path) -> None:
+    if not jars:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob("fetching-*"):
         # Of a process that was killed; a younger one may be at work.
@@ -104,7 +117,7 @@ def _download(jars: list[Jar], folder: Path) -> None:
             try:
                 path = maven.project(group, artifact).at_version(version).artifact().resolve()
             except (OSError, RuntimeError, ValueError) as error:
-                raise InputError(
+                raise _UnreachableError(
                     f"{jar.coordinate}: wanted the jar from the network, got {error}; "
                     f"go online once, or put {jar.name} into {folder}"
                 ) from error
@@ -112,7 +125,12 @@ def _download(jars: list[Jar], folder: Path) -> None:
             path.replace(folder / jar.name)
 
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            list(pool.map(one, jars))
+            asked = [pool.submit(one, jar) for jar in jars]
+            try:
+                for each in as_completed(asked):
+                    each.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
 
 
 def _verify(jar: Jar, path: Path) -> None:
