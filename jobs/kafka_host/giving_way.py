@@ -23,14 +23,18 @@ def give_way() -> None:
 
     To be nice decides who gets how much, not who is next: on Linux a process that runs may finish
     its turn of some milliseconds, and an event waits as long. Since 6.12 a process may ask for
-    long turns, and then those with shorter ones go before it. The system shares out the processor
-    among sessions first, where it has groups for them, so a session that is this process's own is
-    made nice too; that of a terminal is left as it is.
+    long turns, and then those with shorter ones go before it. Being idle comes on top: whoever
+    wakes up takes a processor that only such a process has for a free one. The system shares out
+    the processor among sessions first, where it has groups for them, so a session that is this
+    process's own is made nice too; that of a terminal is left as it is.
     """
     call = _SET_ATTRIBUTES.get(platform.machine()) if platform.system() == "Linux" else None
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, _BATCH, 0, LOWEST, 0, SLICE_NS, 0, 0)
     if call is None or ctypes.CDLL(None).syscall(call, 0, attributes, 0):
         os.nice(LOWEST)
+    if idle := getattr(os, "SCHED_IDLE", None):
+        # The length of turns stays what it was.
+        os.sched_setscheduler(0, idle, os.sched_param(0))
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # without groups, or not permitted: then it is nice, at least
             AUTOGROUP.write_text(str(LOWEST), encoding="ascii")
