@@ -1,6 +1,5 @@
 """The learn job is last in line for the processor."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
