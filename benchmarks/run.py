@@ -34,7 +34,7 @@ KEPT = ROOT / "docs" / "bench"
 NAMES = tuple(sorted(path.stem[6:] for path in Path(__file__).parent.glob("bench_*.py")))
 SERVED = {
     "kafka": ("kafka_latency", "kafka_throughput", "kafka_peers"),
-    "kafka_more": ("exactly_once", "swaps", "kafka_client"),
+    "kafka_more": ("exactly_once", "swaps", "training", "kafka_client"),
     "flink": ("flink",),
     "faust": ("faust",),
 }
