@@ -53,8 +53,8 @@ SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
 IDLE_MS = 2000
 """After so long without a record a task's readers hold event time back no more."""
-TURN_S, STRICT_TURN_S = 0.1, 0.02
-"""How long a reader reads before Flink may do something else: in strict order, move event time."""
+TURN_S = 0.02
+"""How long a reader reads before its state is written and Flink may do something else."""
 
 
 class HeadTime(TimestampAssigner):  # type: ignore[misc]
@@ -214,7 +214,7 @@ def main() -> str:
         order.parallelism,
         order.memory_mb << 20,
         0.0 if order.together else order.pace_ms / 1000,
-        min(order.checkpoint_ms / 5000, STRICT_TURN_S if settings.order == "strict" else TURN_S),
+        min(order.checkpoint_ms / 5000, TURN_S),
         order.together,
         RELEASE,
         load_pipeline(settings.pipeline).definition,

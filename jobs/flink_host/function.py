@@ -150,7 +150,8 @@ class Turning(Function):
     def again(self, ctx: Any, later_ms: int = 0) -> None:
         """Take another turn, after whatever else waits for this task."""
         timers = ctx.timer_service()
-        timers.register_processing_time_timer(timers.current_processing_time() + later_ms)
+        # Of a moment that is not past Flink waits for the end of its millisecond.
+        timers.register_processing_time_timer(timers.current_processing_time() - 1 + later_ms)
 
     def collect(self, *, idle: bool) -> None:
         """Collect the garbage of this process now and then, best when there is nothing to do."""
