@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.bench_features import operator
 from benchmarks.bench_forest import adaptive, mondrian
+from benchmarks.history import attentive, history
 from benchmarks.transactions import Int64s, Rows, Transactions, featurize
 from jobs.fraud import champion, pipeline, published, published_only
 from jobs.handbook import (
@@ -45,6 +46,7 @@ from models.boosted import Boosted
 from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
+from models.neural import Neural
 from models.river import River
 from streams.errors import ConfigError
 
@@ -52,7 +54,8 @@ BLOCK = 1000
 ONE_IN = 20
 """Of so many genuine payments River's forests learn one."""
 MATURITY = 7 * DAY_US
-FEW = tuple(published)
+FEATURES = dict(pipeline.features) | history
+ALL, FEW, PAST = tuple(pipeline.features), tuple(published), tuple(history)
 BOOSTED = {
     "n_estimators": 200,
     "learning_rate": 0.03,
@@ -65,7 +68,7 @@ BOOSTED = {
 
 
 class Events(NamedTuple):
-    """All events in order of time."""
+    """All events in order of time, with `FEATURES`."""
 
     time: Int64s
     customer: Int64s
@@ -79,7 +82,7 @@ def events() -> Events:
     transactions = Transactions.at_hand(1)
     if transactions.source != "Handbook":
         raise ConfigError("accuracy: HEADRACE_DATA should name the folder of handbook_raw.parquet")
-    x = featurize(operator(pipeline.features), Rows(transactions))
+    x = featurize(operator(FEATURES), Rows(transactions))
     y = transactions.fraud.astype(np.int8)
     return Events(transactions.time, transactions.customer, x, y)
 
@@ -94,8 +97,8 @@ def rated(scores: Floats, folds: Sequence[date]) -> dict[str, float]:
 def once(model: Model, names: Sequence[str] = ()) -> dict[str, Any]:
     """One pass of a model over all events; scores count from the first validation fold on."""
     of = events()
-    own = names or tuple(pipeline.features)
-    x = np.ascontiguousarray(of.x[:, [tuple(pipeline.features).index(name) for name in own]])
+    own = names or ALL
+    x = np.ascontiguousarray(of.x[:, [tuple(FEATURES).index(name) for name in own]])
     judged = int(np.searchsorted(of.time, day_number(min(VALIDATION_FOLDS)) * DAY_US))
     known = np.searchsorted(of.time, of.time - MATURITY, side="right")
     learner, scores = model.bind(tuple(own)), np.full(len(x), 0.5)
@@ -124,21 +127,21 @@ def retrained() -> dict[str, Any]:
     import lightgbm
 
     of = events()
-    day, scores = of.time // DAY_US, np.full(len(of.y), 0.5)
+    x, day, scores = of.x[:, : len(ALL)], of.time // DAY_US, np.full(len(of.y), 0.5)
     began, learnt, scored, score = time.process_time(), 0, 0, 0.0
     for fold in TEST_FOLDS:
         start = day_number(fold)
         model = lightgbm.LGBMClassifier(**BOOSTED)
         past = day < start + WEEK
-        model.fit(of.x[past], of.y[past])
+        model.fit(x[past], of.y[past])
         test = (day >= start + 2 * WEEK) & (day < start + 3 * WEEK)
         before = time.process_time()
-        scores[test] = model.predict_proba(of.x[test])[:, 1]
+        scores[test] = model.predict_proba(x[test])[:, 1]
         score += time.process_time() - before
         learnt, scored = max(learnt, int(past.sum())), scored + int(test.sum())
     seconds = time.process_time() - began - score
     return {
-        "inputs": of.x.shape[1],
+        "inputs": len(ALL),
         "learn_us": seconds / learnt * 1e6,
         "score_us": score / scored * 1e6,
         "test": rated(scores, TEST_FOLDS),
@@ -162,7 +165,7 @@ def hoeffding() -> dict[str, Any]:
 def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
     """One of River's forests, of all frauds and a part of the genuine payments."""
     of, estimator = events(), forest()
-    day, names, scores = of.time // DAY_US, tuple(pipeline.features), np.full(len(of.y), 0.5)
+    day, x, scores = of.time // DAY_US, of.x[:, : len(ALL)], np.full(len(of.y), 0.5)
     judged = np.zeros(len(of.y), np.bool_)
     for fold in TEST_FOLDS:
         judged[judged_rows(day, of.customer, of.y, day_number(fold))] = True
@@ -172,8 +175,8 @@ def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
     for first in range(0, np.flatnonzero(judged)[-1] + 1, BLOCK):
         fresh = done + np.flatnonzero(taught[done : known[first]])
         rows = first + np.flatnonzero(judged[first : first + BLOCK])
-        lessons = [dict(zip(names, row, strict=True)) for row in of.x[fresh].tolist()]
-        asked = [dict(zip(names, row, strict=True)) for row in of.x[rows].tolist()]
+        lessons = [dict(zip(ALL, row, strict=True)) for row in x[fresh].tolist()]
+        asked = [dict(zip(ALL, row, strict=True)) for row in x[rows].tolist()]
         began = time.process_time()
         for row, label in zip(lessons, of.y[fresh].astype(bool).tolist(), strict=True):
             estimator.learn_one(row, label)
@@ -183,7 +186,7 @@ def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
         learn += between - began
         done, learnt = int(known[first]), learnt + len(fresh)
     return {
-        "inputs": len(names),
+        "inputs": len(ALL),
         "learnt": learnt,
         "seconds": learn + score,
         "learn_us": learn / learnt * 1e6,
@@ -200,6 +203,11 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Forest on 15 inputs": partial(once, Forest(), FEW),
     "Ensemble of Linear and Forest": partial(once, both),
     "Boosted": partial(once, Boosted()),
+    "Neural": partial(once, Neural()),
+    "Neural on 15 inputs": partial(once, Neural(), FEW),
+    "Neural with attention": partial(once, attentive, ALL + PAST),
+    "Neural with attention on 15 inputs": partial(once, attentive, FEW + PAST),
+    "Neural, the history as inputs": partial(once, Neural(), ALL + PAST),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
     "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,
