@@ -207,7 +207,7 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Neural on 15 inputs": partial(once, Neural(), FEW),
     "Neural with attention": partial(once, attentive, ALL + PAST),
     "Neural with attention on 15 inputs": partial(once, attentive, FEW + PAST),
-    "Neural, the history as inputs": partial(once, Neural(), ALL + PAST),
+    "Neural with the history as inputs": partial(once, Neural(), ALL + PAST),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
     "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,
