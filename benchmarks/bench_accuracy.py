@@ -7,8 +7,8 @@ events the learner learns, in order, whatever has a label by then, and a version
 them. Costs are microseconds of processor time an event, of learning and of scoring with its part of
 making versions. River's estimators learn through our adapter, their prediction of one event at a
 time included. Its forests would take hours: by their own loop they learn every fraud and every 20th
-genuine payment, and score the rows that are judged alone. LightGBM is trained anew
-for each fold, on all whose label is known when the test starts, with the better of two settings on
+genuine payment, and score the rows that are judged alone. Of the network stand means over several
+seeds. LightGBM is trained anew for each fold, on all whose label is known when the test starts, with the better of two settings on
 the validation folds, its defaults being the other, and is judged on the test folds alone.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -51,6 +52,8 @@ from models.river import River
 from streams.errors import ConfigError
 
 BLOCK = 1000
+SEEDS = 4
+"""Of the network, since what it learns differs by seed."""
 ONE_IN = 20
 """Of so many genuine payments River's forests learn one."""
 MATURITY = 7 * DAY_US
@@ -119,6 +122,23 @@ def once(model: Model, names: Sequence[str] = ()) -> dict[str, Any]:
         "score_us": score / scored * 1e6,
         "test": rated(scores, TEST_FOLDS),
         "validation": rated(scores, VALIDATION_FOLDS),
+    }
+
+
+def seeded(model: Neural, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The means of passes that differ by seed alone, and their standard deviations on the tests."""
+    passes = [once(replace(model, seed=seed), names) for seed in range(SEEDS)]
+
+    def over(part: str, of: Callable[[list[float]], Any]) -> dict[str, float]:
+        return {key: float(of([each[part][key] for each in passes])) for key in passes[0][part]}
+
+    return {
+        "inputs": passes[0]["inputs"],
+        "learn_us": float(np.mean([each["learn_us"] for each in passes])),
+        "score_us": float(np.mean([each["score_us"] for each in passes])),
+        "test": over("test", np.mean),
+        "validation": over("validation", np.mean),
+        "deviation": over("test", partial(np.std, ddof=1)),
     }
 
 
@@ -203,11 +223,11 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Forest on 15 inputs": partial(once, Forest(), FEW),
     "Ensemble of Linear and Forest": partial(once, both),
     "Boosted": partial(once, Boosted()),
-    "Neural": partial(once, Neural()),
-    "Neural on 15 inputs": partial(once, Neural(), FEW),
-    "Neural with attention": partial(once, attentive, ALL + PAST),
-    "Neural with attention on 15 inputs": partial(once, attentive, FEW + PAST),
-    "Neural with the history as inputs": partial(once, Neural(), ALL + PAST),
+    "Neural": partial(seeded, Neural()),
+    "Neural on 15 inputs": partial(seeded, Neural(), FEW),
+    "Neural with attention": partial(seeded, attentive, ALL + PAST),
+    "Neural with attention on 15 inputs": partial(seeded, attentive, FEW + PAST),
+    "Neural with the history as inputs": partial(seeded, Neural(), ALL + PAST),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
     "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,
