@@ -8,8 +8,9 @@ them. Costs are microseconds of processor time an event, of learning and of scor
 making versions. River's estimators learn through our adapter, their prediction of one event at a
 time included. Its forests would take hours: by their own loop they learn every fraud and every 20th
 genuine payment, and score the rows that are judged alone. Of the network stand means over several
-seeds. LightGBM is trained anew for each fold, on all whose label is known when the test starts, with the better of two settings on
-the validation folds, its defaults being the other, and is judged on the test folds alone.
+seeds. LightGBM is trained anew for each fold, on all whose label is known when the test starts,
+with the better of two settings on the validation folds, its defaults being the other, and is judged
+on the test folds alone.
 """
 
 from __future__ import annotations
