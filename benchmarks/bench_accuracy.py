@@ -228,7 +228,6 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Neural on 15 inputs": partial(seeded, Neural(), FEW),
     "Neural with attention": partial(seeded, attentive, ALL + PAST),
     "Neural with attention on 15 inputs": partial(seeded, attentive, FEW + PAST),
-    "Neural with the history as inputs": partial(seeded, Neural(), ALL + PAST),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
     "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,

@@ -7,13 +7,15 @@ days of delay, over the first transactions of the Handbook where HEADRACE_DATA n
 else over simulated ones. Every contender scores the same network of the same examples, on one
 thread, rows of an array and one row at a time; before torch our kernel finds the knots. Rates are
 per second of processor time, the median of several runs after one that warms up. AUC and average
-precision are over the second half, by versions up to 1,000 events old.
+precision are over the second half, by versions up to 1,000 events old; of networks means and
+standard deviations over several seeds.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,7 @@ EVENTS = 300_000
 BLOCK = 1000
 ROWS = 20_000
 RUNS = 5
+SEEDS = 4
 FEATURES = dict(pipeline.features) | history
 NAMES, ALL = tuple(pipeline.features), tuple(FEATURES)
 
@@ -74,6 +77,20 @@ def one_pass(
         "ap": average_precision(scores[half:], y[half:]),
     }
     return found, learner.version()
+
+
+def passes(
+    model: Model, names: tuple[str, ...], x: Floats, y: Labels, at: Floats
+) -> tuple[dict[str, float], Any]:
+    """Means and deviations of `one_pass` over the seeds of a network; and the first's version."""
+    seeds = (
+        [replace(model, seed=seed) for seed in range(SEEDS)] if isinstance(model, Neural) else []
+    )
+    made = [one_pass(each, names, x, y, at) for each in seeds or [model]]
+    found = {key: [figures[key] for figures, _ in made] for key in made[0][0]}
+    means = {key: float(np.mean(each)) for key, each in found.items()}
+    spread = {f"{key}_deviation": float(np.std(found[key])) for key in ("auc", "ap")}
+    return means | spread, made[0][1]
 
 
 def rate(score: Callable[[Floats], Any], pieces: list[Floats]) -> float:
@@ -125,7 +142,7 @@ def run() -> dict[str, Any]:
     }
     for name, model in models.items():
         names, x = (ALL, every) if "with" in name else (NAMES, plain)
-        learnt[name], version = one_pass(model, names, x, y, at)
+        learnt[name], version = passes(model, names, x, y, at)
         if isinstance(version, NeuralVersion):
             of = name.removeprefix("Neural")
             scored |= {contender + of: found for contender, found in rates(version, x).items()}
@@ -159,7 +176,8 @@ def table(result: dict[str, Any]) -> Table:
     for name, row in result["scored"].items():
         shown.add_row(name, f"{row['rows_per_s']:,.0f}", f"{row['one_us']:.1f}", "", "", "")
     for name, row in result["learnt"].items():
-        figures = f"{row['learnt_per_s']:,.0f}", f"{row['auc']:.4f}", f"{row['ap']:.4f}"
+        quality = (f"{row[key]:.3f} ± {row[f'{key}_deviation']:.3f}" for key in ("auc", "ap"))
+        figures = f"{row['learnt_per_s']:,.0f}", *quality
         shown.add_row(name, "", "", *figures)
     costs = {"inputs": result["inputs_us"], "reasons": result["reasons_us"]}
     said = (
