@@ -83,10 +83,10 @@ def passes(
     model: Model, names: tuple[str, ...], x: Floats, y: Labels, at: Floats
 ) -> tuple[dict[str, float], Any]:
     """Means and deviations of `one_pass` over the seeds of a network; and the first's version."""
-    seeds = (
-        [replace(model, seed=seed) for seed in range(SEEDS)] if isinstance(model, Neural) else []
-    )
-    made = [one_pass(each, names, x, y, at) for each in seeds or [model]]
+    made = [
+        one_pass(replace(model, seed=seed) if isinstance(model, Neural) else model, names, x, y, at)
+        for seed in range(SEEDS if isinstance(model, Neural) else 1)
+    ]
     found = {key: [figures[key] for figures, _ in made] for key in made[0][0]}
     means = {key: float(np.mean(each)) for key, each in found.items()}
     spread = {f"{key}_deviation": float(np.std(found[key])) for key in ("auc", "ap")}
