@@ -22,7 +22,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
-from models.neural import Neural
+from models.neural import Attention, Neural
 from models.renewed import Renewed
 from models.replay import Replay
 from models.river import River, for_river
@@ -65,6 +65,7 @@ from streams.schema import Category, Event, Label, Number
 
 __all__ = [
     "AmountRule",
+    "Attention",
     "Boosted",
     "Calibration",
     "Category",

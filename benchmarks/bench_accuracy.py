@@ -7,15 +7,17 @@ events the learner learns, in order, whatever has a label by then, and a version
 them. Costs are microseconds of processor time an event, of learning and of scoring with its part of
 making versions. River's estimators learn through our adapter, their prediction of one event at a
 time included. Its forests would take hours: by their own loop they learn every fraud and every 20th
-genuine payment, and score the rows that are judged alone. LightGBM is trained anew
-for each fold, on all whose label is known when the test starts, with the better of two settings on
-the validation folds, its defaults being the other, and is judged on the test folds alone.
+genuine payment, and score the rows that are judged alone. Of the network stand means over several
+seeds. LightGBM is trained anew for each fold, on all whose label is known when the test starts,
+with the better of two settings on the validation folds, its defaults being the other, and is judged
+on the test folds alone.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -25,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.bench_features import operator
 from benchmarks.bench_forest import adaptive, mondrian
+from benchmarks.history import attentive, history
 from benchmarks.transactions import Int64s, Rows, Transactions, featurize
 from jobs.fraud import champion, pipeline, published, published_only
 from jobs.handbook import (
@@ -45,14 +48,18 @@ from models.boosted import Boosted
 from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
+from models.neural import Neural
 from models.river import River
 from streams.errors import ConfigError
 
 BLOCK = 1000
+SEEDS = 4
+"""Of the network, since what it learns differs by seed."""
 ONE_IN = 20
 """Of so many genuine payments River's forests learn one."""
 MATURITY = 7 * DAY_US
-FEW = tuple(published)
+FEATURES = dict(pipeline.features) | history
+ALL, FEW, PAST = tuple(pipeline.features), tuple(published), tuple(history)
 BOOSTED = {
     "n_estimators": 200,
     "learning_rate": 0.03,
@@ -65,7 +72,7 @@ BOOSTED = {
 
 
 class Events(NamedTuple):
-    """All events in order of time."""
+    """All events in order of time, with `FEATURES`."""
 
     time: Int64s
     customer: Int64s
@@ -79,7 +86,7 @@ def events() -> Events:
     transactions = Transactions.at_hand(1)
     if transactions.source != "Handbook":
         raise ConfigError("accuracy: HEADRACE_DATA should name the folder of handbook_raw.parquet")
-    x = featurize(operator(pipeline.features), Rows(transactions))
+    x = featurize(operator(FEATURES), Rows(transactions))
     y = transactions.fraud.astype(np.int8)
     return Events(transactions.time, transactions.customer, x, y)
 
@@ -94,8 +101,8 @@ def rated(scores: Floats, folds: Sequence[date]) -> dict[str, float]:
 def once(model: Model, names: Sequence[str] = ()) -> dict[str, Any]:
     """One pass of a model over all events; scores count from the first validation fold on."""
     of = events()
-    own = names or tuple(pipeline.features)
-    x = np.ascontiguousarray(of.x[:, [tuple(pipeline.features).index(name) for name in own]])
+    own = names or ALL
+    x = np.ascontiguousarray(of.x[:, [tuple(FEATURES).index(name) for name in own]])
     judged = int(np.searchsorted(of.time, day_number(min(VALIDATION_FOLDS)) * DAY_US))
     known = np.searchsorted(of.time, of.time - MATURITY, side="right")
     learner, scores = model.bind(tuple(own)), np.full(len(x), 0.5)
@@ -119,26 +126,43 @@ def once(model: Model, names: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def seeded(model: Neural, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The means of passes that differ by seed alone, and their standard deviations on the tests."""
+    passes = [once(replace(model, seed=seed), names) for seed in range(SEEDS)]
+
+    def over(part: str, of: Callable[[list[float]], Any]) -> dict[str, float]:
+        return {key: float(of([each[part][key] for each in passes])) for key in passes[0][part]}
+
+    return {
+        "inputs": passes[0]["inputs"],
+        "learn_us": float(np.mean([each["learn_us"] for each in passes])),
+        "score_us": float(np.mean([each["score_us"] for each in passes])),
+        "test": over("test", np.mean),
+        "validation": over("validation", np.mean),
+        "deviation": over("test", partial(np.std, ddof=1)),
+    }
+
+
 def retrained() -> dict[str, Any]:
     """LightGBM, from the extra `boost`."""
     import lightgbm
 
     of = events()
-    day, scores = of.time // DAY_US, np.full(len(of.y), 0.5)
+    x, day, scores = of.x[:, : len(ALL)], of.time // DAY_US, np.full(len(of.y), 0.5)
     began, learnt, scored, score = time.process_time(), 0, 0, 0.0
     for fold in TEST_FOLDS:
         start = day_number(fold)
         model = lightgbm.LGBMClassifier(**BOOSTED)
         past = day < start + WEEK
-        model.fit(of.x[past], of.y[past])
+        model.fit(x[past], of.y[past])
         test = (day >= start + 2 * WEEK) & (day < start + 3 * WEEK)
         before = time.process_time()
-        scores[test] = model.predict_proba(of.x[test])[:, 1]
+        scores[test] = model.predict_proba(x[test])[:, 1]
         score += time.process_time() - before
         learnt, scored = max(learnt, int(past.sum())), scored + int(test.sum())
     seconds = time.process_time() - began - score
     return {
-        "inputs": of.x.shape[1],
+        "inputs": len(ALL),
         "learn_us": seconds / learnt * 1e6,
         "score_us": score / scored * 1e6,
         "test": rated(scores, TEST_FOLDS),
@@ -162,7 +186,7 @@ def hoeffding() -> dict[str, Any]:
 def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
     """One of River's forests, of all frauds and a part of the genuine payments."""
     of, estimator = events(), forest()
-    day, names, scores = of.time // DAY_US, tuple(pipeline.features), np.full(len(of.y), 0.5)
+    day, x, scores = of.time // DAY_US, of.x[:, : len(ALL)], np.full(len(of.y), 0.5)
     judged = np.zeros(len(of.y), np.bool_)
     for fold in TEST_FOLDS:
         judged[judged_rows(day, of.customer, of.y, day_number(fold))] = True
@@ -172,8 +196,8 @@ def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
     for first in range(0, np.flatnonzero(judged)[-1] + 1, BLOCK):
         fresh = done + np.flatnonzero(taught[done : known[first]])
         rows = first + np.flatnonzero(judged[first : first + BLOCK])
-        lessons = [dict(zip(names, row, strict=True)) for row in of.x[fresh].tolist()]
-        asked = [dict(zip(names, row, strict=True)) for row in of.x[rows].tolist()]
+        lessons = [dict(zip(ALL, row, strict=True)) for row in x[fresh].tolist()]
+        asked = [dict(zip(ALL, row, strict=True)) for row in x[rows].tolist()]
         began = time.process_time()
         for row, label in zip(lessons, of.y[fresh].astype(bool).tolist(), strict=True):
             estimator.learn_one(row, label)
@@ -183,7 +207,7 @@ def sampled(forest: Callable[[], Any]) -> dict[str, Any]:
         learn += between - began
         done, learnt = int(known[first]), learnt + len(fresh)
     return {
-        "inputs": len(names),
+        "inputs": len(ALL),
         "learnt": learnt,
         "seconds": learn + score,
         "learn_us": learn / learnt * 1e6,
@@ -200,6 +224,10 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "Forest on 15 inputs": partial(once, Forest(), FEW),
     "Ensemble of Linear and Forest": partial(once, both),
     "Boosted": partial(once, Boosted()),
+    "Neural": partial(seeded, Neural()),
+    "Neural on 15 inputs": partial(seeded, Neural(), FEW),
+    "Neural with attention": partial(seeded, attentive, ALL + PAST),
+    "Neural with attention on 15 inputs": partial(seeded, attentive, FEW + PAST),
     "HalfSpaceTrees": partial(once, HalfSpaceTrees()),
     "IsolationForest": partial(once, IsolationForest()),
     "LightGBM retrained": retrained,

@@ -2,24 +2,28 @@
 
 Run as `python -m benchmarks.bench_neural`.
 
-The 25 inputs of the shipped pipeline and their 7 days of delay, over the first transactions of the
-Handbook where HEADRACE_DATA names its folder, else over simulated ones. Every contender scores the
-same network of the same examples, on one thread, rows of an array and one row at a time; before
-torch our kernel finds the knots. Rates are per second of processor time, the median of several runs
-after one that warms up. AUC and average precision are over the second half, by versions up to 1,000
-events old.
+The 25 inputs of the shipped pipeline, for attention the customer's last 8 payments too, and their 7
+days of delay, over the first transactions of the Handbook where HEADRACE_DATA names its folder,
+else over simulated ones. Every contender scores the same network of the same examples, on one
+thread, rows of an array and one row at a time; before torch our kernel finds the knots. Rates are
+per second of processor time, the median of several runs after one that warms up. AUC and average
+precision are over the second half, by versions up to 1,000 events old; of networks means and
+standard deviations over several seeds.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from benchmarks.bench_features import operator
+from benchmarks.bench_features import operator, seconds, stream
+from benchmarks.history import attentive, history
 from benchmarks.transactions import MATURITY, Rows, Transactions, featurize
 from jobs.fraud import champion, pipeline
 from models.base import Floats, Labels, Model
@@ -33,19 +37,28 @@ EVENTS = 300_000
 BLOCK = 1000
 ROWS = 20_000
 RUNS = 5
-NAMES = tuple(pipeline.features)
+SEEDS = 4
+FEATURES = dict(pipeline.features) | history
+NAMES, ALL = tuple(pipeline.features), tuple(FEATURES)
 
 
-def events() -> tuple[Floats, Labels, Floats]:
-    """Inputs, labels and times of transactions, in order."""
+def events() -> tuple[Floats, Labels, Floats, dict[str, float]]:
+    """Inputs with the history, labels and times of transactions, in order; what inputs cost."""
     transactions = Transactions.at_hand(EVENTS).first(EVENTS)
-    x = featurize(operator(dict(pipeline.features)), Rows(transactions))
-    return x, transactions.fraud.astype(np.int8), transactions.time.astype(np.float64)
+    rows = Rows(transactions)
+    x = featurize(operator(FEATURES), rows)
+    inputs_us = {
+        name: seconds(RUNS, partial(stream, features, rows)) / len(x) * 1e6
+        for name, features in (("25", pipeline.features), ("49", FEATURES))
+    }
+    return x, transactions.fraud.astype(np.int8), transactions.time.astype(np.float64), inputs_us
 
 
-def one_pass(model: Model, x: Floats, y: Labels, at: Floats) -> tuple[dict[str, float], Any]:
+def one_pass(
+    model: Model, names: tuple[str, ...], x: Floats, y: Labels, at: Floats
+) -> tuple[dict[str, float], Any]:
     """Score each event, learn it when its label is known; and the last version."""
-    learner = model.bind(NAMES)
+    learner = model.bind(names)
     scores, weight = np.empty(len(x)), np.ones(len(x))
     known = np.searchsorted(at + MATURITY, at)
     learning, learnt = 0.0, 0
@@ -64,6 +77,20 @@ def one_pass(model: Model, x: Floats, y: Labels, at: Floats) -> tuple[dict[str, 
         "ap": average_precision(scores[half:], y[half:]),
     }
     return found, learner.version()
+
+
+def passes(
+    model: Model, names: tuple[str, ...], x: Floats, y: Labels, at: Floats
+) -> tuple[dict[str, float], Any]:
+    """Means and deviations of `one_pass` over the seeds of a network; and the first's version."""
+    made = [
+        one_pass(replace(model, seed=seed) if isinstance(model, Neural) else model, names, x, y, at)
+        for seed in range(SEEDS if isinstance(model, Neural) else 1)
+    ]
+    found = {key: [figures[key] for figures, _ in made] for key in made[0][0]}
+    means = {key: float(np.mean(each)) for key, each in found.items()}
+    spread = {f"{key}_deviation": float(np.std(found[key])) for key in ("auc", "ap")}
+    return means | spread, made[0][1]
 
 
 def rate(score: Callable[[Floats], Any], pieces: list[Floats]) -> float:
@@ -102,24 +129,43 @@ def contenders(version: NeuralVersion) -> dict[str, Callable[[Floats], Any]]:
 
 def run() -> dict[str, Any]:
     """Rates of scoring by contender, of learning, and quality beside Linear."""
-    x, y, at = events()
+    every, y, at, inputs_us = events()
+    plain = np.ascontiguousarray(every[:, : len(NAMES)])
     learnt: dict[str, Any] = {}
-    version: Any = None
-    models: dict[str, Model] = {"Linear": champion, "Neural": Neural()}
-    for name, model in models.items():
-        learnt[name], version = one_pass(model, x, y, at)
     scored: dict[str, dict[str, float]] = {}
+    reasons: dict[str, float] = {}
+    models: dict[str, Model] = {
+        "Linear": champion,
+        "Neural": Neural(),
+        "Neural with attention": attentive,
+        "Neural with the history as inputs": Neural(),
+    }
+    for name, model in models.items():
+        names, x = (ALL, every) if "with" in name else (NAMES, plain)
+        learnt[name], version = passes(model, names, x, y, at)
+        if isinstance(version, NeuralVersion):
+            of = name.removeprefix("Neural")
+            scored |= {contender + of: found for contender, found in rates(version, x).items()}
+            began = time.process_time()
+            version.reasons_many(x[:BLOCK], 3)
+            reasons[name] = (time.process_time() - began) / BLOCK * 1e6
+    return {
+        "learnt": learnt,
+        "scored": scored,
+        "inputs_us": inputs_us,
+        "reasons_us": reasons,
+        "events": len(y),
+    }
+
+
+def rates(version: NeuralVersion, x: Floats) -> dict[str, dict[str, float]]:
+    """How fast each contender scores, in blocks and a row alone."""
     blocks = [x[start : start + BLOCK] for start in range(0, ROWS, BLOCK)]
     ones = [x[row : row + 1] for row in range(ROWS // 10)]
-    for name, score in contenders(version).items():
-        scored[name] = {
-            "rows_per_s": rate(score, blocks),
-            "one_us": 1e6 / rate(score, ones),
-        }
-    began = time.process_time()
-    version.reasons_many(x[:BLOCK], 3)
-    reasons_us = (time.process_time() - began) / BLOCK * 1e6
-    return {"learnt": learnt, "scored": scored, "reasons_us": reasons_us, "events": len(x)}
+    return {
+        name: {"rows_per_s": rate(score, blocks), "one_us": 1e6 / rate(score, ones)}
+        for name, score in contenders(version).items()
+    }
 
 
 def table(result: dict[str, Any]) -> Table:
@@ -130,9 +176,14 @@ def table(result: dict[str, Any]) -> Table:
     for name, row in result["scored"].items():
         shown.add_row(name, f"{row['rows_per_s']:,.0f}", f"{row['one_us']:.1f}", "", "", "")
     for name, row in result["learnt"].items():
-        rates = f"{row['learnt_per_s']:,.0f}", f"{row['auc']:.4f}", f"{row['ap']:.4f}"
-        shown.add_row(name, "", "", *rates)
-    shown.caption = f"{result['events']:,} events; reasons of a row: {result['reasons_us']:.0f} µs"
+        quality = (f"{row[key]:.3f} ± {row[f'{key}_deviation']:.3f}" for key in ("auc", "ap"))
+        figures = f"{row['learnt_per_s']:,.0f}", *quality
+        shown.add_row(name, "", "", *figures)
+    costs = {"inputs": result["inputs_us"], "reasons": result["reasons_us"]}
+    said = (
+        f"{name} of {of} {us:.2f} µs" for name, cost in costs.items() for of, us in cost.items()
+    )
+    shown.caption = f"{result['events']:,} events; {', '.join(said)} a row"
     return shown
 
 

@@ -9,6 +9,7 @@ from ours by rounding, of single precision.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,14 @@ import numpy.typing as npt
 import orjson
 
 from models.calibration import CURVE, INTERCEPT, SHIFT, SLOPE
-from models.network import FURTHEST, LARGEST, MULTIPLIER, PRIME
+from models.network import FURTHEST, LARGEST, MULTIPLIER, PRIME, Shape
 from models.neural_version import NeuralVersion
 from models.protobuf import field
 from streams.errors import ConfigError
 
 OPSET = 13
 _IR = 8
-_FLOAT, _INT64, _DOUBLE = 1, 7, 11
+_FLOAT, _INT64, _BOOL, _DOUBLE = 1, 7, 9, 11
 _TYPES = {"float32": _FLOAT, "int64": _INT64, "float64": _DOUBLE}
 _LIMIT = 35.0
 
@@ -92,17 +93,22 @@ def onnx_of(version: NeuralVersion) -> bytes:
 
 def _located(graph: _Graph, version: NeuralVersion) -> tuple[str, str]:
     """Where inputs lie in the table, as `network.locate` has it: rows, and shares of the next."""
-    frame, starts = version.frame, np.array(version.frame.shape.starts)
-    cut = frame.numbers
+    shape, cut, inputs = version.frame.shape, version.frame.numbers, len(version.frame.shape.slots)
+    starts, kinds = np.array(shape.starts), inputs + np.arange(shape.kinds)
+    tables = np.concatenate([np.arange(inputs), np.tile(kinds, shape.tokens)])
     parts = []
-    for columns, locate in ((slice(cut), _of_numbers), (slice(cut, None), _of_categories)):
-        own = frame.columns[columns]
+    for columns, locate in (
+        (slice(cut), _of_numbers),
+        (slice(cut, inputs), _of_categories),
+        (slice(inputs, None), _of_numbers),
+    ):
+        own = version.frame.columns[columns]
         if own:
             x = graph.add("Gather", "inputs", graph.constant(own, "int64"), axis=1)
             missing = graph.add("IsNaN", x)
             x = graph.add("Where", missing, graph.constant(0.0), x)
-            row, share = locate(graph, version, x)
-            absent = graph.constant(starts[1:][columns] - 1, "int64")
+            row, share = locate(graph, version, x, tables[columns])
+            absent = graph.constant(starts[tables[columns] + 1] - 1, "int64")
             none = graph.constant(0.0, "float32")
             row = graph.add("Where", missing, absent, row)
             parts.append((row, graph.add("Where", missing, none, share)))
@@ -110,8 +116,12 @@ def _located(graph: _Graph, version: NeuralVersion) -> tuple[str, str]:
     return graph.add("Concat", *rows, axis=1), graph.add("Concat", *shares, axis=1)
 
 
-def _of_numbers(graph: _Graph, version: NeuralVersion, x: str) -> tuple[str, str]:
-    knots = version.knots
+def _of_numbers(
+    graph: _Graph, version: NeuralVersion, x: str, tables: npt.NDArray[np.int64]
+) -> tuple[str, str]:
+    frame = version.frame
+    after = len(frame.shape.slots)
+    knots = version.knots[np.where(tables < after, tables, tables - after + frame.numbers)]
     inputs, count = knots.shape
     first = count * np.arange(inputs)
     x = graph.add("Clip", x, graph.constant(-LARGEST), graph.constant(LARGEST))
@@ -128,19 +138,21 @@ def _of_numbers(graph: _Graph, version: NeuralVersion, x: str) -> tuple[str, str
     high = graph.add("Gather", graph.constant(highs.ravel()), at)
     share = graph.add("Div", graph.add("Sub", x, low), graph.add("Sub", high, low))
     share = graph.add("Max", share, graph.constant(0.0))
-    starts = graph.constant(version.frame.shape.starts[:inputs], "int64")
+    starts = graph.constant(np.array(frame.shape.starts)[tables], "int64")
     return graph.add("Add", place, starts), graph.add("Cast", share, to=_FLOAT)
 
 
-def _of_categories(graph: _Graph, version: NeuralVersion, x: str) -> tuple[str, str]:
-    shape, cut = version.frame.shape, version.frame.numbers
+def _of_categories(
+    graph: _Graph, version: NeuralVersion, x: str, tables: npt.NDArray[np.int64]
+) -> tuple[str, str]:
+    shape = version.frame.shape
     prime = graph.constant(PRIME, "int64")
     code = graph.add("Clip", x, graph.constant(-FURTHEST), graph.constant(FURTHEST))
     code = graph.add("Cast", graph.add("Floor", code), to=_INT64)
     code = graph.add("Mod", code, prime)
     code = graph.add("Mod", graph.add("Mul", code, graph.constant(MULTIPLIER, "int64")), prime)
-    code = graph.add("Mod", code, graph.constant(shape.slots[cut:], "int64"))
-    starts = graph.constant(shape.starts[cut:-1], "int64")
+    code = graph.add("Mod", code, graph.constant(np.array(shape.slots)[tables], "int64"))
+    starts = graph.constant(np.array(shape.starts)[tables], "int64")
     share = graph.add("Mul", graph.add("Cast", code, to=_FLOAT), graph.constant(0.0, "float32"))
     return graph.add("Add", code, starts), share
 
@@ -156,8 +168,15 @@ def _log_odds(graph: _Graph, version: NeuralVersion, rows: str, shares: str) -> 
     here, there = (graph.add("Gather", parts["table"], each) for each in (rows, next_rows))
     share = graph.add("Unsqueeze", shares, graph.constant([2], "int64"))
     part = graph.add("Mul", share, graph.add("Sub", there, here))
-    across = graph.constant([-1, len(shape.slots) * shape.width], "int64")
-    x0 = x = graph.add("Reshape", graph.add("Add", here, part), across)
+    embedded = graph.add("Add", here, part)
+    inputs = len(shape.slots)
+    own = _some(graph, embedded, range(inputs)) if shape.tokens else embedded
+    x0 = _as(graph, own, -1, inputs * shape.width)
+    if shape.tokens:
+        tokens = range(inputs, len(version.frame.columns))
+        past = _some(graph, embedded, tokens), _some(graph, rows, tokens)
+        x0 = graph.add("Concat", x0, _attended(graph, shape, parts, x0, *past), axis=1)
+    x = x0
 
     def dense(x: str, weights: str, bias: str) -> str:
         return graph.add("Add", graph.add("MatMul", x, parts[weights]), parts[bias])
@@ -172,3 +191,41 @@ def _log_odds(graph: _Graph, version: NeuralVersion, rows: str, shares: str) -> 
         h = graph.add("Add", h, dense(g, f"block {block} B", f"block {block} b"))
     raw = graph.add("Cast", dense(h, "out w", "out c"), to=_DOUBLE)
     return graph.add("Reshape", raw, graph.constant([-1], "int64"))
+
+
+def _attended(
+    graph: _Graph, shape: Shape, parts: dict[str, str], own: str, embedded: str, rows: str
+) -> str:
+    """What the heads find among the tokens: float32 (n, heads * size)."""
+    kinds, tokens = shape.kinds, shape.tokens
+    missing = graph.constant(np.array(shape.starts)[len(shape.slots) + 1 :] - 1, "int64")
+    known = graph.add("Equal", _as(graph, rows, -1, tokens, kinds), missing)
+    known = graph.add("Cast", graph.add("Not", known), to=_INT64)
+    known = graph.add("ReduceSum", known, graph.constant([2], "int64"), keepdims=1)
+    there = graph.add("Cast", known, to=_BOOL)
+
+    def heads(of: str, name: str) -> str:
+        made = graph.add("MatMul", of, parts[f"attention {name}"])
+        made = graph.add("Add", made, parts[f"attention {name} b"])
+        return _as(graph, made, -1, tokens if name != "query" else 1, shape.heads, shape.size)
+
+    past = _as(graph, embedded, -1, tokens, kinds * shape.width)
+    q, k, v = heads(own, "query"), heads(past, "key"), heads(past, "value")
+    within, over = graph.constant([3], "int64"), graph.constant([1], "int64")
+    scores = graph.add("ReduceSum", graph.add("Mul", q, k), within, keepdims=0)
+    scores = graph.add("Div", scores, graph.constant(math.sqrt(shape.size), "float32"))
+    scores = graph.add("Where", there, scores, graph.constant(-math.inf, "float32"))
+    nothing = graph.add("Mul", q, graph.constant(0.0, "float32"))
+    nothing = graph.add("ReduceSum", nothing, within, keepdims=0)
+    shares = graph.add("Softmax", graph.add("Concat", scores, nothing, axis=1), axis=1)
+    shares = graph.add("Unsqueeze", _some(graph, shares, range(tokens)), within)
+    found = graph.add("ReduceSum", graph.add("Mul", shares, v), over, keepdims=0)
+    return _as(graph, found, -1, shape.heads * shape.size)
+
+
+def _some(graph: _Graph, x: str, columns: range) -> str:
+    return graph.add("Gather", x, graph.constant(columns, "int64"), axis=1)
+
+
+def _as(graph: _Graph, x: str, *sizes: int) -> str:
+    return graph.add("Reshape", x, graph.constant(sizes, "int64"))

@@ -11,7 +11,8 @@ from models.network import Shape, Singles
 
 
 def begin(shape: Shape, weights: Singles, knots: Floats, share: float, seed: int) -> None:
-    """Weights before the first step: every number a line of its quantiles, no crosses, no blocks.
+    """Weights before the first step: every number a line of its quantiles, no crosses, no blocks,
+    nothing of value to attend to.
 
     `share`: of positives, by which everything is predicted at first, but for the dense layer.
     """
@@ -19,13 +20,13 @@ def begin(shape: Shape, weights: Singles, knots: Floats, share: float, seed: int
     parts = shape.views(weights)
     for name, part in parts.items():
         kind = name.rpartition(" ")[2]
-        if kind in {"V", "A", "W", "w"}:
+        if kind in {"query", "key", "V", "A", "W", "w"}:
             gain = 2.0 if kind in {"A", "W"} else 1.0
             part[:] = rng.normal(0.0, math.sqrt(gain / len(part)), part.shape)
         elif kind == "table":
             part[:] = rng.normal(0.0, 0.05, part.shape)
     parts["out c"][:] = math.log(share / (1.0 - share))
-    for start, own in zip(shape.starts, knots, strict=False):
+    for start, own in zip(shape.numeric, knots, strict=True):
         count = int(np.isfinite(own).sum())
         line = np.linspace(-1.0, 1.0, count) if count > 1 else np.zeros(count)
         slope = rng.normal(0.0, math.sqrt(0.75), shape.width)

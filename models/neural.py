@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -19,8 +19,8 @@ from models.calibration import (
     publish,
     score_many,
 )
-from models.knots import carry, knots_of, no_knots
-from models.network import Ints, Shape, Singles
+from models.knots import carry, no_knots
+from models.network import ATTENTION, Ints, Shape, Singles
 from models.network_start import begin
 from models.neural_version import Frame, NeuralVersion
 from models.reservoir import Reservoir
@@ -45,6 +45,37 @@ _MOST_KNOTS, _MOST_SLOTS = 256, 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Attention to the last events of a key: each is a token, and the event at hand asks.
+
+    `tokens`: for each of these events the names of its inputs, all of them numbers, the same for
+    each in the same order, as `Entity.lag`, `Entity.since_last` and `Entity.same` make them. One of
+    which every input is missing is not there. `heads` attend to them, each by queries, keys and
+    values of `size` numbers. The names are no inputs besides.
+
+    >>> Attention(tokens=[(f"since_{n}", f"amount_{n}") for n in range(1, 4)]).tokens[2]
+    ('since_3', 'amount_3')
+    """
+
+    tokens: Sequence[Sequence[str]]
+    heads: int = 2
+    size: int = 8
+
+    def __post_init__(self) -> None:
+        names = self.names
+        if not (names and min(self.heads, self.size) >= 1 and len(set(names)) == len(names)):
+            wanted = "heads and a size of at least 1, and tokens of inputs that are not twice there"
+            raise ConfigError(f"Attention wants {wanted}; got {self}")
+        if len(set(map(len, self.tokens))) > 1:
+            raise ConfigError(f"Attention wants tokens of as many inputs each; got {self}")
+
+    @property
+    def names(self) -> list[str]:
+        """The inputs of all tokens."""
+        return [name for token in self.tokens for name in token]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Neural:
     """Embeddings, a cross network and residual layers (`models.network`), trained by torch.
 
@@ -54,8 +85,9 @@ class Neural:
     `learnt_after` of them; until then it knows their share of positives alone.
 
     `width` numbers embed an input; `crosses` layers of rank `rank`; `hidden` units, and `blocks`
-    residual blocks of as many. Every `batch` examples are one step, with `replay` others from a
-    reservoir of `reservoir` of each class, half of each and weighed as often as they came.
+    residual blocks of as many. `attention`: to the last events, see `Attention`. Every `batch`
+    examples are one step, with `replay` others from a reservoir of `reservoir` of each class, half
+    of each and weighed as often as they came.
 
     `loss`: "log", "balanced", where the classes weigh the same, or "focal"; the probabilities are
     those of the stream with each. `rate`: the largest step, which grows smaller with the root of
@@ -89,6 +121,13 @@ class Neural:
     device: str = "auto"
     seed: int = 0
     calibration: Calibration = _CALIBRATED
+    attention: Attention | None = None
+
+    def __repr__(self) -> str:
+        """All but what is off: by this a state is known, those from before attention too."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        said = (f"{name}={value!r}" for name, value in given.items() if value is not None)
+        return f"Neural({', '.join(said)})"
 
     def __post_init__(self) -> None:
         sizes = (self.learnt_after, self.width, self.rank, self.hidden, self.batch, self.reservoir)
@@ -109,14 +148,20 @@ class Neural:
 
     def frame(self, names: tuple[str, ...]) -> Frame:
         """The inputs, numbers first, as columns of `names`, and the network over them."""
-        chosen = self.inputs or names
+        tokens = self.attention.names if self.attention else []
+        chosen = [name for name in self.inputs or names if name not in tokens]
         strange = [name for name in self.categories if name not in chosen]
         if strange:
             raise ConfigError(f"Neural: categories {strange} are not among its inputs {chosen}")
+        if tokens and not chosen:
+            raise ConfigError(f"Neural wants an input beside those of its tokens; got {self}")
         numbers = [name for name in chosen if name not in self.categories]
-        columns = [column(names, name, "Neural") for name in [*numbers, *self.categories]]
+        columns = [column(names, name, "Neural") for name in (*numbers, *self.categories, *tokens)]
         slots = (*(0 for _ in numbers), *self.categories.values())
-        sizes = (self.knots, self.width, self.crosses, self.rank, self.hidden, self.blocks)
+        sizes = [self.knots, self.width, self.crosses, self.rank, self.hidden, self.blocks]
+        if self.attention:
+            count = len(self.attention.tokens)
+            sizes += [len(tokens) // count, count, self.attention.heads, self.attention.size]
         return Frame(names, columns, Shape(slots, *sizes))
 
 
@@ -155,7 +200,7 @@ class NeuralLearner:
         )
         self._held = np.zeros((3, shape.weights), np.float32)
         self._average = np.zeros(shape.weights, np.float32)
-        self._knots = no_knots(self._frame.numbers, model.knots)
+        self._knots = no_knots(self._frame.knotted, model.knots)
         self._waiting = np.zeros((model.batch, len(names) + 2))
         self._reservoir = Reservoir(model.reservoir, len(names) + 1, strata=2, seed=model.seed)
         self._words = np.zeros(5, np.int64)
@@ -246,14 +291,12 @@ class NeuralLearner:
     def _measure(self) -> None:
         """Draw the knots from the reservoir; what was learnt at the old ones is carried over."""
         rows = np.concatenate([self._reservoir.held(label) for label in (0, 1)])
-        columns = self._frame.columns[: self._frame.numbers]
-        knots = knots_of(rows[:, columns], self._model.knots)
+        knots = self._frame.knots_of(rows)
         if self._words[_MEASURED]:
             for weights in (*self._held, self._average):
                 table = self._frame.shape.views(weights)["table"]
-                for start, old, new in zip(
-                    self._frame.shape.starts, self._knots, knots, strict=False
-                ):
+                numeric = self._frame.shape.numeric
+                for start, old, new in zip(numeric, self._knots, knots, strict=True):
                     carry(table[start:], old, new)
         else:
             begin(self._frame.shape, self._held[WEIGHTS], knots, self._wanted, self._model.seed)
@@ -282,7 +325,7 @@ class NeuralLearner:
         rows, shares = self._frame.locate(
             np.ascontiguousarray(self._reservoir.held()[:_SAMPLE, :-1]), self._knots
         )
-        means = np.empty(len(self._frame.columns) * self._frame.shape.width, np.float32)
+        means = np.empty(self._frame.shape.means, np.float32)
         network.mean_embeddings(rows, shares, self._frame.plan, self._average, means)
         return NeuralVersion(
             self._frame,
@@ -309,7 +352,8 @@ class NeuralLearner:
         model = self._model
         rates = [model.rate, model.decay, model.clip, model.prior, model.replay, model.learnt_after]
         return {
-            "plan": self._frame.plan,
+            "plan": np.delete(self._frame.plan, ATTENTION),
+            "attention": self._frame.plan[ATTENTION],
             "rates": np.array(rates, np.float64),
             "loss": np.frombuffer(model.loss.encode(), np.uint8),
         }
@@ -318,7 +362,8 @@ class NeuralLearner:
         return {name: part.copy() for name, part in (self._parts() | self._fixed()).items()}
 
     def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        restore(self._parts(), self._fixed(), {"pace": np.ones(1)} | {**state}, "Neural")
+        before = {"pace": np.ones(1), "attention": np.zeros(4, np.int64)}
+        restore(self._parts(), self._fixed(), before | {**state}, "Neural")
 
 
 def _log_odds(share: float) -> float:

@@ -12,7 +12,7 @@ from models import network
 from models.base import Floats, Tensors, examine
 from models.calibration import Calibrated, blank, calibrate, score_many
 from models.contributions import Contributing, spread
-from models.knots import no_knots
+from models.knots import knots_of, no_knots
 from models.network import Ints, Shape, Singles
 from models.state import restore
 
@@ -23,6 +23,7 @@ class Frame:
     def __init__(self, names: tuple[str, ...], columns: list[int], shape: Shape) -> None:
         self.names, self.columns, self.shape = names, columns, shape
         self.numbers = sum(not slots for slots in shape.slots)
+        self.knotted = len(shape.numeric)
         self.plan = shape.plan(columns)
 
     def locate(self, x: Floats, knots: Floats) -> tuple[Ints, Singles]:
@@ -32,6 +33,13 @@ class Frame:
         rows, shares = np.empty(size, np.int64), np.empty(size, np.float32)
         network.locate(x, self.plan, knots, rows, shares)
         return rows, shares
+
+    def knots_of(self, x: Floats) -> Floats:
+        """Knots for rows (n, names): of the numbers, then of what all tokens have."""
+        shape = self.shape
+        own = x[:, self.columns[: self.numbers]]
+        tokens = x[:, self.columns[len(shape.slots) :]].reshape(len(x) * shape.tokens, shape.kinds)
+        return np.concatenate([knots_of(each, shape.knots) for each in (own, tokens)])
 
     def log_odds(self, rows: Ints, shares: Singles, weights: Singles, offset: float) -> Floats:
         """Of located rows (n,)."""
@@ -91,6 +99,8 @@ class NeuralVersion(Calibrated, Contributing):
     def config(self) -> dict[str, Any]:
         shape = self.frame.shape
         sizes = [shape.knots, shape.width, shape.crosses, shape.rank, shape.hidden, shape.blocks]
+        if shape.tokens:
+            sizes += [shape.kinds, shape.tokens, shape.heads, shape.size]
         return {
             "names": list(self.names),
             "columns": list(self.frame.columns),
@@ -106,9 +116,9 @@ class NeuralVersion(Calibrated, Contributing):
         )
         version = cls(
             frame,
-            knots=no_knots(frame.numbers, frame.shape.knots),
+            knots=no_knots(frame.knotted, frame.shape.knots),
             weights=np.empty(frame.shape.weights, np.float32),
-            means=np.empty(len(columns) * frame.shape.width, np.float32),
+            means=np.empty(frame.shape.means, np.float32),
             offset=np.empty(1),
             calibration=blank(tensors),
         )

@@ -87,7 +87,12 @@ class Trainer:
         }
         look_up = torch.nn.functional.embedding
         here, there = look_up(rows, part["table"]), look_up(rows + 1, part["table"])
-        x0 = (here + shares.unsqueeze(2) * (there - here)).flatten(1)
+        embedded = here + shares.unsqueeze(2) * (there - here)
+        inputs = len(self._shape.slots)
+        x0 = embedded[:, :inputs].flatten(1)
+        if self._shape.tokens:
+            found = self._attend(part, x0, embedded[:, inputs:], rows[:, inputs:])
+            x0 = torch.cat([x0, found], 1)
         x = x0
         for layer in range(self._shape.crosses):
             v, u, b = (part[f"cross {layer} {name}"] for name in "VUb")
@@ -97,6 +102,24 @@ class Trainer:
             inner, a, outer, b = (part[f"block {block} {name}"] for name in "AaBb")
             h = h + torch.addmm(b, torch.addmm(a, h, inner).relu(), outer)
         return h @ part["out w"] + part["out c"]
+
+    def _attend(self, part: Any, own: Any, embedded: Any, rows: Any) -> Any:
+        """What the heads find: scaled dot-product attention to the tokens, and to nothing."""
+        torch, shape = self._torch, self._shape
+        n, kinds = len(rows), len(shape.slots) + np.arange(shape.kinds)
+        missing = self._there(np.array(shape.starts)[kinds + 1] - 1)
+        absent = (rows.view(n, shape.tokens, shape.kinds) == missing).all(2)
+        tokens = embedded.reshape(n, shape.tokens, -1)
+
+        def heads(of: Any, name: str) -> Any:
+            made = of @ part[f"attention {name}"] + part[f"attention {name} b"]
+            return made.view(n, -1, shape.heads, shape.size)
+
+        q, k, v = heads(own, "query"), heads(tokens, "key"), heads(tokens, "value")
+        scores = (q * k).sum(3) / math.sqrt(shape.size)
+        scores = scores.masked_fill(absent.unsqueeze(2), -math.inf)
+        scores = torch.cat([scores, torch.zeros_like(scores[:, :1])], 1)
+        return (scores.softmax(1)[:, :-1].unsqueeze(3) * v).sum(1).flatten(1)
 
     def step(self, held: Singles, lesson: Lesson, number: int, rate: float) -> None:
         """Change the weights and the means held (3, weights) by a lesson, the number-th, from 1.

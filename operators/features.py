@@ -25,6 +25,8 @@ from streams.schema import duration_us
 
 NAN = float("nan")
 EVENT_OPERATIONS = ("value", "missing", "weekend", "night", "hour", "weekday", "bucket")
+LAGGED = ("since_last", "lag", "same")
+"""Those of the n-th event before; `argument` is n - 1."""
 DERIVED_OPERATIONS = ("ratio", "difference", "standardised")
 
 
@@ -71,6 +73,8 @@ class Feature:
             words.append(self.last)
         if self.delay != "0s":
             words.append(f"delay {self.delay}")
+        if self.operation in LAGGED and self.argument:
+            words.append(f"n {self.argument + 1}")
         owner = f"{self.entity}." if self.entity else ""
         return f"{owner}{self.operation}({', '.join(words)})"
 
@@ -188,9 +192,17 @@ class Entity:
         """The share of events labelled positive, as far as known. Delay it by the maturity."""
         return Feature("share", self.key, last=last, delay=delay, empty=empty)
 
-    def since_last(self, last: str) -> Feature:
-        """Days since the event before."""
-        return Feature("since_last", self.key, last=last)
+    def since_last(self, last: str, n: int = 1) -> Feature:
+        """Days since the n-th event before."""
+        return Feature("since_last", self.key, last=last, argument=_lag(n))
+
+    def lag(self, field: str, last: str, n: int = 1) -> Feature:
+        """A number of the n-th event before; NaN where that is merged with others."""
+        return Feature("lag", self.key, field, last, argument=_lag(n))
+
+    def same(self, field: str, last: str, n: int = 1) -> Feature:
+        """1 if the n-th event before had this event's category, other key or number, else 0."""
+        return Feature("same", self.key, field, last, argument=_lag(n))
 
     def since_first(self, last: str) -> Feature:
         """Days since the first event of the window: how long the key is known."""
@@ -255,6 +267,12 @@ class Entity:
         return Feature("custom", self.key, field, last, function=function, source=source)
 
 
+def _lag(n: int) -> int:
+    if n < 1:
+        raise ValueError(f"the n-th event before wants n of at least 1; got {n}")
+    return n - 1
+
+
 RUNS = {
     "length": reading.RUN_LENGTH,
     "age": reading.RUN_AGE,
@@ -272,6 +290,8 @@ CODES = {
     "past_mean": reading.PAST_MEAN,
     "past_std": reading.PAST_STD,
     "since_last": reading.SINCE_LAST,
+    "lag": reading.LAG,
+    "same": reading.SAME,
     "since_first": reading.SINCE_FIRST,
     "minimum": reading.MINIMUM,
     "maximum": reading.MAXIMUM,

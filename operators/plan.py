@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators import reading, ring, windows
-from operators.features import CODES, DERIVED_OPERATIONS, EVENT_OPERATIONS, Feature
+from operators.features import CODES, DERIVED_OPERATIONS, EVENT_OPERATIONS, LAGGED, Feature
 from streams.errors import ConfigError
 from streams.schema import DAY, Event, Number, duration_us
 
@@ -102,7 +102,9 @@ def _parts(feature: Feature) -> list[Feature]:
 
 
 def _check(name: str, feature: Feature, event: Event) -> None:
-    known = {"value": [n.name for n in event.numbers], "bucket": [c.name for c in event.categories]}
+    numbers = [number.name for number in event.numbers]
+    categories = [category.name for category in event.categories]
+    known = {"value": numbers, "lag": numbers, "bucket": categories}
     fields = known.get(feature.operation, list(event.fields))
     if feature.field and feature.field not in fields:
         raise ConfigError(f"feature {name}: no field {feature.field!r}; there are {fields}")
@@ -259,8 +261,10 @@ def _entity(
     _share_runs(rows)
     _share_weeks(rows, reals)
     _check_squares(event, layout, key, cap)
-    # Of two neighbours in the older half of a full ring, some have no boundary between them.
-    if cap < (least := 2 * (len(layout.ages) + 2)):
+    # Of two neighbours in the older half of a full ring, some have no boundary between them. Events
+    # in the newer half are never merged.
+    lags = [feature.argument + 2 for feature in columns if feature.operation in LAGGED]
+    if cap < (least := 2 * max(len(layout.ages) + 2, *lags, 0)):
         raise ConfigError(
             f"{key}: wanted a cap of at least {least} events for its windows, got {cap}"
         )

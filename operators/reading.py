@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from operators.ring import MISSING, place
+from operators.ring import ID, MISSING, place
 from operators.scans import distinct, hour_share, occurrences, smallest
 from operators.view import DAY, known, latest_run, recent_values, since_positive, spread
 from streams.jit import from_address, kernel
@@ -25,6 +25,8 @@ Float64s = npt.NDArray[np.float64]
     PAST_MEAN,
     PAST_STD,
     SINCE_LAST,
+    LAG,
+    SAME,
     SINCE_FIRST,
     SINCE_POSITIVE,
     RUN,
@@ -39,7 +41,7 @@ Float64s = npt.NDArray[np.float64]
     OCCURRENCES,
     HOUR_SHARE,
     CUSTOM,
-) = range(22)
+) = range(24)
 """Codes of operations; those from MINIMUM on scan unrolled entries."""
 CODE, OUT, WORD, LOWER, UPPER, ARGUMENT, N_LOW, N_UP, LOW, UP, SQUARES_LOW, SQUARES_UP = range(12)
 """Columns of `ops`. LOWER, UPPER are boundaries; the last six are places after the header, of a
@@ -123,6 +125,14 @@ def against_baseline(
         return empty
     about = spread(count, total, squares)
     return float((here - total / count) / np.sqrt(about / count)) if about > 0 else empty
+
+
+@kernel("float64(int64, int64, int64, int64, float64, float64)")
+def lagged(code: int, ident: int, here: int, there: int, scale: float, empty: float) -> float:
+    """An earlier event's value, or whether it is this event's; of several in a pane it is none."""
+    if ident < 0 or there == MISSING or (code == SAME and here == MISSING):
+        return empty
+    return there * scale if code == LAG else 1.0 if there == here else 0.0
 
 
 @kernel("float64(int64, int64[::1], float64[::1], int64[::1], int8[::1], int64[::1], int64)")
@@ -211,9 +221,15 @@ def read(
                 value = np.sqrt(spread(count, total, squares) / (count - 1)) * scale
         elif code <= RUN:
             lower = seen[at + ops[o, LOWER]] >> 32
-            if code == SINCE_LAST:
-                if index > lower:
-                    value = (now - words[place(words, shape, base, capacity, index - 1)]) / DAY
+            if code <= SAME:
+                back = index - 1 - ops[o, ARGUMENT]
+                if back >= lower:
+                    then = place(words, shape, base, capacity, back)
+                    if code == SINCE_LAST:
+                        value = (now - words[then]) / DAY
+                    else:
+                        here, there = words[entry + ops[o, WORD]], words[then + ops[o, WORD]]
+                        value = lagged(code, words[then + ID], here, there, scale, value)
             elif code == SINCE_FIRST:
                 value = (now - words[place(words, shape, base, capacity, lower)]) / DAY
             elif code == SINCE_POSITIVE:

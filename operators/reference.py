@@ -150,6 +150,8 @@ def _of_key(
     window = [e for e in past if first < e.time <= stop]
     earlier = [e for e in window if e is not now]
     name = feature.field
+    then = earlier[-1 - feature.argument] if len(earlier) > feature.argument else None
+    there = then.values.get(name) if then else None
     match feature.operation:
         case "count":
             return len(window)
@@ -177,7 +179,12 @@ def _of_key(
         case "seen":
             return sum(e.values.get(name) == now.values.get(name) for e in earlier)
         case "since_last":
-            return (now.time - earlier[-1].time) / DAY if earlier else None
+            return (now.time - then.time) / DAY if then else None
+        case "lag":
+            return None if there is None else Fraction(there, unit)
+        case "same":
+            here = now.values.get(name)
+            return None if there is None or here is None else here == there
         case "since_first":
             return (now.time - window[0].time) / DAY
         case "since_positive":

@@ -23,7 +23,7 @@ from tests.test_windows import CUSTOMER, EVENT, TERMINAL, Bought, Step, run
 
 OPERATIONS = (
     *("count", "sum", "mean", "std", "past_std", "minimum", "maximum", "distinct", "share"),
-    *("positives", "since_last", "since_first", "since_positive", "run"),
+    *("positives", "since_last", "lag", "same", "since_first", "since_positive", "run"),
     *("clean_ratio", "clean_zscore", "clean_excess"),
 )
 Int64s = npt.NDArray[np.int64]
@@ -46,7 +46,7 @@ def _feature(entity: Entity, name: str, field: str, last: str, delay: str) -> Fe
             made = getattr(entity, name)(field, last, enough=2)
         case "clean_excess":
             made = entity.clean_excess(field, "1d", last, enough=2)
-        case "past_std" | "distinct":
+        case "past_std" | "distinct" | "lag" | "same":
             made = getattr(entity, name)(field, last)
         case _:
             made = getattr(entity, name)(field, last, delay)

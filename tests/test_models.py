@@ -17,7 +17,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
-from models.neural import Neural
+from models.neural import Attention, Neural
 from models.renewed import Renewed
 from models.replay import Replay
 from models.river import River
@@ -136,6 +136,14 @@ if find_spec("torch"):
             calibration=Calibration(isotonic=60, positive_weight="balanced"),
         ),
         "neural-waiting": Neural(),
+        "neural-attentive": Neural(
+            attention=Attention(tokens=[("ratio",), ("gap",)]),
+            learnt_after=64,
+            batch=32,
+            replay=32,
+            reservoir=64,
+            knots=8,
+        ),
     }
 GROWING = {"river-tree", "river-forest", "river-mondrian"}
 

@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +18,15 @@ from models.calibration import CURVE, THRESHOLD, Calibration
 from models.checks import NAMES, examples
 from models.exchange import onnx_of
 from models.isotonic import SIZE
-from models.knots import carry, knots_of
+from models.knots import carry
 from models.manifest import Manifest, content_hash
 from models.network import Shape
 from models.network_start import begin
-from models.neural import Neural
+from models.neural import Attention, Neural
 from models.neural_version import Frame, NeuralVersion
 from models.registry import Registry
 from operators.metrics import average_precision
-from streams.errors import ConfigError
+from streams.errors import ConfigError, StateError
 from streams.memory import Clock, Cluster, Crash, MemoryBroker
 from streams.schema import DAY
 from tests.batches import PIPELINE, Row
@@ -38,6 +39,9 @@ SHAPES = {
     "with categories": Shape((0, 0, 5, 300), 8, 3, 1, 4, 9, 2),
     "of categories": Shape((7, 7, 1, 90), 2, 5, 0, 1, 1, 0),
     "without layers": Shape((0, 0, 0, 0), 4, 1, 0, 1, 3, 0),
+    "with attention": Shape((0, 0), 32, 4, 2, 16, 32, 1, kinds=1, tokens=2, heads=2, size=8),
+    "attentive, with categories": Shape((0, 5), 8, 3, 1, 4, 9, 1, 2, 1, heads=1, size=3),
+    "attentive, of a category": Shape((7,), 4, 2, 0, 1, 3, 0, 1, 3, heads=3, size=1),
 }
 
 
@@ -46,7 +50,7 @@ def a_version(shape: Shape, seed: int = 5) -> NeuralVersion:
     rng = np.random.default_rng(seed)
     frame = Frame(NAMES, [2, 0, 1, 3], shape)
     x, _, _ = examples(seed=seed, n=500)
-    knots = knots_of(x[:, frame.columns[: frame.numbers]], shape.knots)
+    knots = frame.knots_of(x)
     weights = np.zeros(shape.weights, np.float32)
     begin(shape, weights, knots, 0.01, seed)
     weights += rng.normal(0, 0.1, shape.weights).astype(np.float32)
@@ -56,7 +60,7 @@ def a_version(shape: Shape, seed: int = 5) -> NeuralVersion:
         frame,
         knots=knots,
         weights=weights,
-        means=rng.normal(0, 1, 4 * shape.width).astype(np.float32),
+        means=np.abs(rng.normal(0, 1, shape.means)).astype(np.float32),
         offset=np.array([0.3]),
         calibration=calibration,
     )
@@ -181,6 +185,78 @@ def traffic(n: int, seed: int = 1) -> tuple[Floats, Labels]:
     return x, (np.random.default_rng(seed).random(n) < odds).astype(np.int8)
 
 
+PAST = ("amount", *(f"{kind}_{n}" for n in range(1, 6) for kind in ("same", "cents")))
+ATTENTIVE = Neural(
+    attention=Attention(tokens=[(f"same_{n}", f"cents_{n}") for n in range(1, 6)]),
+    learnt_after=500,
+    batch=64,
+    replay=64,
+    reservoir=1024,
+)
+
+
+def past(n: int, seed: int = 1) -> tuple[Floats, Labels, Floats]:
+    """Positive is what was high when last at this shop, whenever that was; nothing else matters."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((n, len(PAST)))
+    here = rng.integers(0, 5, n)
+    same, cents = x[:, 1::2], x[:, 2::2]
+    same[:] = np.arange(5) == here[:, None]
+    absent = np.arange(5) >= rng.integers(0, 6, n)[:, None]
+    same[absent] = cents[absent] = np.nan
+    return x, (cents[np.arange(n), here] > 0.7).astype(np.int8), np.ones(n)
+
+
+def test_it_attends_to_the_event_that_matters() -> None:
+    pytest.importorskip("torch")
+    learner = ATTENTIVE.bind(PAST)
+    learner.learn_many(*past(30_000))
+    version = learner.version()
+    x, y, _ = past(4000, seed=2)
+    assert average_precision(version.predict_many(x), y) > 0.98
+    second = np.flatnonzero((y == 1) & (x[:, 3] == 1))[:20]
+    named = [PAST[i] for i in version.reasons_many(x[second], 1).ravel()]
+    assert named.count("cents_2") + named.count("same_2") > 15
+
+
+def test_which_of_the_events_comes_first_does_not_matter() -> None:
+    pytest.importorskip("torch")
+    learner = ATTENTIVE.bind(PAST)
+    learner.learn_many(*past(2000))
+    x, _, _ = past(500, seed=2)
+    turned = x[:, [0, 9, 10, 1, 2, 7, 8, 5, 6, 3, 4]].copy()
+    version = learner.version()
+    np.testing.assert_allclose(version.predict_many(turned), version.predict_many(x), rtol=1e-5)
+
+
+def test_without_events_there_is_nothing_to_attend_to() -> None:
+    version = a_version(SHAPES["with attention"])
+    x, none = rows()[:100], rows()[:100]
+    none[:, version.frame.columns[2:]] = np.nan
+    before = version.predict_many(x), version.predict_many(none)
+    parts = version.frame.shape.views(version.weights)
+    for name in ("attention value", "attention value b"):
+        parts[name][:] = 3.0
+    assert (version.predict_many(x) != before[0]).mean() > 0.8
+    assert np.array_equal(version.predict_many(none), before[1])
+
+
+def test_what_was_learnt_before_there_was_attention_goes_on() -> None:
+    pytest.importorskip("torch")
+    assert repr(Neural()).endswith(f"calibration={Calibration(platt=True)!r})")
+    learner = SMALL.bind(NAMES)
+    learner.learn_many(*examples())
+    state = learner.state()
+    assert not state.pop("attention").any()
+    resumed = SMALL.bind(NAMES)
+    resumed.load(state)
+    x, _, _ = examples(seed=2)
+    assert np.array_equal(resumed.version().predict_many(x), learner.version().predict_many(x))
+    attentive = replace(SMALL, attention=Attention(tokens=[("gap",)])).bind(NAMES)
+    with pytest.raises(StateError):
+        attentive.load(state)
+
+
 @pytest.mark.parametrize("loss", ["log", "balanced", "focal"])
 def test_the_level_is_that_of_the_stream_by_any_loss(loss: str) -> None:
     pytest.importorskip("torch")
@@ -259,17 +335,23 @@ def tactic(n: int, seed: int, *, active: bool) -> tuple[Floats, Labels, Floats]:
         ({"categories": {"amount": 0}}, "rows a category"),
         ({"rate": 0.0}, "rate"),
         ({"loss": "hinge"}, "hinge"),
+        ({"attention": {"tokens": []}}, "tokens"),
+        ({"attention": {"tokens": [("gap",)], "heads": 0}}, "heads"),
+        ({"attention": {"tokens": [("gap",), ("gap",)]}}, "twice"),
+        ({"attention": {"tokens": [("gap", "ratio"), ("night",)]}}, "as many"),
     ],
 )
-def test_a_wrong_configuration_is_refused(wrong: dict[str, object], said: str) -> None:
+def test_a_wrong_configuration_is_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        Neural(**wrong)  # type: ignore[arg-type]
+        Attention(**wrong["attention"]) if "attention" in wrong else Neural(**wrong)
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (Neural(inputs=["nothing"]), "nothing"),
+        (Neural(attention=Attention(tokens=[("nothing",)])), "nothing"),
+        (Neural(attention=Attention(tokens=[(name,) for name in NAMES])), "beside"),
         (Neural(categories={"nothing": 5}), "nothing"),
         (Neural(device="abacus"), "abacus"),
     ],

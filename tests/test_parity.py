@@ -37,8 +37,10 @@ __all__ = ["flink_cluster"]
 COUNT = 50_000
 PIPELINE = """
 from dataclasses import replace
+from benchmarks.history import history
 from benchmarks.proofs.watched import pipeline
-pipeline = replace(pipeline, challengers={}, every=1_000)
+features = pipeline.features | history
+pipeline = replace(pipeline, challengers={}, every=1_000, features=features)
 """
 Log = Callable[[], str]
 

@@ -41,6 +41,10 @@ FEATURES: dict[str, Feature] = {
     "terminals": CUSTOMER.distinct("terminal", "5d"),
     "seen": CUSTOMER.seen("channel", "5d"),
     "since": CUSTOMER.since_last("5d"),
+    "since_third": CUSTOMER.since_last("5d", 3),
+    "lag": CUSTOMER.lag("tip", "9d", 2),
+    "same": CUSTOMER.same("terminal", "9d"),
+    "same_third": TERMINAL.same("tip", "5d", 3),
     "risk_count": TERMINAL.count("3d", "7d"),
     "risk": TERMINAL.share("3d", delay="7d", empty=0.0),
     "positives": TERMINAL.positives("3d"),
@@ -161,9 +165,16 @@ def expected(b: Bought, seen: list[Bought], known: list[Bought]) -> dict[str, fl
     middle = mean(amounts)
     risky = within(here, 3, 7)
     delayed = [o.amount / 100 for o in within(mine, 5, 1)]
-    ordered = sorted(mine, key=lambda o: (o.time, o.ident))
-    previous = ordered[-2] if len(ordered) > 1 else None
-    gap = math.nan if previous is None else (b.time - previous.time) / DAY
+
+    def lag(events: list[Bought], n: int, last: int) -> Bought | None:
+        recent = within(sorted(events, key=lambda o: (o.time, o.ident)), last)
+        return recent[-1 - n] if len(recent) > n else None
+
+    def since(then: Bought | None) -> float:
+        return days(then) if then else math.nan
+
+    second, same, third = lag(mine, 2, 9), lag(mine, 1, 9), lag(here, 3, 5)
+    both = third is not None and None not in {third.tip, b.tip}
 
     def status(o: Bought) -> int:
         return 1 if o.ident in labelled else 0 if o.time <= b.time - 7 * DAY else -1
@@ -196,7 +207,11 @@ def expected(b: Bought, seen: list[Bought], known: list[Bought]) -> dict[str, fl
         "most": max(delayed, default=math.nan),
         "terminals": len({o.terminal for o in within(mine, 5)}),
         "seen": sum(o.channel == b.channel for o in within(mine, 5) if o is not b),
-        "since": gap if gap < 5 else math.nan,
+        "since": since(lag(mine, 1, 5)),
+        "since_third": since(lag(mine, 3, 5)),
+        "lag": second.tip / 100 if second and second.tip is not None else math.nan,
+        "same": float(same.terminal == b.terminal) if same else math.nan,
+        "same_third": float(third.tip == b.tip) if third and both else math.nan,
         "risk_count": len(risky),
         "risk": sum(o.ident in labelled for o in risky) / len(risky) if risky else 0.0,
         "positives": sum(o.ident in labelled for o in within(here, 3)),
@@ -298,6 +313,31 @@ def test_a_key_over_its_cap_stays_within_the_stated_error() -> None:
         assert abs(exact[b.ident][count] - bounded[b.ident][count]) <= slack
     assert features.entities[0].arena.classes[-1].tolist()[0] == 160
     assert features.entities[0].arena.keys == 1
+
+
+def test_the_last_events_are_told_apart_in_a_key_over_its_cap() -> None:
+    lags = {f"lag {n}": CUSTOMER.lag("amount", "90d", n) for n in (1, 5, 11)}
+    bought = [Bought(i, (200 + i) * HOUR, 0, 0, i, None, 0, False, 0) for i in range(300)]
+    got, _ = run(sorted_steps(bought), [], cap=24, declared=lags)
+    for i in range(11, 300):
+        assert got[i] == pytest.approx([(i - n) / 100 for n in (1, 5, 11)], rel=1e-15)
+    with pytest.raises(ConfigError, match="at least 26 events"):
+        run([], [], cap=24, declared={"lag": CUSTOMER.lag("amount", "90d", 12)})
+
+
+def test_an_event_that_is_merged_with_others_has_no_lagged_value() -> None:
+    declared = {"lag": CUSTOMER.lag("amount", "90d"), "same": CUSTOMER.same("channel", "90d")}
+    bought = [Bought(2 * i, (200 + i) * HOUR, 0, 0, 5, None, 0, False, 0) for i in range(300)]
+    late = Bought(401, 250 * HOUR, 0, 0, 5, None, 0, False, 0)
+    got, _ = run([*sorted_steps(bought), ("event", late)], [], cap=24, declared=declared)
+    assert np.isnan(got[401]).all()
+
+
+def test_a_lag_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        CUSTOMER.lag("amount", "1d", 0)
+    with pytest.raises(ConfigError, match="no field 'channel'"):
+        compile_plan(EVENT, {"lag": CUSTOMER.lag("channel", "1d")}, lateness_us=0, cap=64)
 
 
 def test_keys_that_nothing_can_see_are_forgotten_and_their_memory_reused() -> None:
