@@ -20,7 +20,7 @@ def test_students_t_is_brought_to_the_normal_distribution(degrees: int) -> None:
 
 @pytest.mark.parametrize("sides", [2, -1])
 def test_the_run_length_is_as_stated_whatever_mean_and_deviation_are(sides: int) -> None:
-    stated, lengths = 100.0, []
+    stated, lengths = 300.0, []
     for seed in range(SERIES):
         random = np.random.default_rng(seed)
         chart, length = Chart(1, run_length=stated, sides=sides), 1
