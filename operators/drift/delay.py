@@ -48,9 +48,10 @@ class LabelDelay:
     that hours of the day have had of late, where labels come in bursts as much longer as long
     silences there are on average; where one is known to be longer than that, once it is half as
     long again as the longest so far. That delays have moved is told at the end of a
-    span, where at least `least` of its labels or so were to be expected. Of either a false alarm
-    comes every 2 `run_length` on average, of both together every `run_length`, of all rows. What is
-    usual is of the last spans: their weight halves in `reference`.
+    span, where at least `least` of its labels or so were to be expected. A false alarm of moved
+    delays comes every 1.5 `run_length` on average, one of silence every 3 where labels come evenly,
+    of both together every `run_length`, of all rows. What is usual is of the last spans: their
+    weight halves in `reference`.
     """
 
     span: str = "1d"
@@ -71,7 +72,7 @@ class LabelDelayMonitor:
         run_length = duration_us(delay.run_length) / span_us
         self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=False)
         rows, half_life = len(self.spans.rows), duration_us(delay.reference) / span_us
-        self.charts = Chart(rows, run_length=2 * run_length)
+        self.charts = Chart(rows, run_length=1.5 * run_length)
         self.took = np.zeros((rows, DELAYS))
         self.silence = np.zeros((rows, BEYOND + 1))
         self.hours = np.zeros((rows, 2, _HOURS))
@@ -81,6 +82,7 @@ class LabelDelayMonitor:
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
         self._told = np.zeros((rows, 5))
+        # A silence is looked for where a bucket ends, and not all are seen: it errs every 3.
         self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
         settings = span_us, scope.maturity_us, run_length, half_life, delay.least
