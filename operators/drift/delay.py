@@ -82,7 +82,7 @@ class LabelDelayMonitor:
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
         self._told = np.zeros((rows, 5))
-        # A silence is looked for where a bucket ends, and not all are seen: it errs every 3.
+        # Measured where labels come evenly: one in 3 run lengths.
         self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
         settings = span_us, scope.maturity_us, run_length, half_life, delay.least
