@@ -7,9 +7,12 @@ the median, a maturity of seven. `iid`: every event by itself. `seasonal`: hours
 their own traffic, and nights more frauds. `bursts`: frauds come in cases as those of the simulator
 do, of 16 to 60 in ten days, 5 to 15 in six, 2 to 15 in some hours; those of a case score alike.
 
-Each is watched until its first alarm, or for 400 days; the days watched by alarms are the run
+Each is watched until its first alarm, or for 1,200 days; the days watched by alarms are the run
 length; its interval of 95 % is that of a count of so many alarms. Days before a monitor says
-anything (the maturity, and those its first figures are compared with) count as well.
+anything (the maturity, and those its first figures are compared with) count as well. River's
+detectors beside, at their defaults, are told the log loss of each example as its label comes, DDM
+whether a decision at one half was wrong; their steps are taken by kernels that give River's results
+to the bit.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ import numpy.typing as npt
 from rich.table import Table
 
 from benchmarks.labelled import Labelled, scope
+from operators.drift.adwin import Adwin
 from operators.drift.bucket import Monitor, Watcher
 from operators.drift.concept import Concept
+from operators.drift.ddm import Ddm
 from operators.drift.delay import LabelDelay
+from operators.drift.kswin import Kswin
+from operators.drift.page_hinkley import PageHinkley
 from operators.drift.performance import Performance
 from operators.drift.prior import Positives
 from streams.schema import DAY
@@ -32,7 +39,7 @@ from streams.schema import DAY
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 
-STREAMS, DAYS, PER_DAY, SHARE, MATURITY = 200, 400, 1000, 0.08, 7 * DAY
+STREAMS, DAYS, PER_DAY, SHARE, MATURITY = 200, 1200, 1000, 0.08, 7 * DAY
 STATED = 365.0
 WATCHERS: dict[str, tuple[Watcher, int]] = {
     "Positives": (Positives(), DAY),
@@ -41,6 +48,12 @@ WATCHERS: dict[str, tuple[Watcher, int]] = {
     "LabelDelay": (LabelDelay(), DAY // 12),
 }
 """Each with how long its buckets are."""
+RIVERS: dict[str, Adwin | Ddm | Kswin | PageHinkley] = {
+    "River ADWIN": Adwin(delta=0.002),
+    "River Page-Hinkley": PageHinkley(threshold=50.0),
+    "River KSWIN": Kswin(alpha=0.005, seed=1),
+    "River DDM": Ddm(drift_threshold=3.0),
+}
 KINDS = ("iid", "seasonal", "bursts")
 PIECE = 25
 PARTS = {f"{kind} {first}": (kind, first) for kind in KINDS for first in range(0, STREAMS, PIECE)}
@@ -107,14 +120,34 @@ def first_alarm(monitor: Monitor, events: Labelled, length_us: int) -> tuple[flo
     return DAYS, False
 
 
+def first_of_rivers(name: str, events: Labelled) -> tuple[float, bool]:
+    """The same of a detector that is told each example by itself, a day at a time."""
+    detector, end = RIVERS[name].bind(), DAYS * DAY
+    order = np.argsort(events.known_us, kind="stable")[: np.count_nonzero(events.known_us < end)]
+    y, score, known = (each[order] for each in (events.y, events.score, events.known_us))
+    values = -np.log(np.where(y == 1, score, 1 - score))
+    if name == "River DDM":
+        values = ((score >= 0.5) != (y == 1)).astype(np.float64)
+    for start in range(0, len(values), PER_DAY):
+        found = detector.update_many(values[start : start + PER_DAY]).alarms
+        if len(found):
+            return float(known[start + found[0]]) / DAY, True
+    return DAYS, False
+
+
 def watched(kind: str, first: int) -> dict[str, dict[str, float]]:
     """Days watched and streams with an alarm, of a piece of the streams, by monitor."""
-    found = {name: {"streams": PIECE, "days": 0.0, "alarms": 0} for name in WATCHERS}
+    names = (*WATCHERS, *RIVERS)
+    found = {name: {"streams": PIECE, "days": 0.0, "alarms": 0} for name in names}
     for seed in range(first, first + PIECE):
         events = stream(seed, DAYS, kind)
-        for name, (watcher, length_us) in WATCHERS.items():
-            monitor = watcher.bind(scope(MATURITY, 0.01, {}))
-            until, alarm = first_alarm(monitor, events, length_us)
+        for name in names:
+            if name in RIVERS:
+                until, alarm = first_of_rivers(name, events)
+            else:
+                watcher, length_us = WATCHERS[name]
+                monitor = watcher.bind(scope(MATURITY, 0.01, {}))
+                until, alarm = first_alarm(monitor, events, length_us)
             found[name]["days"] += until
             found[name]["alarms"] += alarm
     return found
@@ -131,13 +164,14 @@ def table(results: dict[str, Any]) -> Table:
     for column in ("", "", "streams", "alarms", "days from one to the next", "stated"):
         made.add_column(column, justify="right" if column else "left")
     for kind in KINDS:
-        for name in WATCHERS:
+        for name in (*WATCHERS, *RIVERS):
             rows = [row[name] for part, row in results.items() if part.startswith(kind)]
             streams, days, alarms = (
                 sum(row[key] for row in rows) for key in ("streams", "days", "alarms")
             )
             if alarms:
+                stated = f"{STATED:.0f}" if name in WATCHERS else ""
                 length, wide = days / alarms, math.exp(1.96 / math.sqrt(alarms))
                 told = f"{length:.0f} ({length / wide:.0f} to {length * wide:.0f})"
-                made.add_row(name, kind, f"{streams:.0f}", f"{alarms:.0f}", told, f"{STATED:.0f}")
+                made.add_row(name, kind, f"{streams:.0f}", f"{alarms:.0f}", told, stated)
     return made

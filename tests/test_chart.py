@@ -20,7 +20,7 @@ def test_students_t_is_brought_to_the_normal_distribution(degrees: int) -> None:
 
 @pytest.mark.parametrize("sides", [2, -1])
 def test_the_run_length_is_as_stated_whatever_mean_and_deviation_are(sides: int) -> None:
-    stated, lengths = 100.0, []
+    stated, lengths = 300.0, []
     for seed in range(SERIES):
         random = np.random.default_rng(seed)
         chart, length = Chart(1, run_length=stated, sides=sides), 1
@@ -118,3 +118,16 @@ def test_what_labels_tell_of_a_change_that_is_known_is_no_second_one() -> None:
         if time < len(values):
             told.append(charts.take(0, values[time], time, late=False))
     assert [signal.over for signal in told if signal] == [False, True]
+
+
+def test_values_that_fall_further_than_they_rise_raise_few_more_alarms_of_falls() -> None:
+    """Where 200 are stated: without regard to skewness one in 77."""
+    days = alarms = 0
+    for seed in range(SERIES):
+        random, chart = np.random.default_rng(seed), Chart(1, run_length=200.0, sides=-1)
+        for value in -random.gamma(2.0, size=500):
+            days += 1
+            if chart.take(0, value, days):
+                alarms += 1
+                break
+    assert 125 < days / alarms < 240

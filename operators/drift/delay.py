@@ -31,10 +31,13 @@ _WARM = 7
 _CELL_US, _PER_HOUR, _HOURS = DAY // 96, 4, 24
 """Whether labels come is counted by quarters of an hour, and each hour of the day has its rate."""
 _LONGER = 1.5
-LAST, CELL, BEGAN, LONGEST, RAISED, MUTED = range(6)
+_LONG, _BY_CHANCE = 2.0, 50.0
+"""From how many labels on a silence is a long one; how many of these say beforehand that silences
+are as long as chance makes them."""
+LAST, CELL, BEGAN, LONGEST, RAISED, MUTED, COUNT, BEYOND = range(8)
 """Of a row: when its last label became known and in which cell, when its first; the longest
 silence, in labels it should have had; when the one began that is told, 0 of none; whether one was
-told in this span."""
+told in this span; how many long ones there were, and by how much they were longer, together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +45,13 @@ class LabelDelay:
     """Tells when labels come later or sooner than they did, and when they come no longer.
 
     That they have stopped is told once their silence is longer than chance makes it at the rates
-    that hours of the day have had of late; where silences are known to be longer than that, once it
-    is half as long again as the longest so far. That delays have moved is told at the end of a
-    span, where at least `least` of its labels or so were to be expected. Of either a false alarm
-    comes every 2 `run_length` on average, of both together every `run_length`, of all rows. What is
-    usual is of the last spans: their weight halves in `reference`.
+    that hours of the day have had of late, where labels come in bursts as much longer as long
+    silences there are on average; where one is known to be longer than that, once it is half as
+    long again as the longest so far. That delays have moved is told at the end of a
+    span, where at least `least` of its labels or so were to be expected. A false alarm of moved
+    delays comes every 1.5 `run_length` on average, one of silence every 3 where labels come evenly,
+    of both together every `run_length`, of all rows. What is usual is of the last spans: their
+    weight halves in `reference`.
     """
 
     span: str = "1d"
@@ -67,9 +72,9 @@ class LabelDelayMonitor:
         run_length = duration_us(delay.run_length) / span_us
         self.spans = Spans(Rows(scope.slices), span_us, scope.maturity_us, all_labels=False)
         rows, half_life = len(self.spans.rows), duration_us(delay.reference) / span_us
-        self.charts = Chart(rows, run_length=2 * run_length)
+        self.charts = Chart(rows, run_length=1.5 * run_length)
         self.took = np.zeros((rows, DELAYS))
-        self.silence = np.zeros((rows, 6))
+        self.silence = np.zeros((rows, BEYOND + 1))
         self.hours = np.zeros((rows, 2, _HOURS))
         """How many cells had a label, of how many, by hour of the day."""
         self.known = np.zeros((self.spans.held, rows), np.int64)
@@ -77,6 +82,7 @@ class LabelDelayMonitor:
         self.shares = np.zeros((2, rows, self.spans.held))
         """By age in spans: how many became known within the last one, of how many by its end."""
         self._told = np.zeros((rows, 5))
+        # Measured where labels come evenly: one in 3 run lengths.
         self._rare = 2 * run_length * rows
         self._fade, self._least = 0.5 ** (1.0 / half_life), delay.least
         settings = span_us, scope.maturity_us, run_length, half_life, delay.least
@@ -112,7 +118,7 @@ class LabelDelayMonitor:
             own = self.silence[row]
             told = np.nan if own[MUTED] or len(done) > 1 else self._apart(row, fresh, known)
             own[MUTED] = own[RAISED] > 0
-            own[LONGEST] *= self._fade
+            own[[LONGEST, COUNT, BEYOND]] *= self._fade
             self.hours[row] *= self._fade
             signal = self.charts.take(row, told, number * self.spans.span_us)
             if signal:
@@ -224,6 +230,9 @@ def _arrive(  # type: ignore[no-untyped-def]
                 if own[CELL] >= 0.0 and own[RAISED] == 0.0 and cell > own[CELL] + 1:
                     missed = _missed(hours[row], np.int64(own[LAST]), known_us[i])
                     own[LONGEST] = max(own[LONGEST], missed)
+                    if missed > _LONG:
+                        own[COUNT] += 1.0
+                        own[BEYOND] += missed - _LONG
                 own[CELL] = cell
                 hours[row, 0, cell // _PER_HOUR % _HOURS] += 1.0
             own[LAST] = max(own[LAST], known_us[i])
@@ -250,6 +259,9 @@ def _arrive(  # type: ignore[no-untyped-def]
         checks, mean = rare * span / (end - start), hours[row, 0].sum() / hours[row, 1].sum()
         some = 1.0 - (1.0 - min(mean, 1.0)) ** ((end - start) / _CELL_US)
         limit = np.log(max(checks * some, np.e))
+        # What is left of a silence by chance is one label on average, however long it has been.
+        left = (own[BEYOND] + _BY_CHANCE) / (own[COUNT] + _BY_CHANCE)
+        limit += max(limit - _LONG, 0.0) * (left - 1.0)
         if own[LONGEST] > limit:
             limit = _LONGER * own[LONGEST]
         if missed >= limit:

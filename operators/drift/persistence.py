@@ -25,7 +25,7 @@ _GAIN = 0.4
 """The weight of the last value among the latest."""
 _MEMORY = 400.0
 """Values that the sums are of: older ones fade."""
-_PULL = 6.0
+_PULL = 2.0
 """How many values say beforehand that there is nothing to foretell."""
 
 

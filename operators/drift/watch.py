@@ -42,7 +42,7 @@ FOREVER = 2**62
 HOUR_US = 3_600_000_000
 _SILENCE = 30
 """How often a silence doubles at most."""
-_FORMAT = 3
+_FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
