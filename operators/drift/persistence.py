@@ -37,7 +37,7 @@ def foretold(own: Floats, mean: float, most: float) -> float:
     >>> for value in (1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0):
     ...     remember(own, 0.0, value)
     >>> round(foretold(own, 0.0, 0.9), 2)
-    -0.31
+    -0.44
     """
     if not own[SQUARES] > 0.0:
         return 0.0
