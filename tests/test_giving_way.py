@@ -13,6 +13,7 @@ from jobs.kafka_host.giving_way import give_way
 give_way()
 group = Path("/proc/self/autogroup")
 assert os.sched_getscheduler(0) == os.SCHED_IDLE
+assert len(os.sched_getaffinity(0)) == 1
 print(os.getpriority(os.PRIO_PROCESS, 0), group.read_text() if group.exists() else "nice 19")
 """
 

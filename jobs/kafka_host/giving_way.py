@@ -27,6 +27,9 @@ def give_way() -> None:
     wakes up takes a processor that only such a process has for a free one. The system shares out
     the processor among sessions first, where it has groups for them, so a session that is this
     process's own is made nice too; that of a terminal is left as it is.
+
+    It stays on one processor: else it moves to whichever has nothing to do for a moment, and is in
+    the way there when that moment is over.
     """
     call = _SET_ATTRIBUTES.get(platform.machine()) if platform.system() == "Linux" else None
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, _BATCH, 0, LOWEST, 0, SLICE_NS, 0, 0)
@@ -35,6 +38,10 @@ def give_way() -> None:
     if idle := getattr(os, "SCHED_IDLE", None):
         # The length of turns stays what it was.
         os.sched_setscheduler(0, idle, os.sched_param(0))
+    if hasattr(os, "sched_setaffinity"):
+        here = sorted(os.sched_getaffinity(0))
+        # Several such processes are spread over the upper half.
+        os.sched_setaffinity(0, {here[-1 - os.getpid() % max(len(here) // 2, 1)]})
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # without groups, or not permitted: then it is nice, at least
             AUTOGROUP.write_text(str(LOWEST), encoding="ascii")

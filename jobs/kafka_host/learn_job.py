@@ -31,6 +31,7 @@ from jobs.lineup import basis_of
 from jobs.monitoring.recent import Recent
 from jobs.state import LearningState
 from streams.broker import NEVER, Broker, Input
+from streams.processor import let_others
 from streams.topics import DRIFT, EXAMPLES, MODELS, OUTCOMES, PREDICTIONS
 
 
@@ -143,6 +144,7 @@ class LearnJob(TopicJob):
             if not self._lessons.ready:
                 break
             self._learn(self._lessons.next())
+            let_others()
             done += 1
         self._publish()
         self._lessons.release()
