@@ -29,7 +29,6 @@ from models.training import WEIGHTS, Lesson, Trainer
 from streams.draw import uniform
 from streams.errors import ConfigError
 from streams.jit import kernel
-from streams.processor import let_others
 
 Loss = Literal["log", "balanced", "focal"]
 _CALIBRATED = Calibration(platt=True)
@@ -242,8 +241,6 @@ class NeuralLearner:
             rows, shares = self._frame.locate(x, self._knots)
             self._judge(rows, shares, y, weight)
             self._step(rows, shares, y, count)
-            # Between two steps the processor is anybody's who waits for it, such as who scores.
-            let_others()
         self._reservoir.add(np.column_stack([x, count]), stratum=y.astype(np.int64))
         if self._words[_SEEN] >= self._model.learnt_after << int(self._words[_MEASURED]):
             self._measure()

@@ -15,6 +15,7 @@ import numpy as np
 from models.base import Floats, Labels
 from models.network import Ints, Shape, Singles
 from streams.errors import ConfigError
+from streams.processor import let_others
 
 WEIGHTS, FIRST, SECOND = range(3)
 """Rows of what a step changes: the weights, and the fading means of gradients and their squares."""
@@ -124,9 +125,11 @@ class Trainer:
     def step(self, held: Singles, lesson: Lesson, number: int, rate: float) -> None:
         """Change the weights and the means held (3, weights) by a lesson, the number-th, from 1.
 
-        A gradient that is not finite changes nothing.
+        A gradient that is not finite changes nothing. On the way whoever waits for the processor
+        has it, such as who scores.
         """
         torch = self._torch
+        let_others()
         weights, first, second = (self._there(row) for row in held)
         weights.requires_grad_()
         z = self._forward(weights, self._there(lesson.rows), self._there(lesson.shares))
@@ -135,7 +138,9 @@ class Trainer:
         loss = torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none")
         if self._focus:
             loss = loss * (1.0 - torch.exp(-loss)).pow(self._focus)
+        let_others()
         (gradient,) = torch.autograd.grad((loss * count).sum(), weights)
+        let_others()
         length = float(gradient.norm())
         if not math.isfinite(length):
             return
