@@ -17,7 +17,8 @@ import numpy.typing as npt
 import orjson
 
 from models.calibration import CURVE, INTERCEPT, SHIFT, SLOPE
-from models.network import FURTHEST, LARGEST, MULTIPLIER, PRIME, Shape
+from models.network import FURTHEST, LARGEST, MULTIPLIER, PRIME
+from models.network_shape import Shape
 from models.neural_version import NeuralVersion
 from models.protobuf import field
 from streams.errors import ConfigError

@@ -21,122 +21,33 @@ bits as a loop does.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from models.base import Floats
+from models.network_shape import (
+    BLOCKS,
+    CROSSES,
+    HEADS,
+    HIDDEN,
+    INPUTS,
+    KINDS,
+    KNOTS,
+    NUMBERS,
+    RANK,
+    SIZE,
+    STARTS,
+    TOKENS,
+    WIDTH,
+    Ints,
+    Shape,
+    Singles,
+)
 from streams.jit import borrow, kernel
 
-Ints = npt.NDArray[np.int64]
-Singles = npt.NDArray[np.float32]
 PRIME = 2**31 - 1
 MULTIPLIER = 1_103_515_245
 FURTHEST = 2.0**53
 LARGEST = float(np.finfo(np.float64).max)
-_INPUTS, _NUMBERS, _KNOTS, _WIDTH, _CROSSES, _RANK, _HIDDEN, _BLOCKS = range(8)
-_KINDS, _TOKENS, _HEADS, _SIZE, _STARTS = range(8, 13)
-ATTENTION = np.s_[_KINDS:_STARTS]
-"""Where a plan has what attention is: all 0 where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes of a network: `slots` has, for each input, 0 for a number or a category's slots.
-
-    Each of `tokens` has as many inputs besides, `kinds`, which are numbers; one kind is embedded
-    alike in all. `heads` attend to them by queries, keys and values of `size`.
-    """
-
-    slots: tuple[int, ...]
-    knots: int
-    width: int
-    crosses: int
-    rank: int
-    hidden: int
-    blocks: int
-    kinds: int = 0
-    tokens: int = 0
-    heads: int = 0
-    size: int = 0
-
-    @property
-    def starts(self) -> list[int]:
-        """The table's first row of each input and kind, and the rows it has before a spare one.
-
-        >>> Shape((0, 5), knots=8, width=1, crosses=0, rank=1, hidden=1, blocks=0).starts
-        [0, 9, 15]
-        """
-        return [0, *itertools.accumulate((slots or self.knots) + 1 for slots in self._tables)]
-
-    @property
-    def numeric(self) -> list[int]:
-        """The table's first row of each input and kind that lies between knots."""
-        return [at for at, slots in zip(self.starts, self._tables, strict=False) if not slots]
-
-    @property
-    def _tables(self) -> tuple[int, ...]:
-        return (*self.slots, *(0,) * self.kinds)
-
-    @property
-    def across(self) -> int:
-        """How many numbers x0 has."""
-        return len(self.slots) * self.width + self.heads * self.size
-
-    @property
-    def means(self) -> int:
-        """How many numbers are mean embeddings, and how often a token is there."""
-        return len(self.slots) * self.width + self.tokens * (self.kinds * self.width + 1)
-
-    def parts(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """What the weights are, in order: name and shape."""
-        across = self.across
-        yield "table", (self.starts[-1] + 1, self.width)
-        if self.tokens:
-            found, token = self.heads * self.size, self.kinds * self.width
-            for name, given in (("query", across - found), ("key", token), ("value", token)):
-                yield f"attention {name}", (given, found)
-                yield f"attention {name} b", (found,)
-        for layer in range(self.crosses):
-            yield f"cross {layer} V", (across, self.rank)
-            yield f"cross {layer} U", (self.rank, across)
-            yield f"cross {layer} b", (across,)
-        yield "dense W", (across, self.hidden)
-        yield "dense b", (self.hidden,)
-        for block in range(self.blocks):
-            yield f"block {block} A", (self.hidden, self.hidden)
-            yield f"block {block} a", (self.hidden,)
-            yield f"block {block} B", (self.hidden, self.hidden)
-            yield f"block {block} b", (self.hidden,)
-        yield "out w", (self.hidden,)
-        yield "out c", (1,)
-
-    @property
-    def weights(self) -> int:
-        """How many there are."""
-        return sum(math.prod(shape) for _, shape in self.parts())
-
-    def views(self, weights: Singles) -> dict[str, Singles]:
-        """The parts by name, as views of the whole."""
-        parts = dict(self.parts())
-        ends = itertools.accumulate(math.prod(shape) for shape in parts.values())
-        pieces = np.split(weights, list(ends)[:-1])
-        return {
-            name: piece.reshape(shape)
-            for (name, shape), piece in zip(parts.items(), pieces, strict=True)
-        }
-
-    def plan(self, columns: Sequence[int]) -> Ints:
-        """What the kernels read: sizes, the rows where inputs begin, and each input's column."""
-        numbers = sum(not slots for slots in self.slots)
-        sizes = [len(self.slots), numbers, self.knots, self.width]
-        sizes += [self.crosses, self.rank, self.hidden, self.blocks]
-        sizes += [self.kinds, self.tokens, self.heads, self.size]
-        return np.array([*sizes, *self.starts, *columns], np.int64)
 
 
 def room_for(shape: Shape) -> Singles:
@@ -155,9 +66,9 @@ def locate(x: Floats, plan: Ints, knots: Floats, rows: Ints, shares: Singles) ->
     Unused knots are infinite. Beyond the outermost knots a number lies on them.
     """
     x, plan, knots = borrow(x), borrow(plan), borrow(knots)
-    numbers, most = plan[_NUMBERS], plan[_KNOTS]
-    starts = plan[_STARTS:]
-    inputs, kinds = plan[_INPUTS], plan[_KINDS]
+    numbers, most = plan[NUMBERS], plan[KNOTS]
+    starts = plan[STARTS:]
+    inputs, kinds = plan[INPUTS], plan[KINDS]
     columns = starts[inputs + kinds + 1 :]
     for i in range(len(x)):
         for j in range(len(columns)):
@@ -218,16 +129,16 @@ def _add_product(x: Singles, matrix: Singles, out: Singles) -> None:
 @kernel()
 def _past(plan: Ints, room: Singles) -> Singles:
     """Where a row's tokens are in its room, then how much each is there."""
-    across = plan[_INPUTS] * plan[_WIDTH] + plan[_HEADS] * plan[_SIZE]
-    return room[3 * (across + plan[_HIDDEN]) + plan[_RANK] :]
+    across = plan[INPUTS] * plan[WIDTH] + plan[HEADS] * plan[SIZE]
+    return room[3 * (across + plan[HIDDEN]) + plan[RANK] :]
 
 
 @kernel()
 def _is_there(row: Ints, plan: Ints, token: int) -> float:
     """1 for a token that has any of its inputs, else 0."""
-    inputs, kinds = plan[_INPUTS], plan[_KINDS]
+    inputs, kinds = plan[INPUTS], plan[KINDS]
     for kind in range(kinds):
-        if row[inputs + token * kinds + kind] != plan[_STARTS + inputs + kind + 1] - 1:
+        if row[inputs + token * kinds + kind] != plan[STARTS + inputs + kind + 1] - 1:
             return 1.0
     return 0.0
 
@@ -237,18 +148,18 @@ def _fill(
     row: Ints, share: Singles, plan: Ints, weights: Singles, own: Singles, past: Singles
 ) -> None:
     """The embeddings of one row's inputs and tokens, and which tokens are there."""
-    inputs, width = plan[_INPUTS], plan[_WIDTH]
+    inputs, width = plan[INPUTS], plan[WIDTH]
     _embed(row[:inputs], share[:inputs], width, weights, own)
     _embed(row[inputs:], share[inputs:], width, weights, past)
     there = past[(len(row) - inputs) * width :]
-    for token in range(plan[_TOKENS]):
+    for token in range(plan[TOKENS]):
         there[token] = _is_there(row, plan, token)
 
 
 @kernel()
 def _attend(plan: Ints, weights: Singles, own: Singles, past: Singles, out: Singles) -> None:
     """What each head finds among the tokens, by the embeddings of the inputs, into out."""
-    tokens, size, width = plan[_TOKENS], plan[_SIZE], plan[_KINDS] * plan[_WIDTH]
+    tokens, size, width = plan[TOKENS], plan[SIZE], plan[KINDS] * plan[WIDTH]
     across = len(out)
     there, rest = past[tokens * width :], past[tokens * (width + 1) :]
     q, u = rest[:across], rest[across : across + width]
@@ -297,18 +208,18 @@ def _attend(plan: Ints, weights: Singles, own: Singles, past: Singles, out: Sing
 @kernel()
 def _apply(plan: Ints, weights: Singles, room: Singles) -> float:
     """The log-odds of the embeddings that `room` has."""
-    rank, hidden, own = plan[_RANK], plan[_HIDDEN], plan[_INPUTS] * plan[_WIDTH]
-    across = own + plan[_HEADS] * plan[_SIZE]
+    rank, hidden, own = plan[RANK], plan[HIDDEN], plan[INPUTS] * plan[WIDTH]
+    across = own + plan[HEADS] * plan[SIZE]
     x0, x, y = room[:across], room[across : 2 * across], room[2 * across : 3 * across]
     between = room[3 * across :]
     t, h = between[:rank], between[rank : rank + hidden]
     g, f = between[rank + hidden :][:hidden], between[rank + 2 * hidden :][:hidden]
-    rest = weights[(plan[_STARTS + plan[_INPUTS] + plan[_KINDS]] + 1) * plan[_WIDTH] :]
-    if plan[_TOKENS]:
+    rest = weights[(plan[STARTS + plan[INPUTS] + plan[KINDS]] + 1) * plan[WIDTH] :]
+    if plan[TOKENS]:
         _attend(plan, rest, x0[:own], _past(plan, room), x0[own:])
-        rest = rest[(own + 2 * plan[_KINDS] * plan[_WIDTH] + 3) * (across - own) :]
+        rest = rest[(own + 2 * plan[KINDS] * plan[WIDTH] + 3) * (across - own) :]
     x[:] = x0
-    for _ in range(plan[_CROSSES]):
+    for _ in range(plan[CROSSES]):
         t[:] = 0.0
         _add_product(x, rest, t)
         rest = rest[across * rank :]
@@ -322,7 +233,7 @@ def _apply(plan: Ints, weights: Singles, room: Singles) -> float:
     for j in range(hidden):
         h[j] = max(h[j], np.float32(0.0))
     rest = rest[(across + 1) * hidden :]
-    for _ in range(plan[_BLOCKS]):
+    for _ in range(plan[BLOCKS]):
         g[:] = rest[hidden * hidden : (hidden + 1) * hidden]
         _add_product(h, rest, g)
         for j in range(hidden):
@@ -381,8 +292,8 @@ def contributions(
     of both. That is two passes an input. A token counts as much as it is there on the mean, until
     the first of its inputs has come.
     """
-    width, own, located = plan[_WIDTH], plan[_INPUTS] * plan[_WIDTH], rows.shape[1]
-    past, ahead = _past(plan, room), located * plan[_WIDTH] - own
+    width, own, located = plan[WIDTH], plan[INPUTS] * plan[WIDTH], rows.shape[1]
+    past, ahead = _past(plan, room), located * plan[WIDTH] - own
     for i in range(len(rows)):
         for backward in range(2):
             room[:own] = means[:own]
@@ -394,7 +305,7 @@ def contributions(
                 to = room[at:] if at < own else past[at - own :]
                 _embed(rows[i, j : j + 1], shares[i, j : j + 1], width, weights, to)
                 if at >= own:
-                    token = (j - plan[_INPUTS]) // plan[_KINDS]
+                    token = (j - plan[INPUTS]) // plan[KINDS]
                     past[ahead + token] = _is_there(rows[i], plan, token)
                 after = _apply(plan, weights, room)
                 half = 0.5 * (after - before)
@@ -412,17 +323,17 @@ def mean_embeddings(
     A token's are means over the rows that have it, and last comes what share of the rows these are.
     """
     each = np.empty(len(out), np.float32)
-    own, width = plan[_INPUTS] * plan[_WIDTH], plan[_KINDS] * plan[_WIDTH]
-    past, there = each[own:], each[len(out) - plan[_TOKENS] :]
+    own, width = plan[INPUTS] * plan[WIDTH], plan[KINDS] * plan[WIDTH]
+    past, there = each[own:], each[len(out) - plan[TOKENS] :]
     sums = np.zeros(len(out))
     for i in range(len(rows)):
         _fill(rows[i], shares[i], plan, weights, each, past)
-        for token in range(plan[_TOKENS]):
+        for token in range(plan[TOKENS]):
             past[token * width : (token + 1) * width] *= there[token]
         sums += each
     sums /= max(len(rows), 1)
-    for token in range(plan[_TOKENS]):
-        share = sums[len(out) - plan[_TOKENS] + token]
+    for token in range(plan[TOKENS]):
+        share = sums[len(out) - plan[TOKENS] + token]
         if share > 0:
             sums[own + token * width : own + (token + 1) * width] /= share
     out[:] = sums

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from models.base import Floats
-from models.network import Shape, Singles
+from models.network_shape import Shape, Singles
 
 
 def begin(shape: Shape, weights: Singles, knots: Floats, share: float, seed: int) -> None:

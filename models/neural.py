@@ -20,7 +20,7 @@ from models.calibration import (
     score_many,
 )
 from models.knots import carry, no_knots
-from models.network import ATTENTION, Ints, Shape, Singles
+from models.network_shape import ATTENTION, Ints, Shape, Singles
 from models.network_start import begin
 from models.neural_version import Frame, NeuralVersion
 from models.reservoir import Reservoir

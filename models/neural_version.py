@@ -13,7 +13,7 @@ from models.base import Floats, Tensors, examine
 from models.calibration import Calibrated, blank, calibrate, score_many
 from models.contributions import Contributing, spread
 from models.knots import knots_of, no_knots
-from models.network import Ints, Shape, Singles
+from models.network_shape import Ints, Shape, Singles
 from models.state import restore
 
 

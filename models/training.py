@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.base import Floats, Labels
-from models.network import Ints, Shape, Singles
+from models.network_shape import Ints, Shape, Singles
 from streams.errors import ConfigError
 from streams.processor import let_others
 

@@ -20,7 +20,7 @@ from models.exchange import onnx_of
 from models.isotonic import SIZE
 from models.knots import carry
 from models.manifest import Manifest, content_hash
-from models.network import Shape
+from models.network_shape import Shape
 from models.network_start import begin
 from models.neural import Attention, Neural
 from models.neural_version import Frame, NeuralVersion

@@ -35,10 +35,10 @@ def give_way() -> None:
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, _BATCH, 0, LOWEST, 0, SLICE_NS, 0, 0)
     if call is None or ctypes.CDLL(None).syscall(call, 0, attributes, 0):
         os.nice(LOWEST)
-    if idle := getattr(os, "SCHED_IDLE", None):
+    with suppress(OSError, AttributeError):  # not permitted, or another system
         # The length of turns stays what it was.
-        os.sched_setscheduler(0, idle, os.sched_param(0))
-    if hasattr(os, "sched_setaffinity"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError, AttributeError):
         here = sorted(os.sched_getaffinity(0))
         # Several such processes are spread over the upper half.
         os.sched_setaffinity(0, {here[-1 - os.getpid() % max(len(here) // 2, 1)]})
