@@ -35,6 +35,9 @@ from streams.topics import (
     TRANSACTIONS,
 )
 
+ODD = ((b"odd", b"{}"), (b"900/manifest", b"{}"), (None, None))
+"""Keys and values that somebody writes to `models` though they are no version."""
+
 
 def check(
     cluster: Cluster,
@@ -129,13 +132,9 @@ def _letters(cluster: Cluster, settings: Settings) -> twin.Rows:
     about = {key for key, _, _ in rows if key.startswith(f"{MODELS}/".encode())}
     for record in cluster.read(MODELS):
         key = f"{MODELS}/0/{record.offset}".encode()
-        if _is_odd(record.key) != (key in about):
+        if ((record.key, record.value) in ODD) != (key in about):
             raise BrokenError(f"dead letters: {key!r} is about {record}")
     return [row for row in rows if row[0] not in about]
-
-
-def _is_odd(key: bytes | None) -> bool:
-    return key in {None, b"odd", b"900/manifest"}
 
 
 def _bare(letters: twin.Rows) -> list[tuple[bytes, dict[str, Any]]]:
@@ -217,7 +216,7 @@ def _published(cluster: Cluster, settings: Settings, versions: dict[int, twin.Le
     held: dict[str, bytes] = {}
     for record in cluster.read(MODELS):
         key = (record.key or b"").decode()
-        if record.value is None or _is_odd(record.key):
+        if record.value is None or (record.key, record.value) in ODD:
             held.pop(key, None)
         elif key in held and (settings.delivery == "exactly-once" or held[key] != record.value):
             raise BrokenError(f"models: {key} is there twice")

@@ -15,7 +15,7 @@ import msgspec
 
 from benchmarks.proofs.proof import BrokenError, Record
 from benchmarks.proofs.simulated.actor import Actor, Say
-from benchmarks.proofs.simulated.checks import check
+from benchmarks.proofs.simulated.checks import ODD, check
 from benchmarks.proofs.simulated.faults import SeededFaults
 from benchmarks.proofs.simulated.files import watched
 from benchmarks.proofs.simulated.later import Later
@@ -183,7 +183,7 @@ class Schedule:
 
     def _odd(self) -> None:
         """Somebody writes to `models` what is no version."""
-        key, value = self._rng.choice(((b"odd", b"{}"), (b"900/manifest", b"{}"), (None, None)))
+        key, value = self._rng.choice(ODD)
         self._cluster.append(MODELS, value, key)
 
     def _operate(self) -> None:
