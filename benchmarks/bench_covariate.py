@@ -1,12 +1,15 @@
 """Drift of inputs: what it costs, how often it errs, how soon it tells.
 
 Run as `python -m benchmarks.run --only covariate`, or with `--parts` some of it: `cost`; false
-alarms of `iid`, `seasonal`, `clustered` and `slow` streams; `detection`; `frouros`; `evidently`.
+alarms of `iid`, `seasonal`, `clustered` and `slow` streams, and of `volume`; `detection`;
+`frouros`; `evidently`.
 
 False alarms: STREAMS streams of ten independent inputs and 10,000 events a day, in buckets of an
-hour, watched at default settings; counted are alarms of QUIET days from day JUDGED on. The interval
-is that of 95 % for a Poisson count. Detection: one input moves by a part of its deviation at an
-hour drawn per stream; the delay is in events, of those told within four weeks.
+hour, watched at default settings, by `Covariate` and, as if they were scores, by `Scores`. Each is
+watched until its first alarm, or for DAYS; days watched by alarms are the run length, with the
+interval of 95 % of a count of so many alarms. `Volume` is told hours whose days differ by a tenth.
+Detection: one input moves by a part of its deviation at an hour drawn per stream; the delay is in
+events, of those told within four weeks.
 
 Frouros' and Evidently's tests are given the same values: the first four weeks as reference, each
 day from day WATCHED on as the batch they judge; DRAWN events a day, in environments of their own.
@@ -34,13 +37,15 @@ import numpy.typing as npt
 
 from benchmarks.bench_features import operator
 from benchmarks.bucket_streams import BEGIN, FIRST, HOUR, VALUES, Stream
+from benchmarks.labelled import scope
 from benchmarks.prove import ROOT
 from benchmarks.rivals.drifting_batches import PACKAGES, REFERENCE
 from benchmarks.transactions import Rows, Transactions, featurize
 from jobs.fraud import pipeline
-from operators.drift.bucket import NOBODY, Bucket
-from operators.drift.covariate import CovariateMonitor
+from operators.drift.bucket import NOBODY, Bucket, Monitor
+from operators.drift.covariate import CovariateMonitor, ScoreMonitor
 from operators.drift.sketch import Sketch
+from operators.drift.volume import Volume
 from streams.schema import DAY
 from streams.simulation.population import GENUINE
 from streams.simulation.simulator import Simulation
@@ -50,7 +55,8 @@ STREAMS = 200
 SHIFTED = 40
 DRAWN = 2000
 """Events of a day, beside rivals."""
-JUDGED, QUIET = 60, 122
+DAYS = 1200
+JUDGED = 60
 PLAIN = Stream()
 KINDS = {
     "iid": PLAIN,
@@ -125,31 +131,60 @@ def watched(stream: Stream, days: int) -> Iterator[tuple[int, int]]:
                 yield bucket.end_us - BEGIN, events
 
 
-def false_alarms(stream: Stream) -> dict[str, float]:
-    """Days between alarms where nothing changes."""
-    alarms = 0
+def false_alarms(stream: Stream) -> dict[str, dict[str, float]]:
+    """Days between alarms where nothing changes, of each monitor."""
+    found = {name: [0.0, 0] for name in ("Covariate", "Scores")}
     for seed in range(STREAMS):
-        found = watched(replace(stream, seed=seed), JUDGED + QUIET)
-        alarms += sum(at >= JUDGED * DAY for at, _ in found)
-    low, high = _interval(alarms)
-    watched_days = float(STREAMS * QUIET)
+        left: dict[str, Monitor] = {
+            "Covariate": CovariateMonitor(INPUTS, bucket="60m"),
+            "Scores": ScoreMonitor([("input", name) for name in INPUTS[1:]], bucket="60m"),
+        }
+        for bucket in replace(stream, seed=seed).buckets(DAYS):
+            told = [name for name, monitor in left.items() if monitor.close(bucket)]
+            for name in told:
+                found[name][0] += (bucket.end_us - BEGIN) / DAY
+                found[name][1] += 1
+                del left[name]
+            if not left:
+                break
+        for name in left:
+            found[name][0] += DAYS
+    return {name: _run_length(365.0, *each) for name, each in found.items()}
+
+
+def volume() -> dict[str, dict[str, float]]:
+    """Hours between alarms of fewer events; 100 events an hour, and nothing changes."""
+    hours = alarms = 0
+    nothing, scores = Sketch.empty(0), Sketch.empty(1)
+    for seed in range(STREAMS):
+        random = np.random.default_rng([seed, 3])
+        days = np.exp(0.1 * random.normal(size=(DAYS, 1)))
+        counts = random.poisson(100.0 * days, (DAYS, 24)).ravel().tolist()
+        monitor = Volume().bind(scope(0, 0.01, {}))
+        for hour, events in enumerate(counts, 1):
+            scores.counts[0, FIRST] = events
+            start = BEGIN + (hour - 1) * HOUR
+            bucket = Bucket(start, start + HOUR, nothing, scores, NOBODY, 1)
+            if monitor.close(bucket):
+                alarms += 1
+                break
+        hours += hour
+    return {"Volume": _run_length(Volume().run_length, hours, alarms)}
+
+
+def _run_length(stated: float, watched: float, alarms: float) -> dict[str, float]:
+    """What is measured, with an interval of 95 %; at least that, where there is no alarm."""
+    wide = math.exp(1.959964 / math.sqrt(max(alarms, 1)))
+    measured = watched / max(alarms, 1)
     return {
         "streams": STREAMS,
-        "days": watched_days,
+        "watched": watched,
         "alarms": alarms,
-        "stated run length, days": 365.0,
-        "measured run length, days": watched_days / max(alarms, 1),
-        "at least": watched_days / high,
-        "at most": watched_days / max(low, 1.0),
+        "stated run length": stated,
+        "measured run length": measured,
+        "at least": measured / wide,
+        "at most": measured * wide,
     }
-
-
-def _interval(count: int) -> tuple[float, float]:
-    """Byar's limits (Rothman and Boice 1979) of a Poisson count's mean, 95 %."""
-    z = 1.959964
-    low = count * (1 - 1 / (9 * count) - z / (3 * math.sqrt(count))) ** 3 if count else 0.0
-    more = count + 1
-    return low, more * (1 - 1 / (9 * more) + z / (3 * math.sqrt(more))) ** 3
 
 
 def shifted(size: float, seed: int) -> tuple[Stream, int]:
@@ -269,6 +304,7 @@ def _rival(library: str, values: npt.NDArray[np.float64]) -> dict[str, Any]:
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "cost": cost,
     **{kind: partial(false_alarms, stream) for kind, stream in KINDS.items()},
+    "volume": volume,
     "detection": detection,
     "frouros": partial(beside, "frouros", tuple(SIZES), 5),
     "evidently": partial(beside, "evidently", ("middle",), 2),

@@ -18,6 +18,7 @@ to the bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,14 @@ Int64s = npt.NDArray[np.int64]
 
 STREAMS, DAYS, PER_DAY, SHARE, MATURITY = 200, 1200, 1000, 0.08, 7 * DAY
 STATED = 365.0
-WATCHERS: dict[str, tuple[Watcher, int]] = {
-    "Positives": (Positives(), DAY),
-    "Performance": (Performance(), DAY),
-    "Concept": (Concept(run_length=STATED * PER_DAY * SHARE), DAY),
-    "LabelDelay": (LabelDelay(), DAY // 12),
+WATCHERS: dict[str, tuple[Callable[[int], Watcher], int]] = {
+    "Positives": (lambda _: Positives(), DAY),
+    "Performance": (lambda _: Performance(), DAY),
+    "Concept": (lambda seed: Concept(run_length=STATED * PER_DAY * SHARE, seed=3 * seed), DAY),
+    "LabelDelay": (lambda _: LabelDelay(), DAY // 12),
 }
-"""Each with how long its buckets are."""
+"""Each by the seed of its stream, with how long its buckets are: where all streams broke the ties
+of ranks alike, their alarms would not be independent."""
 RIVERS: dict[str, Adwin | Ddm | Kswin | PageHinkley] = {
     "River ADWIN": Adwin(delta=0.002),
     "River Page-Hinkley": PageHinkley(threshold=50.0),
@@ -146,7 +148,7 @@ def watched(kind: str, first: int) -> dict[str, dict[str, float]]:
                 until, alarm = first_of_rivers(name, events)
             else:
                 watcher, length_us = WATCHERS[name]
-                monitor = watcher.bind(scope(MATURITY, 0.01, {}))
+                monitor = watcher(seed).bind(scope(MATURITY, 0.01, {}))
                 until, alarm = first_alarm(monitor, events, length_us)
             found[name]["days"] += until
             found[name]["alarms"] += alarm
