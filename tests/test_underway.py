@@ -21,18 +21,41 @@ def way(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hop]:
     underway._HOPS.clear()
 
 
+def waits(queue: Queue, *, small: bool = True) -> bool:
+    """Whether a reader does not take a batch now."""
+    return not queue.empty_by(time.monotonic(), small=small)
+
+
 def test_a_small_batch_waits_for_what_is_under_way_and_a_large_one_does_not(way: Hop) -> None:
     queue = Queue("job")
-    assert not queue.empty_by(time.monotonic(), small=True)
-    assert queue.empty_by(time.monotonic(), small=False)
-    way.done += 1
-    assert queue.empty_by(time.monotonic(), small=True)
+    assert waits(queue)
+    assert not waits(queue, small=False)
+    way.work_done()
+    assert not waits(queue)
 
 
 def test_what_is_lost_or_went_to_another_process_is_not_waited_for(way: Hop) -> None:
     queue = Queue("job")
     assert queue.empty_by(time.monotonic() + 10, small=True)
     way.sent += 1
-    assert queue.empty_by(time.monotonic(), small=True)
-    way.here = True
-    assert not queue.empty_by(time.monotonic(), small=True)
+    assert not waits(queue)
+
+
+def test_what_took_too_long_is_counted_right_again_once_it_is_done(way: Hop) -> None:
+    queue = Queue("job")
+    assert queue.empty_by(time.monotonic() + 10, small=True)
+    way.work_done()
+    way.sent += 1
+    assert waits(queue)
+    way.work_done()
+    assert not waits(queue)
+
+
+def test_a_task_is_not_held_up_by_what_its_sender_counted_before_it_went_elsewhere(
+    way: Hop,
+) -> None:
+    way.sent, way.done = 1000, 0
+    queue = Queue("job")
+    assert queue.empty_by(time.monotonic() + 10, small=True)
+    way.work_done()
+    assert not waits(queue)

@@ -87,8 +87,7 @@ class _Ordered(Function):
         else:
             rows = self.kind.unpack(memoryview(value)[BODY:])
         yield from self.held_back(reader, rows, ctx)
-        way.done += 1
-        way.here = True
+        way.work_done()
 
     def held_back(self, reader: int, rows: Any, ctx: Any) -> Iterator[Any]:
         """Carry on with what need not wait for other rows, or for the watermark."""

@@ -20,7 +20,7 @@ LONGEST_S = 0.1
 
 @dataclass(slots=True)
 class Hop:
-    """From an operator's task to one of the next. Each number is written by one thread."""
+    """From an operator's task to one of the next: what one counts, and the other."""
 
     sent: int = 0
     done: int = 0
@@ -28,6 +28,17 @@ class Hop:
     """Whether the receiver is known to be in this process."""
     rows: deque[Any] = field(default_factory=deque)
     """Those of each parcel under way that has a head only, between operators of one thread."""
+
+    def work_done(self) -> None:
+        """Count a parcel that the receiver is done with; one that was sent elsewhere, or is not
+        waited for any more, counts for none.
+        """
+        self.done = min(self.done + 1, self.sent)
+        self.here = True
+
+    def give_up(self) -> None:
+        """Wait no more for what is under way, nor for more before the receiver is heard of."""
+        self.sent, self.here = self.done, False
 
 
 _HOPS: dict[str, dict[tuple[int, int, int], Hop]] = {}
@@ -57,7 +68,7 @@ class Queue:
             self._since = self._since or now
             if now > self._since + LONGEST_S:
                 for each in waiting:
-                    each.here = False
+                    each.give_up()
             elif now > deadline:
                 return False
             else:
