@@ -53,8 +53,9 @@ SHADED = "org.apache.flink.kafka.shaded.org.apache.kafka"
 """Where Kafka's own classes lie in the connector's jar."""
 IDLE_MS = 2000
 """After so long without a record a task's readers hold event time back no more."""
-TURN_S = 0.02
-"""How long a reader reads before its state is written and Flink may do something else."""
+TURN_S, LONG_TURN_S = 0.02, 0.1
+"""How long a reader reads before state is written and Flink may do something else; and where
+operators have threads of their own, so that writing keeps no reader waiting."""
 
 
 class HeadTime(TimestampAssigner):  # type: ignore[misc]
@@ -214,7 +215,7 @@ def main() -> str:
         order.parallelism,
         order.memory_mb << 20,
         0.0 if order.together else order.pace_ms / 1000,
-        min(order.checkpoint_ms / 5000, TURN_S),
+        min(order.checkpoint_ms / 5000, TURN_S if order.together else LONG_TURN_S),
         order.together,
         RELEASE,
         load_pipeline(settings.pipeline).definition,

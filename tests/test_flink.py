@@ -365,24 +365,29 @@ def test_in_arrival_order_flink_says_what_the_embedded_host_says_headers_too(
         each.send("labels", labels)
     there.send("transactions", events, headers=traces(events))
     there.run_to_end(len(events), EVENTS + END)
-    letters, parts = buried(there), cut(list(zip(events, traces(events), strict=True)), 3)
+    letters, parts = buried(there), cut(list(zip(events, traces(events), strict=True)), 4)
 
     def feed(count: int) -> None:
         values, headers = zip(*next(parts), strict=True)
         here.send("transactions", values, headers=headers)
         here.wait_on_flink(count, flink_cluster)
 
-    # One task does all in one thread, and writes its state when a turn of its reader ends.
+    def kill() -> None:
+        flink_cluster.processes[0].kill()
+        flink_cluster.start()
+
+    # State is written when a turn of a reader ends; one task does all in one thread.
     with here.on_flink(flink_cluster) as job:
         feed(EVENTS // 6)
         told = FlinkCluster(flink_cluster.address).ask(f"/jobs/{job.id}")["vertices"]
         ours = [name for each in told if (name := each["name"]).startswith(("read", "index", "w"))]
         assert len(ours) == 1
-        flink_cluster.processes[0].kill()
-        flink_cluster.start()
-        feed(EVENTS // 2)
+        kill()
+        feed(EVENTS // 3)
         savepoint = here.headrace("stop", job.name, flink=flink_cluster)
     with here.on_flink(flink_cluster, "--parallelism", "2", "--savepoint", savepoint):
+        feed(EVENTS // 2)
+        kill()
         feed(EVENTS + END)
         assert said(here) == said(there)
         assert here.letters_on_flink(len(letters), flink_cluster) == letters != []

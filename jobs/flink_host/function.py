@@ -63,11 +63,14 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
             with suppress(HeadraceError):
                 left.release()
         _OPEN[place] = self
-        self.arriving = hop(self.job, self.task, self.place)
-        self.arriving.taken = 0
-        self.onward = hop(self.job, self.task, self.place + 1)
-        self.onward.sent = 0
-        self.onward.rows.clear()
+        tasks = range(self.plan.tasks)
+        self.arriving = [hop(self.job, self.place, each, self.task) for each in tasks]
+        self.onward = [hop(self.job, self.place + 1, self.task, each) for each in tasks]
+        for each in self.arriving:
+            each.done = 0
+        for each in self.onward:
+            each.sent = 0
+            each.rows.clear()
         self.pipeline: Pipeline = load_pipeline(self.plan.settings.pipeline)
         self.check()
         self.lanes = Lanes(runtime_context, self.plan.keys)
@@ -125,13 +128,13 @@ class Function(KeyedProcessFunction):  # type: ignore[misc]
         """Rows on their way to the tasks that own these lanes."""
         if self.plan.together:
             if len(rows):
-                self.onward.sent += 1
-                self.onward.rows.append(rows)
+                self.onward[0].sent += 1
+                self.onward[0].rows.append(rows)
                 yield self.plan.addressed(nothing_but(0, reader, time_us, self.task))
             return
         head = Address(0, reader, self.task, time_us)
         for task, each in parcels(rows, lanes, self.plan.lanes, self.plan.tasks, head):
-            self.onward.sent += task == self.task
+            self.onward[task].sent += 1
             yield self.plan.addressed(each)
 
 

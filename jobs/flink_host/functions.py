@@ -58,6 +58,7 @@ class _Ordered(Function):
             held = f"{self.name}-held"
             self.waiting = stores[held] = FlinkStore(runtime_context, held)
         self.held: dict[int, Held[Any]] = {}
+        self.learnt = False
         for lane in self.own:
             self.lanes.enter(lane)
             where = f"{self.plan.settings.pipeline}: {self.name}, lane {lane}"
@@ -72,18 +73,24 @@ class _Ordered(Function):
     @adopted
     def process_element(self, value: bytes, ctx: Any) -> Iterator[Any]:
         lane, reader, sender, time_us = address_of(value)
-        self.arriving.taken += sender == self.task
         if sender == NOBODY:
             if time_us == NEVER:
                 self.wake(lane, ctx)
-            elif time_us == KEEP:
+            elif time_us == KEEP and self.learnt:
+                self.learnt = False
                 self.keep()
-                yield from self.onwards(value)
+                yield from self.onwards(reader)
             return
+        way = self.arriving[sender]
         if self.plan.together:
-            rows = self.arriving.rows.popleft()
+            rows = way.rows.popleft()
         else:
             rows = self.kind.unpack(memoryview(value)[BODY:])
+        yield from self.held_back(reader, rows, ctx)
+        way.work_done()
+
+    def held_back(self, reader: int, rows: Any, ctx: Any) -> Iterator[Any]:
+        """Carry on with what need not wait for other rows, or for the watermark."""
         if not self.plan.strict:
             ready = self.in_turn(reader, rows)
             if ready is not None:
@@ -152,8 +159,9 @@ class _Ordered(Function):
     def carried(self, reader: int, rows: Any) -> Iterator[Any]:
         """Work on rows, in order; what waits for them does not wait for the state."""
         yield from self.carry(reader, rows)
-        if not self.plan.by_turns:
+        if self.plan.strict:
             self.keep()
+        self.learnt = True
 
     def carry(self, reader: int, rows: Any) -> Iterator[Any]:
         """Work on rows, in order."""
@@ -163,9 +171,9 @@ class _Ordered(Function):
         """Write into the state what was learnt from rows."""
         raise NotImplementedError
 
-    def onwards(self, parcel: bytes) -> Iterator[Any]:
-        """Hand a head on to the next operator."""
-        yield self.plan.addressed(parcel)
+    def onwards(self, reader: int) -> Iterator[Any]:
+        """Have the next operator write down what it has learnt, too."""
+        yield from self.plan.kept(reader)
 
 
 class Indexing(_Ordered):
@@ -278,7 +286,7 @@ class Windows(_Ordered):
         return lanes_of(rows.keys[:, self.numbers[self.entity]], self.plan.lanes)
 
     def in_turn(self, reader: int, rows: Admitted) -> Admitted | None:
-        return self.turns.push(reader, rows) if self.entities else rows
+        return self.turns.push(reader, rows) if self.entities and self.plan.tasks > 1 else rows
 
     def carry(self, reader: int, rows: Admitted) -> Iterator[Any]:
         if self.windows is not None:
@@ -293,9 +301,9 @@ class Windows(_Ordered):
         if self.windows is not None:
             self.windows.keep()
 
-    def onwards(self, parcel: bytes) -> Iterator[Any]:
+    def onwards(self, reader: int) -> Iterator[Any]:
         if not self.last:
-            yield from super().onwards(parcel)
+            yield from super().onwards(reader)
 
     def scored(self, rows: Admitted) -> Iterator[Any]:
         """Records of predictions."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyflink.common import Row
 
 from jobs.config import Settings
-from jobs.flink_host.parcel import address_of
+from jobs.flink_host.parcel import KEEP, address_of, nothing_but
+from jobs.lanes.lanes import first_lane
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,15 @@ class Plan:
         """A parcel with the key by which Flink brings it to its task."""
         return Row(self.keys[address_of(parcel).lane], parcel)
 
-    @property
-    def by_turns(self) -> bool:
-        """Whether state is written when a reader's turn ends, and not with every batch.
+    def kept(self, reader: int) -> Iterator[Row]:
+        """To each task: state is to be written, for a turn of this reader has ended.
 
-        In one thread nothing comes between a reader and what follows from what it read; a
-        checkpoint is taken between two turns. In strict order rows go on when time does.
+        A checkpoint is taken between two turns, and follows what came of them from operator to
+        operator: the last that any of them is told before it is this.
         """
-        return self.together and not self.strict
+        for task in range(self.tasks):
+            lane = first_lane(task, self.lanes, self.tasks)
+            yield self.addressed(nothing_but(lane, reader, KEEP))
 
     @property
     def strict(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jobs.flink_host.function import Turning
-from jobs.flink_host.parcel import KEEP, address_of, nothing_but
+from jobs.flink_host.parcel import address_of, nothing_but
 from jobs.flink_host.states import FlinkValue
 from jobs.flink_host.thread_state import adopted
 from jobs.flink_host.travel import OneValue
@@ -33,7 +33,7 @@ class Reading(Turning):
         self.told = NEVER
         self.small = True
         super().open(runtime_context)
-        self.queue = Queue(self.job, self.task)
+        self.queue = Queue(self.job)
         self.kept = FlinkValue(runtime_context, "reader")
         self.travel(reader=OneValue(self.kept))
         self.broker = self.plan.settings.broker()
@@ -83,8 +83,8 @@ class Reading(Turning):
                 break
         if taken:
             self.kept.put(reader.state())
-            if self.plan.by_turns:
-                yield self.plan.addressed(nothing_but(number, number, KEEP))
+            if not self.plan.strict:
+                yield from self.plan.kept(number)
         self.collect(idle=not taken)
         self.again(ctx)
 

@@ -151,18 +151,18 @@ class Reader:
     def _turns_of(self, batch: Batch) -> Int64s:
         """See `Arrivals.turn`."""
         out = np.full((len(batch), len(self._keys)), -1)
+        if self._turns.shape[1] == 1:
+            return out
         events = np.flatnonzero(batch.kind == EVENT)
         for entity, key in enumerate(self._keys):
             next_ = self._turns[entity]
-            if len(next_) == 1:
-                out[events, entity] = np.arange(next_[0], next_[0] + len(events))
-                next_ += len(events)
-                continue
             lanes = lanes_of(batch.idents[events, key], self._lanes)
             order, found = runs(tasks_of(lanes, self._lanes, len(next_)))
             for task, start, stop in found:
                 at = int(next_[task])
-                out[events[order[start:stop]], entity] = np.arange(at, at + stop - start)
+                places = events[order[start:stop]]
+                out[places, entity] = 2 * np.arange(at, at + stop - start)
+                out[places[-1], entity] += 1
                 next_[task] += stop - start
         return out
 

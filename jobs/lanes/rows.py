@@ -29,8 +29,9 @@ class Arrivals:
     late: Bools
     """(n,) whether an event is older than the newest its reader has seen, by more than allowed."""
     turn: Int64s
-    """(n, E) an event's place among those that its reader took of the lanes of one task, for each
-    entity; -1 for a label, whose keys the reader does not know."""
+    """(n, E) for each entity, twice an event's place among those that its reader took of the lanes
+    of one task, and one more for the last of a batch; -1 for a label, whose keys the reader does
+    not know, and where all lanes are one task's."""
     values: list[bytes]
     """The records themselves, for the letter about one that cannot stay."""
     headers: Column = None
