@@ -78,8 +78,8 @@ class Settings:
     linger_ms: Annotated[
         float,
         decimal(0, 1000),
-        "Milliseconds that a prediction waits for others to be sent with it; `0` is the fastest, "
-        "and costs the broker most.",
+        "Milliseconds that a prediction waits for others to be sent with it, from when its event "
+        "was taken; `0` is the fastest, and costs the broker most.",
     ] = 1.0
     snapshot_seconds: Annotated[
         float, decimal(0.1, 86_400), "Seconds between snapshots of the state."

@@ -165,8 +165,15 @@ class Broker(Protocol):
         With `patience` records may come so many seconds late, in fewer and larger answers.
         """
 
-    def producer(self, transactional: str | None = None, patient: Collection[str] = ()) -> Producer:
+    def producer(
+        self,
+        transactional: str | None = None,
+        patient: Collection[str] = (),
+        beside: Consumer | None = None,
+    ) -> Producer:
         """A producer; with an id for transactions, the one before it with that id is fenced.
 
-        Nobody waits for what is sent to the topics in `patient`: it may take a little longer.
+        Nobody waits for what is sent to the topics in `patient`: it may take a little longer. What
+        is sent to others is made of what the consumer `beside` it last handed out, if there is one:
+        how long it may be held back counts from then, and that consumer is polled.
         """

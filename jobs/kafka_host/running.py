@@ -21,7 +21,14 @@ log = logging.getLogger("headrace")
 WAIT_SECONDS = 0.1
 SAY_SECONDS = 10.0
 COLLECT_SECONDS = 1.0
-_PARENT_DEATH = 1
+_PARENT_DEATH, _TIMER_SLACK = 1, 29
+
+
+def wake_in_time() -> None:
+    """Have this thread woken when it asked to be, and not up to 50 us later: Linux's default."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_TIMER_SLACK, 1)
 
 
 class Job(Protocol):
@@ -104,6 +111,7 @@ def drive(
         if port:
             where = stack.enter_context(Serving(job.monitor, port, host)).port
             log.info("http://%s:%d has /metrics, /healthz and /readyz", host, where)
+        wake_in_time()
         gc.collect()
         gc.freeze()
         gc.disable()

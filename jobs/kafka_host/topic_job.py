@@ -99,7 +99,7 @@ class TopicJob(ABC):
         exactly_once = settings.delivery == "exactly-once"
         transactional = f"{settings.prefix}{group}" if exactly_once else None
         patient = [settings.topic(name) for name in self._patient]
-        producer = broker.producer(transactional, patient)
+        producer = broker.producer(transactional, patient, self._consumer)
         stack.callback(producer.close)
         meta, bounds = self._begin(broker, stack), self._consumer.bounds()
         self._positions = resumed(meta, self._topic_ids, self.inputs, bounds, self.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from streams.broker import Input
+from streams.broker import Consumer, Input
 from streams.kafka.cluster import Cluster
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.membership import Membership
@@ -51,9 +51,13 @@ class Kafka:
         return KafkaConsumer(self._cluster, inputs, membership, patience)
 
     def producer(
-        self, transactional: str | None = None, patient: Collection[str] = ()
+        self,
+        transactional: str | None = None,
+        patient: Collection[str] = (),
+        beside: Consumer | None = None,
     ) -> KafkaProducer | TransactionalProducer:
         self._cluster.reach()
         if transactional is None:
-            return KafkaProducer(self._cluster, self._linger_ms, patient)
+            pace = beside.pace if isinstance(beside, KafkaConsumer) else None
+            return KafkaProducer(self._cluster, self._linger_ms, patient, pace)
         return TransactionalProducer(self._cluster, transactional)

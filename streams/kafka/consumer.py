@@ -14,6 +14,7 @@ from streams.kafka.commits import Commits
 from streams.kafka.failures import DISPLACED, HOPELESS, LEADERLESS, said_of, translated
 from streams.kafka.library import Error, Failure, Partition, client, in_background, open_client
 from streams.kafka.membership import Membership
+from streams.kafka.pace import Pace
 from streams.kafka.reader import Reader
 from streams.kafka.records import Records
 from streams.kafka.settings import CONSUMER, FETCH_BYTES
@@ -43,7 +44,7 @@ class KafkaConsumer:
         membership: Membership | None,
         patience: float = 0.0,
     ) -> None:
-        self.inputs = tuple(inputs)
+        self.inputs, self.pace = tuple(inputs), Pace()
         self._cluster, self._membership = cluster, membership
         self._group = membership.group if membership else NO_GROUP
         self._watch = Watch(cluster, sorted({topic for topic, _ in inputs}), InputError)
@@ -156,7 +157,9 @@ class KafkaConsumer:
             self._settle()
         self._watch.look()
         # Last of all: nothing stands between a record that has come and whoever waits for it.
-        messages = self._reader.poll(limit, timeout) if sole and self._sole else None
+        messages = self._reader.poll(limit, timeout, self.pace) if sole and self._sole else None
+        if messages:
+            self.pace.take()
         runs = self._records.runs(messages) if messages else []
         self._raise_if_failed()
         return runs

@@ -19,6 +19,7 @@ from streams.errors import HeadraceError, OutputError
 from streams.kafka.cluster import Cluster, Heard
 from streams.kafka.failures import translated
 from streams.kafka.library import Failure
+from streams.kafka.pace import NEVER, Pace
 from streams.kafka.settings import PRODUCER, QUEUE
 from streams.kafka.watch import Watch
 from streams.kafka.writer import Writer
@@ -33,11 +34,18 @@ LOOK_S = 0.002
 class Lane:
     """Takes records for one topic. Raises OutputError where it does not exist.
 
-    Each waits up to `linger_ms` for others to be sent with it.
+    Each waits up to `linger_ms` for others to be sent with it: with a `pace`, from when the
+    consumer that keeps it handed out what they are made of.
     """
 
-    def __init__(self, cluster: Cluster, topic: str, linger_ms: float) -> None:
+    def __init__(
+        self, cluster: Cluster, topic: str, linger_ms: float, pace: Pace | None = None
+    ) -> None:
         self.topic = topic
+        self._pace, self._linger_s, self.due = pace, linger_ms / 1000, NEVER
+        if pace:
+            pace.join(self)
+            linger_ms /= 2
         self.sent = 0
         self._failed: HeadraceError | None = None
         self._heard = Heard()
@@ -86,7 +94,14 @@ class Lane:
         except Failure as failure:
             self._on_failure(failure.args[0])
         self.sent += count
+        if self._pace and self.due is NEVER:
+            self.due = self._pace.due(self._linger_s)
         self.raise_if_failed()
+
+    def hurry(self) -> None:
+        """Have what waits for others sent, if it has waited for half as long as it may."""
+        self.due = NEVER
+        self._client.hurry()
 
     def poll(self, timeout: float) -> None:
         """Hear what has become of records, waiting up to `timeout` or SLICE_S for it."""

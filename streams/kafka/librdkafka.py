@@ -41,6 +41,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "queue_get_main": (c_void_p, c_void_p),
     "queue_get_consumer": (c_void_p, c_void_p),
     "queue_destroy": (None, c_void_p),
+    "queue_io_event_enable": (None, c_void_p, c_int, c_void_p, c_size_t),
     "queue_poll": (c_void_p, c_void_p, c_int),
     "event_type": (c_int, c_void_p),
     "event_error": (c_int, c_void_p),
@@ -74,6 +75,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "produceva": (c_void_p, c_void_p, c_void_p, c_size_t),
     "error_code": (c_int, c_void_p),
     "error_destroy": (None, c_void_p),
+    "flush": (c_int, c_void_p, c_int),
     "outq_len": (c_int, c_void_p),
     "purge": (c_int, c_void_p, c_int),
 }

@@ -11,6 +11,7 @@ from streams.broker import Consumer, Headers
 from streams.errors import ConfigError
 from streams.kafka.cluster import Cluster
 from streams.kafka.lane import Lane
+from streams.kafka.pace import Pace
 from streams.kafka.settings import PATIENT_LINGER_MS
 from streams.payloads import Payloads
 
@@ -27,8 +28,15 @@ class KafkaProducer:
     send while another polls.
     """
 
-    def __init__(self, cluster: Cluster, linger_ms: float, patient: Collection[str]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        linger_ms: float,
+        patient: Collection[str] = (),
+        pace: Pace | None = None,
+    ) -> None:
         self._cluster, self._linger_ms, self._patient = cluster, linger_ms, patient
+        self._pace = pace
         self._lanes: dict[str, Lane] = {}
         self._sent: deque[tuple[Lane, int, int]] = deque()
         """Of each `send` that has not arrived: its lane, how far that was then, its records."""
@@ -54,8 +62,11 @@ class KafkaProducer:
     ) -> None:
         lane = self._lanes.get(topic)
         if lane is None:
-            linger_ms = PATIENT_LINGER_MS if topic in self._patient else self._linger_ms
-            lane = Lane(self._cluster, topic, linger_ms)
+            if topic in self._patient:
+                lane = Lane(self._cluster, topic, PATIENT_LINGER_MS)
+            else:
+                pace = self._pace if self._linger_ms else None
+                lane = Lane(self._cluster, topic, self._linger_ms, pace)
             # Anew, since another thread than the one that sends may be looking through them.
             self._lanes = {**self._lanes, topic: lane}
         if values:

@@ -87,6 +87,10 @@ class Writer(Handle):
             codes = made[:, ERROR].astype(np.int32)
             raise Failure(error_of(int(codes[np.flatnonzero(codes)[0]])))
 
+    def hurry(self) -> None:
+        """Wake up what sends, so that it sends what has lingered."""
+        at_once.flush(self.client, 0)
+
     def _send_one(
         self, number: int, value: bytes | None, key: bytes | None, headers: Headers | None
     ) -> None:

@@ -52,7 +52,12 @@ class MemoryBroker(Process):
         self.ask("join answered")
         return consumer
 
-    def producer(self, transactional: str | None = None, patient: Collection[str] = ()) -> Producer:
+    def producer(
+        self,
+        transactional: str | None = None,
+        patient: Collection[str] = (),
+        beside: Consumer | None = None,
+    ) -> Producer:
         self.insist("open producer")
         producer = MemoryProducer(self, transactional)
         self.open(producer)
