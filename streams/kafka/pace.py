@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-
 NEVER = math.inf, math.inf
 
 
