@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import resource
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -91,6 +94,20 @@ def test_what_is_overdue_is_not_waited_for(pace: Pace, clock: Clock) -> None:
     assert lane.gone == [clock.now]
 
 
+@pytest.fixture
+def crowded() -> Iterator[None]:
+    """More descriptors in use than `select` can take."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(limits[0], min(limits[1], 4096))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, limits[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    yield
+    for each in held:
+        os.close(each)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.usefixtures("crowded")
 def test_a_consumer_keeps_the_pace_of_the_producer_beside_it(kafka_broker: Server) -> None:
     source, target, linger_s = topic(kafka_broker), topic(kafka_broker), 2.0
     broker = Kafka(kafka_broker.bootstrap, linger_ms=1000 * linger_s)

@@ -50,7 +50,9 @@ class Handle:
             raise _refused(reason.value)
         self._name = rd_kafka.name(self.client).decode()
         self._events = rd_kafka.queue_get_main(self.client)
-        self._held = [(rd_kafka.queue_destroy, self._events)]
+        self._held: list[tuple[Callable[[Any], None], Any]] = [
+            (rd_kafka.queue_destroy, self._events)
+        ]
         """What is to be given back before it ends, and how."""
         self._end = weakref.finalize(self, _destroy, self.client, self._held)
         self._end.atexit = False
@@ -97,7 +99,7 @@ class Handle:
         self._end()
 
 
-def _destroy(client: int, held: list[tuple[Callable[[int], None], int]]) -> None:
+def _destroy(client: int, held: list[tuple[Callable[[Any], None], Any]]) -> None:
     for let_go, what in reversed(held):
         let_go(what)
     rd_kafka.destroy_flags(client, WITHOUT_CLOSE)

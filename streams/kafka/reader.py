@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from select import select
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streams.broker import NEVER, Headers, Input
+from streams.kafka.doorbell import Doorbell
 from streams.kafka.handle import Handle
 from streams.kafka.library import Failure
 from streams.kafka.librdkafka import CONSUMER, address_of, at_once, error_of, rd_kafka
@@ -36,8 +35,6 @@ from streams.payloads import Payloads
 Int64s = npt.NDArray[np.int64]
 SLICE_S = 0.2
 """The longest that one call waits: meanwhile no signal is heard."""
-PIPE = 1 << 16
-"""Bytes that a pipe holds: one for each time that the queue was empty before something came."""
 _TIMESTAMP, _HEADERS, _DESTROY = (
     address_of(each)
     for each in (rd_kafka.message_timestamp, rd_kafka.message_headers, rd_kafka.message_destroy)
@@ -94,8 +91,7 @@ class Reader(Handle):
         super().__init__(CONSUMER, settings, heard)
         self._queue = rd_kafka.queue_get_consumer(self.client)
         self._held.append((rd_kafka.queue_destroy, self._queue))
-        self._come: int | None = None
-        """A pipe's end that has something to read once the queue is not empty any more."""
+        self._bell: Doorbell | None = None
         self._pointers, self._where = np.empty(0, np.int64), 0
         self._ends = ctypes.c_int64(), ctypes.c_int64()
         self._into = tuple(ctypes.byref(each) for each in self._ends)
@@ -146,7 +142,8 @@ class Reader(Handle):
         while not count and timeout > 0:
             wait, left = min(timeout, SLICE_S), pace.left()
             if left < wait:
-                self._await(max(left, 0.0))
+                self._bell = self._bell or self._ring()
+                self._bell.wait(max(left, 0.0))
                 count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
                 pace.keep()
             else:
@@ -157,19 +154,10 @@ class Reader(Handle):
             timeout = deadline - time.monotonic()
         return self._taken(self._pointers[:count]) if count > 0 else None
 
-    def _await(self, seconds: float) -> None:
-        """Return when something has come, or after so many seconds: the library counts in whole ms.
-
-        Now and then it returns early.
-        """
-        if self._come is None:
-            self._come, told = os.pipe()
-            for end in (self._come, told):
-                os.set_blocking(end, False)
-            self._held += [(os.close, self._come), (os.close, told), (_tell_nobody, self._queue)]
-            rd_kafka.queue_io_event_enable(self._queue, told, b"!", 1)
-        if select([self._come], [], [], seconds)[0]:
-            os.read(self._come, PIPE)
+    def _ring(self) -> Doorbell:
+        bell = Doorbell(self._queue)
+        self._held.append((Doorbell.close, bell))
+        return bell
 
     def _taken(self, pointers: Int64s) -> Messages:
         """Copy what the messages at these addresses hold, and give them back."""
@@ -187,10 +175,6 @@ class Reader(Handle):
         finally:
             let_go(pointers, _DESTROY)
         return Messages(fields, named, found, headers, errors, bool(plain))
-
-
-def _tell_nobody(queue: int) -> None:
-    rd_kafka.queue_io_event_enable(queue, -1, None, 0)
 
 
 def _error(pointers: Int64s, fields: Int64s, row: int) -> Any:
