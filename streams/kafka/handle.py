@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from streams.kafka.librdkafka import (
     rd_kafka,
 )
 
+REMIND_S = 5.0
+"""A client of which nothing is heard for so long is told again where the cluster is."""
 _LEVELS = {0: logging.CRITICAL, 1: logging.CRITICAL, 2: logging.CRITICAL, 3: logging.ERROR}
 _LEVELS |= {4: logging.WARNING, 5: logging.INFO, 6: logging.INFO, 7: logging.DEBUG}
 
@@ -49,6 +52,8 @@ class Handle:
             rd_kafka.conf_destroy(conf)
             raise _refused(reason.value)
         self._name = rd_kafka.name(self.client).decode()
+        self._bootstrap = str(settings["bootstrap.servers"]).encode()
+        self._news = time.monotonic()
         self._events = rd_kafka.queue_get_main(self.client)
         self._held: list[tuple[Callable[[Any], None], Any]] = [
             (rd_kafka.queue_destroy, self._events)
@@ -66,6 +71,18 @@ class Handle:
             self._take(event)
             rd_kafka.event_destroy(event)
             event = at_once.queue_poll(self._events, 0)
+
+    def note(self, now: float, *, news: bool) -> None:
+        """Whether there is `news` of what is waited for; without any for long, say where to ask.
+
+        A broker that comes to itself after a pause says for a moment that its cluster has no
+        brokers, and librdkafka then forgets the one that it knew, for good (its issue 5301).
+        """
+        if news:
+            self._news = now
+        elif now - self._news > REMIND_S:
+            at_once.brokers_add(self.client, self._bootstrap)
+            self._news = now
 
     def _take(self, event: int) -> None:
         kind = rd_kafka.event_type(event)

@@ -46,7 +46,7 @@ class Lane:
         if pace:
             pace.join(self)
             linger_ms /= 2
-        self.sent = 0
+        self.sent = self._known = 0
         self._failed: HeadraceError | None = None
         self._heard = Heard()
         self._watch = Watch(cluster, [topic], OutputError)
@@ -106,7 +106,9 @@ class Lane:
     def poll(self, timeout: float) -> None:
         """Hear what has become of records, waiting up to `timeout` or SLICE_S for it."""
         self._client.serve(0.0)
-        before, deadline = len(self._client), time.monotonic() + min(timeout, SLICE_S)
+        before, now, arrived = len(self._client), time.monotonic(), self.arrived
+        self._client.note(now, news=not before or arrived > self._known)
+        self._known, deadline = arrived, now + min(timeout, SLICE_S)
         while before and len(self._client) == before and time.monotonic() < deadline:
             self._client.serve(LOOK_S)
         self.raise_if_failed()

@@ -38,6 +38,7 @@ _PROTOTYPES: dict[str, tuple[Any, ...]] = {
     "destroy_flags": (None, c_void_p, c_int),
     "set_log_queue": (c_int, c_void_p, c_void_p),
     "fatal_error": (c_int, c_void_p, c_char_p, c_size_t),
+    "brokers_add": (c_int, c_void_p, c_char_p),
     "queue_get_main": (c_void_p, c_void_p),
     "queue_get_consumer": (c_void_p, c_void_p),
     "queue_destroy": (None, c_void_p),

@@ -138,7 +138,8 @@ class Reader(Handle):
         where = self._where
         self.serve(0)
         count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
-        deadline = time.monotonic() + timeout
+        now = time.monotonic()
+        deadline = now + timeout
         while not count and timeout > 0:
             wait, left = min(timeout, SLICE_S), pace.left()
             if left < wait:
@@ -152,6 +153,7 @@ class Reader(Handle):
                     rest = where + 8 * count, limit - count
                     count += max(rd_kafka.consume_batch_queue(self._queue, 0, *rest), 0)
             timeout = deadline - time.monotonic()
+        self.note(now, news=count > 0)
         return self._taken(self._pointers[:count]) if count > 0 else None
 
     def _ring(self) -> Doorbell:
