@@ -14,9 +14,11 @@ pytest.importorskip("confluent_kafka")
 
 from jobs.stack.kafka import Kafka as Server
 from streams.broker import Input
-from streams.kafka import Kafka
+from streams.kafka import Kafka, doorbell
 from streams.kafka.pace import NEVER, Pace
-from tests.kafka_clients import PATIENCE_S, topic
+from streams.kafka.reader import Reader
+from streams.kafka.settings import CONNECTION, CONSUMER
+from tests.kafka_clients import PATIENCE_S, fill, topic
 
 
 class Clock:
@@ -105,6 +107,28 @@ def crowded() -> Iterator[None]:
     for each in held:
         os.close(each)
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_doorbell_rings_when_something_comes(
+    kafka_broker: Server, monkeypatch: pytest.MonkeyPatch, *, exact: bool
+) -> None:
+    if not exact:  # as on a system without `ppoll`
+        monkeypatch.setattr(doorbell, "_PPOLL", None)
+    name = topic(kafka_broker)
+    settings = CONNECTION | CONSUMER | {"bootstrap.servers": kafka_broker.bootstrap}
+    reader = Reader(settings | {"group.id": "none"}, lambda _: None)
+    bell = doorbell.Doorbell(reader._queue)
+    before = time.monotonic()
+    bell.wait(0.01)
+    assert time.monotonic() - before >= 0.01
+    fill(kafka_broker, name, [b"a"])
+    reader.assign([(Input(name, 0), 0)])
+    while reader.poll(9, 0.0, Pace()) is None:  # it also rings for what is no record
+        bell.wait(PATIENCE_S)
+    assert time.monotonic() - before < PATIENCE_S
+    bell.close()
+    reader.close()
 
 
 @pytest.mark.usefixtures("crowded")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
-from select import select
+import select
 
 from streams.kafka.librdkafka import rd_kafka
 
@@ -13,7 +14,7 @@ PIPE = 1 << 16
 SECOND_NS = 1_000_000_000
 _IN = 1
 _PPOLL = getattr(ctypes.CDLL(None), "ppoll", None)
-"""Takes nanoseconds, and any descriptor; where there is none `select` takes those below 1,024."""
+"""Takes nanoseconds; where there is none, `poll` takes whole milliseconds."""
 
 
 class _Descriptor(ctypes.Structure):
@@ -47,7 +48,9 @@ class Doorbell:
             self._time.seconds, self._time.nanoseconds = divmod(int(seconds * SECOND_NS), SECOND_NS)
             rung = _PPOLL(*self._where) > 0
         else:
-            rung = bool(select([heard], [], [], seconds)[0])
+            waiting = select.poll()
+            waiting.register(heard, select.POLLIN)
+            rung = bool(waiting.poll(math.ceil(1000 * seconds)))
         if rung:
             os.read(heard, PIPE)
 

@@ -76,7 +76,7 @@ class Handle:
         """Whether there is `news` of what is waited for; without any for long, say where to ask.
 
         A broker that comes to itself after a pause says for a moment that its cluster has no
-        brokers, and librdkafka then forgets the one that it knew, for good (its issue 5301).
+        brokers, and librdkafka then forgets the one that it knew, for good (decision 48).
         """
         if news:
             self._news = now
