@@ -7,6 +7,7 @@ again after a restart, of input before the committed positions, is not sent agai
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -22,7 +23,7 @@ MOST_WAITING = 50_000
 COMMIT_SECONDS = 0.5
 """How long a turn waits for a transaction to be committed; the next turn goes on waiting."""
 HEAR_SECONDS = 0.002
-"""How long to wait for input while an acknowledgement is due."""
+"""How long to wait for input while an acknowledgement is due, and the least between two looks."""
 _NONE = np.empty(0, np.int64)
 
 
@@ -64,6 +65,7 @@ class Delivery:
         self._clock, self._landed = clock, landed
         self._open = self._committing = False
         self._due = clock() + commit_seconds
+        self._heard = -math.inf
 
     @property
     def full(self) -> bool:
@@ -114,11 +116,17 @@ class Delivery:
         self._marks.append(_Mark(self._sent, self._reached, stamps))
 
     def turn(self, timeout: float = 0.0) -> None:
-        """Hear of acknowledgements, waiting up to `timeout` for one; commit when that is due."""
-        self._producer.poll(timeout)
-        if not self._exactly_once:
-            self._arrived(self._producer.acknowledged)
-        if self._committing or self._clock() >= self._due:
+        """Hear of acknowledgements, waiting up to `timeout` for one; commit when that is due.
+
+        To look for them costs as much as some events: it is done once in HEAR_SECONDS.
+        """
+        now = self._clock()
+        if timeout or now - self._heard >= HEAR_SECONDS:
+            self._heard = now
+            self._producer.poll(timeout)
+            if not self._exactly_once:
+                self._arrived(self._producer.acknowledged)
+        if self._committing or now >= self._due:
             self._commit(COMMIT_SECONDS)
 
     def settle(self, timeout: float) -> bool:

@@ -36,6 +36,8 @@ RELEASE_ROWS = 4096
 WORDS_AT_ONCE = 1 << 15
 """Of a snapshot, taken in a turn: a tenth of a millisecond."""
 CLOSE_SECONDS = 1.5
+OBSERVE_SECONDS = 0.01
+"""How often it says where it stands, at most, while there is something to do."""
 _STAYING = 3
 """The last two snapshots, and the one being written, may all still be gone on from."""
 
@@ -87,6 +89,7 @@ class TopicJob(ABC):
         self._due = clock() + settings.snapshot_seconds
         self._begun = self._taken = False
         self._sent, self._next_needed = 0, self._needed[0]
+        self._observed = clock()
         self.monitor.done("start")
 
     def _open(self, broker: Broker, group: str, stack: ExitStack) -> None:
@@ -170,7 +173,8 @@ class TopicJob(ABC):
             taking = self._begun and not self._taken
             done = self._turn(0.0 if taking else self._delivery.patience(timeout))
         self._keep()
-        self._observe()
+        if not done or self._clock() - self._observed >= OBSERVE_SECONDS:
+            self._observe()
         return done
 
     def _keep(self) -> None:
@@ -225,7 +229,7 @@ class TopicJob(ABC):
 
     def _observe(self) -> None:
         """Say where it stands."""
-        monitor, now_us = self.monitor, self._now_us()
+        monitor, now_us, self._observed = self.monitor, self._now_us(), self._clock()
         monitor.turned()
         monitor.output_waiting = self._delivery.waiting
         monitor.snapshots.seen(now_us, busy=self._state.busy)

@@ -91,7 +91,8 @@ class Reader(Handle):
         super().__init__(CONSUMER, settings, heard)
         self._queue = rd_kafka.queue_get_consumer(self.client)
         self._held.append((rd_kafka.queue_destroy, self._queue))
-        self._bell: Doorbell | None = None
+        self._bell, self._emptied = Doorbell(self._queue), False
+        self._held.append((Doorbell.close, self._bell))
         self._pointers, self._where = np.empty(0, np.int64), 0
         self._ends = ctypes.c_int64(), ctypes.c_int64()
         self._into = tuple(ctypes.byref(each) for each in self._ends)
@@ -135,31 +136,24 @@ class Reader(Handle):
         if len(self._pointers) < limit:
             self._pointers = np.empty(limit, np.int64)
             self._where = self._pointers.ctypes.data
-        where = self._where
         self.serve(0)
-        count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
         now = time.monotonic()
         deadline = now + timeout
+        # What came since it was emptied has rung the bell.
+        count = 0 if self._emptied and timeout > 0 else self._fetch(limit)
         while not count and timeout > 0:
-            wait, left = min(timeout, SLICE_S), pace.left()
-            if left < wait:
-                self._bell = self._bell or self._ring()
-                self._bell.wait(max(left, 0.0))
-                count = rd_kafka.consume_batch_queue(self._queue, 0, where, limit)
-                pace.keep()
-            else:
-                count = rd_kafka.consume_batch_queue(self._queue, int(1000 * wait), where, 1)
-                if count > 0 and limit > 1:
-                    rest = where + 8 * count, limit - count
-                    count += max(rd_kafka.consume_batch_queue(self._queue, 0, *rest), 0)
+            self._bell.wait(max(min(timeout, SLICE_S, pace.left()), 0.0))
+            count = self._fetch(limit)
+            pace.keep()
             timeout = deadline - time.monotonic()
         self.note(now, news=count > 0)
-        return self._taken(self._pointers[:count]) if count > 0 else None
+        return self._taken(self._pointers[:count]) if count else None
 
-    def _ring(self) -> Doorbell:
-        bell = Doorbell(self._queue)
-        self._held.append((Doorbell.close, bell))
-        return bell
+    def _fetch(self, limit: int) -> int:
+        """Have the addresses of messages written down; how many there were."""
+        count = max(int(rd_kafka.consume_batch_queue(self._queue, 0, self._where, limit)), 0)
+        self._emptied = count < limit
+        return count
 
     def _taken(self, pointers: Int64s) -> Messages:
         """Copy what the messages at these addresses hold, and give them back."""
