@@ -54,14 +54,19 @@ def pace(clock: Clock) -> Pace:
 
 def test_what_can_go_does_before_something_is_made_of_the_next(pace: Pace, clock: Clock) -> None:
     lane = Lane(pace, clock)
-    pace.take()
+    pace.take(clock.now)
     lane.due = pace.due(1.0)
     clock.now += 0.25
-    pace.take()
+    pace.take(clock.now)
     assert not lane.gone
     clock.now += 0.25
-    pace.take()
+    pace.take(clock.now)
     assert lane.gone == [100.5]
+
+
+def test_what_had_come_before_it_was_taken_has_waited_since(pace: Pace, clock: Clock) -> None:
+    pace.take(clock.now - 0.25)
+    assert pace.due(1.0) == (100.5, 100.75)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_what_can_go_does_before_something_is_made_of_the_next(pace: Pace, clock
 def test_the_time_that_making_took_counts_down_to_a_half(
     pace: Pace, clock: Clock, took: float, waits: float
 ) -> None:
-    pace.take()
+    pace.take(clock.now)
     clock.now += took
     can, is_to = pace.due(1.0)
     assert (can - clock.now, is_to - clock.now) == (0.5, waits)
@@ -79,7 +84,7 @@ def test_the_time_that_making_took_counts_down_to_a_half(
 
 def test_each_lane_goes_when_it_is_due_and_once(pace: Pace, clock: Clock) -> None:
     soon, late = Lane(pace, clock), Lane(pace, clock)
-    pace.take()
+    pace.take(clock.now)
     soon.due, late.due = pace.due(1.0), pace.due(4.0)
     for _ in range(8):
         clock.now += min(pace.left(), 1.0)

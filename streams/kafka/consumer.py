@@ -159,7 +159,7 @@ class KafkaConsumer:
         # Last of all: nothing stands between a record that has come and whoever waits for it.
         messages = self._reader.poll(limit, timeout, self.pace) if sole and self._sole else None
         if messages:
-            self.pace.take()
+            self.pace.take(self._reader.came)
         runs = self._records.runs(messages) if messages else []
         self._raise_if_failed()
         return runs

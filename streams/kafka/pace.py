@@ -1,4 +1,4 @@
-"""When what was made of records is sent: so long after they were taken, however long it took.
+"""When what was made of records is sent: so long after they came, however long it took.
 
 A record waits a moment for others to be sent with it. While it was being made others were on their
 way already, so that time counts. librdkafka cannot count it: its own wait begins when it is given
@@ -28,11 +28,12 @@ class Lingers(Protocol):
 
 
 class Pace:
-    """Of one consumer: when it last handed out records, and where what is made of them waits.
+    """Of one consumer: when the records it handed out last had come, and where what is made of them
+    waits.
 
     >>> now = 5.0
     >>> pace = Pace(lambda: now)
-    >>> pace.take()
+    >>> pace.take(came=now)
     >>> pace.due(1.0), pace.left()
     ((5.5, 6.0), inf)
     >>> now = 5.75
@@ -41,24 +42,27 @@ class Pace:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._taken = clock, clock()
+        self._clock, self._came = clock, clock()
         self._lanes: tuple[Lingers, ...] = ()
 
     def join(self, lane: Lingers) -> None:
         """Have its records go in time from now on."""
         self._lanes = (*self._lanes, lane)
 
-    def take(self) -> None:
-        """Records are handed out now; nothing waits until something has been made of them."""
-        self._taken = self._clock()
+    def take(self, came: float) -> None:
+        """Records are handed out now that came then; nothing goes until something is made of them.
+
+        What can go does before that.
+        """
+        self._came, now = came, self._clock()
         for each in self._lanes:
-            if each.due[0] <= self._taken:
+            if each.due[0] <= now:
                 each.hurry()
 
     def due(self, linger: float) -> tuple[float, float]:
         """When a record goes that is sent now and waits for `linger` seconds."""
         can = self._clock() + linger / 2
-        return can, max(self._taken + linger, can)
+        return can, max(self._came + linger, can)
 
     def left(self) -> float:
         """Seconds until something is due, negative if it has been for a while."""

@@ -91,8 +91,10 @@ class Reader(Handle):
         super().__init__(CONSUMER, settings, heard)
         self._queue = rd_kafka.queue_get_consumer(self.client)
         self._held.append((rd_kafka.queue_destroy, self._queue))
-        self._bell, self._emptied = Doorbell(self._queue), False
+        self._bell = Doorbell(self._queue)
         self._held.append((Doorbell.close, self._bell))
+        self.came = self._looked = time.monotonic()
+        """About when what was handed out last had come, and when that was looked for last."""
         self._pointers, self._where = np.empty(0, np.int64), 0
         self._ends = ctypes.c_int64(), ctypes.c_int64()
         self._into = tuple(ctypes.byref(each) for each in self._ends)
@@ -137,23 +139,23 @@ class Reader(Handle):
             self._pointers = np.empty(limit, np.int64)
             self._where = self._pointers.ctypes.data
         self.serve(0)
-        now = time.monotonic()
+        count, now = self._fetch(limit), time.monotonic()
+        # What is there has been so for half of the time that nobody looked, on average.
+        self.came = (self._looked + now) / 2
         deadline = now + timeout
-        # What came since it was emptied has rung the bell.
-        count = 0 if self._emptied and timeout > 0 else self._fetch(limit)
         while not count and timeout > 0:
             self._bell.wait(max(min(timeout, SLICE_S, pace.left()), 0.0))
             count = self._fetch(limit)
             pace.keep()
-            timeout = deadline - time.monotonic()
+            self.came = time.monotonic()
+            timeout = deadline - self.came
         self.note(now, news=count > 0)
+        self._looked = time.monotonic()
         return self._taken(self._pointers[:count]) if count else None
 
     def _fetch(self, limit: int) -> int:
         """Have the addresses of messages written down; how many there were."""
-        count = max(int(rd_kafka.consume_batch_queue(self._queue, 0, self._where, limit)), 0)
-        self._emptied = count < limit
-        return count
+        return max(int(rd_kafka.consume_batch_queue(self._queue, 0, self._where, limit)), 0)
 
     def _taken(self, pointers: Int64s) -> Messages:
         """Copy what the messages at these addresses hold, and give them back."""
