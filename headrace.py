@@ -90,6 +90,7 @@ __all__ = [
     "Label",
     "LabelDelay",
     "Linear",
+    "Neighbours",
     "Neural",
     "Number",
     "On",
