@@ -88,7 +88,7 @@ def _log_odds(
     for at in range(count):
         apart = 0.0
         for i in range(inputs):
-            gap = np.float64(z[row, i]) - np.float64(kept[at, i])
+            gap = float(np.float64(z[row, i]) - np.float64(kept[at, i]))
             apart += gap * gap
         near = np.exp(-steep * apart)
         negative += near * known[at, _NEGATIVE]
@@ -156,8 +156,12 @@ class NeighboursLearner:
         )
 
     def _parts(self) -> Tensors:
-        own = {"kept": self._kept, "known": self._known, "places": self._seen}
-        return self._ranks.parts() | own | {"calibration": self._calibration}
+        return self._ranks.parts() | {
+            "kept": self._kept,
+            "known": self._known,
+            "places": self._seen,
+            "calibration": self._calibration,
+        }
 
     def _fixed(self) -> Tensors:
         return {"rates": self._rates, "columns": np.array(self._ranks.columns)}
