@@ -22,6 +22,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.neighbours import Neighbours
 from models.neural import Attention, Neural
 from models.renewed import Renewed
 from models.replay import Replay
@@ -89,6 +90,7 @@ __all__ = [
     "Label",
     "LabelDelay",
     "Linear",
+    "Neighbours",
     "Neural",
     "Number",
     "On",

@@ -7,7 +7,8 @@ Each stream has a change in its middle (`benchmarks.adapting`). In simulated tra
 days later, as in life; of River's drifting streams it comes before the next event. All are told the
 same examples at the same moments and score each event by what they had been told, ours by versions
 of every tenth example (of payments every hundredth). `Linear` is the champion of the worked
-pipeline there and one with automatic edges here, `Forest` has its defaults. Where it is responding
+pipeline there and one with automatic edges here, `Forest` has its defaults, as have both members of
+the ensemble `Forest and neighbours`. Where it is responding
 there is a challenger declared as the champion is, in which what came since is learnt anew when a
 change of concept is told; where renewed, it is in a `models.renewed`; all else is the same. Beside
 them stand LightGBM, trained anew every week (of a stream of River's: every twentieth part of it) on
@@ -41,7 +42,9 @@ from benchmarks.adapting import (
     traffic,
 )
 from models.base import Floats, Model
+from models.ensemble import Ensemble
 from models.forest import Forest
+from models.neighbours import Neighbours
 from models.renewed import Renewed
 from operators.drift.responses import On, Start
 from streams.simulation.traffic import (
@@ -66,6 +69,7 @@ def own(lessons: Lessons) -> Model:
     return lessons.stream.pipeline.champion
 
 
+both = Ensemble(members={"forest": Forest(), "neighbours": Neighbours()}, every=20)
 RESPONSES = (On(("concept", "performance", "calibration"), Start(TRIAL)),)
 CONTENDERS: dict[str, Callable[[Lessons], Floats]] = {
     "Linear": lambda lessons: ours(lessons)[0],
@@ -74,6 +78,9 @@ CONTENDERS: dict[str, Callable[[Lessons], Floats]] = {
     "Forest": lambda lessons: ours(lessons, Forest())[0],
     "Forest responding": lambda lessons: ours(lessons, Forest(), RESPONSES)[0],
     "Forest renewed": lambda lessons: ours(lessons, Renewed(model=Forest()))[0],
+    "Forest and neighbours": lambda lessons: ours(lessons, both)[0],
+    "Forest and neighbours responding": lambda lessons: ours(lessons, both, RESPONSES)[0],
+    "Forest and neighbours renewed": lambda lessons: ours(lessons, Renewed(model=both))[0],
     "LightGBM weekly": boosted_weekly,
     "River ARF": adaptive_forest,
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 OUT = HERE / "images" / "adaptation.svg"
-COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 80, 0.12
+COLUMNS, WIDTH, HEIGHT, MARGIN, HEAD, BEFORE = 3, 300, 190, 34, 98, 0.12
 """Pictures in a row; the size of each in pixels; what of its width is of before the change."""
 COLOURS = {
     "Linear": ("#1b6ca8", "5 4"),
@@ -21,6 +21,9 @@ COLOURS = {
     "Forest": ("#2e8540", "5 4"),
     "Forest responding": ("#2e8540", "1 3"),
     "Forest renewed": ("#2e8540", ""),
+    "Forest and neighbours": ("#7b3fa0", "5 4"),
+    "Forest and neighbours responding": ("#7b3fa0", "1 3"),
+    "Forest and neighbours renewed": ("#7b3fa0", ""),
     "LightGBM weekly": ("#8a8a8a", ""),
     "River ARF": ("#c2571a", ""),
 }
@@ -72,8 +75,8 @@ def drawn(results: dict[str, Any]) -> str:
         f'<text x="12" y="20" font-size="14">{TITLE}</text>',
     ]
     for place, who in enumerate(COLOURS):
-        below, beside = divmod(place, len(COLOURS) // 2)
-        at, y = 12 + beside * 2 * (width - 24) / len(COLOURS), 40 + 18 * below
+        below, beside = divmod(place, 4)
+        at, y = 12 + beside * (width - 24) / 4, 40 + 18 * below
         parts.append(line([(at, y), (at + 24, y)], who))
         parts.append(f'<text x="{at + 30:.0f}" y="{y + 4}">{escape(who)}</text>')
     for place, (name, contenders) in enumerate(results.items()):

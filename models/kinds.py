@@ -9,6 +9,7 @@ from models.boosted import BoostedVersion
 from models.forest import ForestVersion
 from models.isolation import IsolationVersion
 from models.linear import LinearVersion
+from models.neighbours import NeighboursVersion
 from models.neural_version import NeuralVersion
 from models.river import RiverVersion
 
@@ -20,6 +21,7 @@ SIMPLE: dict[str, type[Version]] = {
         HalfSpaceVersion,
         IsolationVersion,
         LinearVersion,
+        NeighboursVersion,
         NeuralVersion,
         PriorVersion,
         RuleVersion,

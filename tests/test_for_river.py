@@ -19,6 +19,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.neighbours import Neighbours
 from models.replay import Replay
 
 pytest.importorskip("river")
@@ -33,6 +34,7 @@ MODELS: dict[str, Model] = {
     "half-spaces": HalfSpaceTrees(trees=5, height=5, window=50, learnt_after=30),
     "boosted": Boosted(rounds=5, leaves=4, after=50, every=70, latest=150, past=20),
     "isolation": IsolationForest(trees=5, sample=32, after=60, latest=100),
+    "neighbours": Neighbours(latest=100, learnt_after=30),
     "ensemble": Ensemble(members={"linear": Linear(bits=8), "forest": Forest(learnt_after=20)}),
     "replay": Replay(model=Linear(bits=8), size=50, every=50),
 }

@@ -17,6 +17,7 @@ from models.ensemble import Ensemble
 from models.forest import Forest
 from models.isolation import IsolationForest
 from models.linear import Linear
+from models.neighbours import Neighbours
 from models.neural import Attention, Neural
 from models.renewed import Renewed
 from models.replay import Replay
@@ -103,6 +104,15 @@ MODELS: dict[str, Model] = {
         recent=80,
         odds=2,
         calibration=Calibration(platt=True),
+    ),
+    "neighbours": Neighbours(latest=100, learnt_after=50),
+    "neighbours-few": Neighbours(
+        inputs=("gap", "amount"),
+        latest=7,
+        learnt_after=300,
+        width=1.0,
+        prior=0.01,
+        calibration=Calibration(platt=True, positive_weight=3),
     ),
     "forest-waiting": Forest(trees=1, learnt_after=10_000),
     "prior": Prior(),
