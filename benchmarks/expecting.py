@@ -32,11 +32,28 @@ CHANGES: dict[str, tuple[Drift, ...]] = {
     "prior x 0.5": (PriorShift(AT, size=0.5),),
     "inputs": (InputShift(AT, size=0.5),),
 }
+SEEDS = (1, 2, 3, 4)
 METRICS = {"auc": auc, "average_precision": average_precision}
 
 
-def learning(change: str, seed: int) -> dict[str, Any]:
-    """Mean absolute errors of the weeks since the change, beside the true values."""
+def learning(change: str) -> dict[str, Any]:
+    """Mean absolute errors of the weeks since the change, beside the true values.
+
+    They are means over streams; what each of those has is in "streams".
+    """
+    streams = [_stream(change, seed) for seed in SEEDS]
+    made: dict[str, Any] = {
+        name: float(np.mean([each[name] for each in streams])) for name in ("events", "frauds")
+    }
+    for metric in METRICS:
+        made[metric] = {
+            name: float(np.mean([each[metric][name] for each in streams]))
+            for name in streams[0][metric]
+        }
+    return made | {"streams": streams}
+
+
+def _stream(change: str, seed: int) -> dict[str, Any]:
     given = replace(TRAFFIC, drifts=CHANGES[change], seed=seed)
     watch = Watch(monitors=(Performance(span="7d"),))
     asked = replace(pipeline, challengers={}, amount="", watch=watch)
@@ -58,6 +75,7 @@ def learning(change: str, seed: int) -> dict[str, Any]:
     spans = [span for span in whole if since_us < span.end_us <= given.end]
     rows = [slice(*np.searchsorted(time, [each.start_us, each.end_us]).tolist()) for each in spans]
     made: dict[str, Any] = {
+        "seed": seed,
         "events": float(np.mean([each.events for each in spans])),
         "frauds": float(np.mean([y[own].sum() for own in rows])),
     }

@@ -33,6 +33,10 @@ class Reference:
     stays there: over weeks that adds up to what a chart would take for a change of events. So
     charts are told how far it is from what the same curve says of the reference.
 
+    A fraud whose label comes after the maturity has counted as genuine by then. So each that came
+    in time stands for as many as there are to one of those, late ones counted in (Horvitz and
+    Thompson, 1952): curves are of all frauds whose labels come while events are remembered.
+
     Memory: 4 kB a row, and as much again for its curve. A row with fewer than `least` frauds, or
     no genuine event, has no curve, and nothing is estimated of it.
     """
@@ -41,21 +45,43 @@ class Reference:
         self.cells = np.zeros((rows, 2, PLACES))
         self.usual = np.ones((rows, 2))
         """The mean misfit of spans that are told by their scores, and of how many."""
+        self.came = np.zeros((rows, 2))
+        """Frauds whose labels came in time, and late; they fade as events do."""
+        self.fresh = np.zeros(rows, np.int64)
+        """Late ones since the last span."""
         self.begun = np.zeros(1, np.int64)
         """Whether these are spans of settled scores."""
         self._fade, self._least = 0.5 ** (1.0 / half_life), least
         self._curves: Sequence[Curve | None] | None = None
 
-    def add(self, counts: Int64s, *, settled: bool) -> None:
-        """Take a span whose labels are in, (rows, spans.WIDTH).
+    def late(self, frauds: Int64s) -> None:
+        """Take how many late labels came, (rows,)."""
+        self.fresh += frauds
 
-        The first whose scores had settled is the first: those before are forgotten.
+    @property
+    def in_time(self) -> Floats:
+        """(rows,) The share of labels that come within the maturity."""
+        came = self.came[:, 0]
+        return np.asarray(np.where(came > 0, came / np.maximum(self.came.sum(axis=1), 1.0), 1.0))
+
+    def add(self, counts: Int64s, *, settled: bool) -> Floats:
+        """Take a span whose labels are in, (rows, spans.WIDTH); its events, (rows, 2, PLACES).
+
+        These are genuine ones and frauds, as many as there will have been. The first span whose
+        scores had settled is the first: those before are forgotten.
         """
         if settled and not self.begun[0]:
             self.begun[0] = 1
             self._forget()
-        self._take(np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1))
+        self.came *= self._fade
+        self.came += np.stack([counts[:, FRAUDS].sum(axis=1), self.fresh], axis=1)
+        self.fresh[:] = 0
+        frauds = counts[:, FRAUDS] / self.in_time[:, None]
+        events = counts[:, GENUINE] + counts[:, FRAUDS]
+        labelled = np.stack([np.maximum(events - frauds, 0.0), frauds], axis=1)
+        self._take(labelled)
         self._curves = None
+        return labelled
 
     @property
     def events(self) -> Floats:
@@ -65,7 +91,7 @@ class Reference:
     def _forget(self) -> None:
         self.cells[...], self.usual[...] = 0.0, 1.0
 
-    def _take(self, came: Int64s) -> None:
+    def _take(self, came: Floats) -> None:
         """Count events of a span, (rows, 2, PLACES)."""
         self.cells *= self._fade
         self.cells += came
@@ -124,7 +150,8 @@ class Reference:
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
-        return {"labelled": self.cells, "usual": self.usual, "begun": self.begun}
+        own = {"labelled": self.cells, "usual": self.usual, "begun": self.begun}
+        return own | {"came": self.came, "fresh": self.fresh}
 
 
 class Current(Reference):
@@ -147,14 +174,14 @@ class Current(Reference):
         super()._forget()
         self.lately[...], self.likely[...], self.choice[0] = 0.0, 0.0, _ALL
 
-    def _take(self, came: Int64s) -> None:
+    def _take(self, came: Floats) -> None:
         if self._enough(0) and self.lately[0, 1].sum() > 0:
             self._choose(came[0])
         super()._take(came)
         self.lately *= self._late_fade
         self.lately += came
 
-    def _choose(self, came: Int64s) -> None:
+    def _choose(self, came: Floats) -> None:
         """By the labels of a span, (2, PLACES), that none of the three knows yet."""
         known = chances(LOG_ODDS), Curve.of(*self.lately[0]).chance, Curve.of(*self.cells[0]).chance
         self.likely *= self._late_fade
