@@ -65,10 +65,9 @@ class Reference:
         return np.asarray(np.where(came > 0, came / np.maximum(self.came.sum(axis=1), 1.0), 1.0))
 
     def add(self, counts: Int64s, *, settled: bool) -> Floats:
-        """Take a span whose labels are in, (rows, spans.WIDTH); its events, (rows, 2, PLACES).
+        """Take a span whose labels are in, (rows, spans.WIDTH); its events as `in_the_end`.
 
-        These are genuine ones and frauds, as many as there will have been. The first span whose
-        scores had settled is the first: those before are forgotten.
+        The first whose scores had settled is the first: those before are forgotten.
         """
         if settled and not self.begun[0]:
             self.begun[0] = 1
@@ -76,12 +75,16 @@ class Reference:
         self.came *= self._fade
         self.came += np.stack([counts[:, FRAUDS].sum(axis=1), self.fresh], axis=1)
         self.fresh[:] = 0
-        frauds = counts[:, FRAUDS] / self.in_time[:, None]
-        events = counts[:, GENUINE] + counts[:, FRAUDS]
-        labelled = np.stack([np.maximum(events - frauds, 0.0), frauds], axis=1)
+        labelled = np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1)
         self._take(labelled)
         self._curves = None
-        return labelled
+        return self.in_the_end(labelled)
+
+    def in_the_end(self, labelled: npt.NDArray[Any]) -> Floats:
+        """Events (rows, 2, PLACES), genuine and frauds, with late labels to be expected."""
+        frauds = labelled[:, 1] / self.in_time[:, None]
+        genuine = np.maximum(labelled.sum(axis=1) - frauds, 0.0)
+        return np.stack([genuine, frauds], axis=1)
 
     @property
     def events(self) -> Floats:
@@ -91,7 +94,7 @@ class Reference:
     def _forget(self) -> None:
         self.cells[...], self.usual[...] = 0.0, 1.0
 
-    def _take(self, came: Floats) -> None:
+    def _take(self, came: Int64s) -> None:
         """Count events of a span, (rows, 2, PLACES)."""
         self.cells *= self._fade
         self.cells += came
@@ -101,7 +104,7 @@ class Reference:
         """The curve of each row: that of all events, and for each slice value what it has more."""
         if self._curves is None:
             enough = tuple(self._enough(row) for row in range(len(self.cells)))
-            believed = self._believed().tobytes()
+            believed = self.in_the_end(self._believed()).tobytes()
             self._curves = _fitted(believed, enough, self._at_their_word)
         return self._curves
 
@@ -174,16 +177,17 @@ class Current(Reference):
         super()._forget()
         self.lately[...], self.likely[...], self.choice[0] = 0.0, 0.0, _ALL
 
-    def _take(self, came: Floats) -> None:
+    def _take(self, came: Int64s) -> None:
         if self._enough(0) and self.lately[0, 1].sum() > 0:
-            self._choose(came[0])
+            self._choose(self.in_the_end(came)[0])
         super()._take(came)
         self.lately *= self._late_fade
         self.lately += came
 
     def _choose(self, came: Floats) -> None:
         """By the labels of a span, (2, PLACES), that none of the three knows yet."""
-        known = chances(LOG_ODDS), Curve.of(*self.lately[0]).chance, Curve.of(*self.cells[0]).chance
+        memories = (self.in_the_end(each)[0] for each in (self.lately, self.cells))
+        known = chances(LOG_ODDS), *(Curve.of(*each).chance for each in memories)
         self.likely *= self._late_fade
         for place, chance in enumerate(known):
             inside = np.clip(chance, _INSIDE, 1.0 - _INSIDE)
