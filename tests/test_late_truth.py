@@ -154,7 +154,7 @@ def test_frauds_whose_labels_come_after_the_maturity_count_as_frauds(
     told(monitor, slow, sizes=(2,))
     rows = [row for row in monitor.rows() if row.true_share == row.true_share][-90:]
     shares = np.array([(row.share, row.true_share) for row in rows]).mean(axis=0)
-    assert shares / 0.03 == pytest.approx(1 - missed, abs=0.03)
+    assert shares / 0.03 == pytest.approx(1 - missed, abs=0.05)
     ranked = [row for row in rows if not row.slice]
     for said in ("expected", "true"):
         own = np.mean([getattr(row, said)["average_precision"] for row in ranked])
