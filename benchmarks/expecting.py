@@ -41,14 +41,14 @@ def learning(change: str) -> dict[str, Any]:
 
     They are means over streams; what each of those has is in "streams".
     """
-    streams = [_stream(change, seed) for seed in SEEDS]
+    streams = {f"seed {seed}": _stream(change, seed) for seed in SEEDS}
+    each = [*streams.values()]
     made: dict[str, Any] = {
-        name: float(np.mean([each[name] for each in streams])) for name in ("events", "frauds")
+        name: float(np.mean([one[name] for one in each])) for name in ("events", "frauds")
     }
     for metric in METRICS:
         made[metric] = {
-            name: float(np.mean([each[metric][name] for each in streams]))
-            for name in streams[0][metric]
+            name: float(np.mean([one[metric][name] for one in each])) for name in each[0][metric]
         }
     return made | {"streams": streams}
 
@@ -75,7 +75,6 @@ def _stream(change: str, seed: int) -> dict[str, Any]:
     spans = [span for span in whole if since_us < span.end_us <= given.end]
     rows = [slice(*np.searchsorted(time, [each.start_us, each.end_us]).tolist()) for each in spans]
     made: dict[str, Any] = {
-        "seed": seed,
         "events": float(np.mean([each.events for each in spans])),
         "frauds": float(np.mean([y[own].sum() for own in rows])),
     }
