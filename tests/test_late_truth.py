@@ -158,7 +158,7 @@ def test_frauds_whose_labels_come_after_the_maturity_count_as_frauds(
     ranked = [row for row in rows if not row.slice]
     for said in ("expected", "true"):
         own = np.mean([getattr(row, said)["average_precision"] for row in ranked])
-        assert (abs(own - true) < 0.015) == late
+        assert (abs(own - true) < 0.03) == late
 
 
 def test_of_each_value_of_a_slice_the_same_is_told() -> None:

@@ -81,10 +81,12 @@ class Reference:
         return self.in_the_end(labelled)
 
     def in_the_end(self, labelled: npt.NDArray[Any]) -> Floats:
-        """Events (rows, 2, PLACES), genuine and frauds, with late labels to be expected."""
+        """Events (rows, 2, PLACES), genuine and frauds, with late labels to be expected.
+
+        Where nearly all are frauds, genuine ones may be fewer than none: so sums are not bent.
+        """
         frauds = labelled[:, 1] / self.in_time[:, None]
-        genuine = np.maximum(labelled.sum(axis=1) - frauds, 0.0)
-        return np.stack([genuine, frauds], axis=1)
+        return np.stack([labelled.sum(axis=1) - frauds, frauds], axis=1)
 
     @property
     def events(self) -> Floats:
