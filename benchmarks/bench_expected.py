@@ -11,7 +11,8 @@ amounts, or customers whose amounts are. Errors are mean absolute ones over wind
 true value of the window, which is itself of finitely many frauds: `spread` is by how much it varies
 from window to window. Uncorrected: ours without the prior's correction; plain: scores taken at
 their word; CBPE: NannyML's, in an environment of its own. `learning` (`benchmarks.expecting`):
-payments scored by a champion that learns meanwhile, where ours is what the shipped monitor says.
+payments scored by a champion that learns meanwhile, where ours is what the shipped monitor says,
+in the mean of several streams.
 """
 
 from __future__ import annotations
@@ -177,7 +178,6 @@ WORLDS: dict[str, tuple[Draw, dict[str, Draw]]] = {
 }
 LEARNING = "learning: "
 PARTS = dict.fromkeys([*WORLDS, *(f"{LEARNING}{change}" for change in CHANGES)])
-SEED = 1
 
 
 def days(first: int, each: list[Scored]) -> Labelled:
@@ -268,7 +268,7 @@ def run() -> dict[str, Any]:
     for part in PARTS:
         change = part.removeprefix(LEARNING)
         alone = part in WORLDS
-        results[part] = measured(part) if alone else {change: learning(change, SEED)}
+        results[part] = measured(part) if alone else {change: learning(change)}
     return results
 
 

@@ -32,11 +32,28 @@ CHANGES: dict[str, tuple[Drift, ...]] = {
     "prior x 0.5": (PriorShift(AT, size=0.5),),
     "inputs": (InputShift(AT, size=0.5),),
 }
+SEEDS = (1, 2, 3, 4)
 METRICS = {"auc": auc, "average_precision": average_precision}
 
 
-def learning(change: str, seed: int) -> dict[str, Any]:
-    """Mean absolute errors of the weeks since the change, beside the true values."""
+def learning(change: str) -> dict[str, Any]:
+    """Mean absolute errors of the weeks since the change, beside the true values.
+
+    They are means over streams; what each of those has is in "streams".
+    """
+    streams = {f"seed {seed}": _stream(change, seed) for seed in SEEDS}
+    each = [*streams.values()]
+    made: dict[str, Any] = {
+        name: float(np.mean([one[name] for one in each])) for name in ("events", "frauds")
+    }
+    for metric in METRICS:
+        made[metric] = {
+            name: float(np.mean([one[metric][name] for one in each])) for name in each[0][metric]
+        }
+    return made | {"streams": streams}
+
+
+def _stream(change: str, seed: int) -> dict[str, Any]:
     given = replace(TRAFFIC, drifts=CHANGES[change], seed=seed)
     watch = Watch(monitors=(Performance(span="7d"),))
     asked = replace(pipeline, challengers={}, amount="", watch=watch)

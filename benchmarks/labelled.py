@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.drift.bucket import Bucket, Matured, Scope, scaled_odds
+from operators.drift.bucket import ITSELF, Bucket, Matured, Scope, scaled_odds
 from operators.drift.sketch import Sketch
-from operators.labels import BY_LABEL, BY_MATURITY
+from operators.labels import BY_LABEL, BY_LATE_LABEL, BY_MATURITY
 
 Floats = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
+NEVER = 2**62
 
 
 def scope(maturity_us: int, budget: float, slices: Mapping[str, tuple[str, ...]]) -> Scope:
@@ -34,6 +35,8 @@ class Labelled:
     known_us: Int64s
     codes: Int64s
     """(n, slices)."""
+    late_us: Int64s = field(default_factory=lambda: ITSELF)
+    """When labels come of frauds that have matured as genuine, or `NEVER`; empty of none."""
 
     @classmethod
     def of(
@@ -44,12 +47,18 @@ class Labelled:
         delay_us: Floats,
         maturity_us: int,
         codes: Int64s | None = None,
+        *,
+        late: bool = False,
     ) -> Labelled:
-        """Frauds are told after their delays, the rest are negatives by maturity."""
+        """Frauds are told after their delays, the rest are negatives by maturity.
+
+        What comes after that is told too where `late` says so.
+        """
         told = fraud & (delay_us < maturity_us)
         known_us = time_us + np.where(told, delay_us, maturity_us).astype(np.int64)
         held = np.zeros((len(time_us), 0), np.int64) if codes is None else codes
-        return cls(time_us, score, told.astype(np.int8), known_us, held)
+        late_us = np.where(fraud & ~told & late, time_us + delay_us, NEVER).astype(np.int64)
+        return cls(time_us, score, told.astype(np.int8), known_us, held, late_us)
 
     def buckets(self, length_us: int, sizes: tuple[int, ...] = ()) -> Iterator[Bucket]:
         """All that is known before the last event's bucket ends, cut at a grid.
@@ -63,6 +72,7 @@ class Labelled:
         labels = np.searchsorted(self.known_us[matured], grid)
         for at, start in enumerate(grid[:-1].tolist()):
             told = matured[labels[at] : labels[at + 1]]
+            late = np.flatnonzero((self.late_us >= start) & (self.late_us < start + length_us))
             yield Bucket(
                 start_us=start,
                 end_us=start + length_us,
@@ -74,6 +84,11 @@ class Labelled:
                     self.codes[told],
                 ),
                 version=1,
+                late=Matured(
+                    self.late_us[late], self.time_us[late], late, self.score[late],
+                    np.ones(len(late), np.int8), np.full(len(late), BY_LATE_LABEL, np.uint8),
+                    self.codes[late],
+                ),
             )  # fmt: skip
 
     def _scores(self, rows: slice, sizes: tuple[int, ...]) -> Sketch:

@@ -22,7 +22,7 @@ from jobs.lineup import Basis, judge_of, lineup_of
 from operators.drift.bucket import Matured
 from operators.drift.patience import NEVER
 from operators.drift.watch import FOREVER, Watching
-from operators.labels import BY_LABEL, BY_MATURITY
+from operators.labels import BY_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
@@ -311,20 +311,21 @@ class Learning:
 
     def _judge(self, known: Known, learnt: Learnt) -> None:
         """Judge the scores whose labels have become known, each by the first that did."""
-        known = known[(known.cause == BY_LABEL) | (known.cause == BY_MATURITY)]
-        words, log = known.words, known.log
-        codes = log[:, self._slices].astype(np.int64)
+        first = known[(known.cause == BY_LABEL) | (known.cause == BY_MATURITY)]
         learnt.windows.extend(
             self.evaluation.observe(
-                words[:, TIME],
-                known.known_us,
-                log[:, len(self.names) :],
-                known.y,
-                words[:, CARD],
-                codes if self._slices else None,
+                first.words[:, TIME],
+                first.known_us,
+                first.log[:, len(self.names) :],
+                first.y,
+                first.words[:, CARD],
+                first.log[:, self._slices].astype(np.int64) if self._slices else None,
             )
         )
         if self.watching:
+            known = known[known.cause != BY_REVERSAL]
+            words, log = known.words, known.log
+            codes = log[:, self._slices].astype(np.int64)
             decided = log[np.arange(len(log)), len(self.names) + self._places(words)]
             own = known.known_us, words[:, TIME], words[:, IDENT], decided, known.y, known.cause
             at_us = np.maximum(known.known_us, words[:, TIME])

@@ -27,7 +27,7 @@ from operators.drift.watch import Watching
 from operators.evaluate import WindowMetrics
 from operators.idtable import LO
 from operators.index import FOREVER
-from operators.labels import BY_LABEL, BY_MATURITY
+from operators.labels import BY_LABEL, BY_MATURITY, BY_REVERSAL
 from streams.batch import EVENT, Batch
 from streams.errors import DeadLetter
 from streams.rows import MappedRows
@@ -266,9 +266,9 @@ class Flow(Intake):
             codes=logged[:, self._slices].astype(np.int64),
         )
         at_us = np.maximum(examples.known_us, clock[examples.after])
-        first = (examples.cause == BY_LABEL) | (examples.cause == BY_MATURITY)
-        if not first.all():
-            at_us, matured = at_us[first], matured[first]
+        told = examples.cause != BY_REVERSAL
+        if not told.all():
+            at_us, matured = at_us[told], matured[told]
         self.watching.mature(at_us, matured)
         self.watching.see(
             clock[1:][admission.row >= 0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from operators.drift.ranking import expected, known
+from operators.drift.ranking import expected, weighed
 from operators.drift.reference import Current, Reference
 from operators.drift.shares import chances
 from operators.drift.spans import FRAUDS, GENUINE, LOG_ODDS, PLACES, WIDTH, Int64s
@@ -36,7 +36,8 @@ def error(reference: Reference, counts: Int64s) -> float:
     frauds = counts[0, FRAUDS].astype(np.float64)
     events, curve = frauds + counts[0, GENUINE], reference.curves[0]
     assert curve is not None
-    return float(abs(expected(events, curve.chance, 0.01) - known(events, frauds, 0.01))[1])
+    true = weighed(events, frauds, frauds, 0.01)
+    return float(abs(expected(events, curve.chance, 0.01) - true)[1])
 
 
 def learning() -> list[Int64s]:

@@ -41,6 +41,7 @@ def stream(
     hidden: Callable[[Floats], Floats] = lambda day: np.zeros(len(day)),
     delay: Callable[[Floats], Floats] = lambda day: np.full(len(day), 2.0),
     shops: bool = False,
+    late: bool = False,
 ) -> Labelled:
     """Days of events; each argument says by the day how they are, `delay` the median in days.
 
@@ -57,7 +58,7 @@ def stream(
     delay_us = DAY * delay(day) * np.exp(0.6 * random.normal(0, 1, n))
     codes = (random.random(n) < 0.4).astype(np.int64)[:, None] if shops else None
     score = 1 / (1 + np.exp(-(1.5 * z + 1)))
-    return Labelled.of(time_us, score, fraud, delay_us, MATURITY, codes)
+    return Labelled.of(time_us, score, fraud, delay_us, MATURITY, codes, late=late)
 
 
 def after(day: float, before: float, then: float, until: float = 1e9) -> Callable[[Floats], Floats]:
@@ -139,6 +140,27 @@ def test_what_is_expected_is_near_what_is_true_and_its_error_is_known() -> None:
     assert rows[-1].share == pytest.approx(rows[-1].true_share, rel=0.2)
 
 
+@pytest.mark.parametrize(("late", "missed"), [(True, 0.0), (False, 0.175)])
+def test_frauds_whose_labels_come_after_the_maturity_count_as_frauds(
+    late: bool, missed: float
+) -> None:
+    """More than one in six here; where these labels are never seen, nobody knows of those."""
+    whole = stream(60, per_day=10_000, delay=lambda day: np.full(len(day), 0.1))
+    true = average_precision(whole.score, whole.y)
+    slow = stream(
+        60, per_day=10_000, delay=lambda day: np.full(len(day), 4.0), shops=True, late=late
+    )
+    monitor = Performance().bind(SLICED)
+    told(monitor, slow, sizes=(2,))
+    rows = [row for row in monitor.rows() if row.true_share == row.true_share][-90:]
+    shares = np.array([(row.share, row.true_share) for row in rows]).mean(axis=0)
+    assert shares / 0.03 == pytest.approx(1 - missed, abs=0.05)
+    ranked = [row for row in rows if not row.slice]
+    for said in ("expected", "true"):
+        own = np.mean([getattr(row, said)["average_precision"] for row in ranked])
+        assert (abs(own - true) < 0.03) == late
+
+
 def test_of_each_value_of_a_slice_the_same_is_told() -> None:
     events = stream(50, per_day=8000, shops=True)
     monitor = Performance().bind(SLICED)
@@ -159,6 +181,7 @@ def test_restarts_and_finer_buckets_change_nothing(
         share=after(30, 0.03, 0.08),
         delay=after(35, 2.0, 3.5),
         hidden=after(30, 0.0, 0.4),
+        late=True,
     )
     one: Monitor = watcher.bind(SLICED)
     found: list[Finding] = []

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators import metrics
-from operators.drift.ranking import alert_rate, deviations, expected, harmonic, known, weighed
+from operators.drift.ranking import (
+    Floats,
+    alert_rate,
+    deviations,
+    expected,
+    harmonic,
+    weighed,
+)
 
 PLACES = ((0.1, 3), (0.4, 2), (0.7, 2))
 """Chance of a fraud and events of each place, rising."""
@@ -31,6 +38,10 @@ def orders(labels: tuple[int, ...]) -> list[list[int]]:
         parts.append(list(permutations(labels[start : start + n])))
         start += n
     return [[label for part in each for label in part] for each in product(*parts)]
+
+
+def known(events: Floats, frauds: Floats, budget: float) -> Floats:
+    return weighed(events, frauds, frauds, budget)
 
 
 def test_known_labels_give_the_mean_over_the_orders_within_places() -> None:

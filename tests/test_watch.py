@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,14 +24,15 @@ from jobs.pipeline import Flow
 from jobs.scoring import Scoring
 from jobs.state import put_watching, take_models
 from jobs.topic_records import prediction_records
-from operators.drift.alarm import Alarm
-from operators.drift.bucket import Int64s, Matured, Scope, Watcher
+from operators.drift.alarm import Alarm, Finding
+from operators.drift.bucket import Bucket, Int64s, Matured, Scope, Watcher
 from operators.drift.delay import LabelDelay
 from operators.drift.pending import Pending
 from operators.drift.response import Response, Told
 from operators.drift.responses import Every, On, RaiseRate, Reset
 from operators.drift.volume import HOUR_US, Volume
 from operators.drift.watch import Watch, Watching
+from operators.labels import BY_LATE_LABEL, BY_MATURITY
 from streams.batch import EVENT
 from streams.errors import ConfigError, StateError
 from streams.records import Outcomes
@@ -302,6 +304,38 @@ def test_the_kept_of_too_many_examples_stand_for_all_of_their_cell(
         assert np.ptp(each) <= 1 if len(each) else not wanted
     pending.forget(3)
     assert not len(pending.of(0, 3)) and not pending.state()["left out"].size
+
+
+def test_a_late_label_is_told_beside_the_examples_and_is_none_of_them() -> None:
+    told: list[Bucket] = []
+
+    class Telling:
+        def bind(self, _scope: Scope) -> Telling:
+            return self
+
+        def close(self, bucket: Bucket) -> list[Finding]:
+            told.append(bucket)
+            return []
+
+        def state(self) -> dict[str, npt.NDArray[Any]]:
+            return {}
+
+        def load(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+            assert not state
+
+    watch = Watch(monitors=(Telling(),))
+    watching, again = watch.bind(SCOPE), watch.bind(SCOPE)
+    events(watching, np.array([1]))
+    at, causes = np.array([2, 3]), np.array([BY_MATURITY, BY_LATE_LABEL], np.uint8)
+    none = np.zeros(2)
+    watching.mature(
+        at, Matured(at, at, at, none, at.astype(np.int8), causes, np.zeros((2, 1), np.int64))
+    )
+    again.load(watching.state())
+    for each in (watching, again):
+        each.close(HOUR_US)
+        assert told[-1].matured.ident.tolist() == [2]
+        assert told[-1].late.ident.tolist() == [3]
 
 
 def events(watching: Watching, at_us: Int64s) -> None:

@@ -35,7 +35,8 @@ class Told:
         """Tell what was in the bucket, and by the digest in what came before it."""
         sketches = bucket.features, bucket.scores
         arrays = [array for each in sketches for array in (each.counts, each.missing)]
-        arrays += [getattr(bucket.matured, field.name) for field in fields(bucket.matured)]
+        for told in (bucket.matured, bucket.late):
+            arrays += [getattr(told, field.name) for field in fields(told)]
         content = b"".join(array.tobytes() for array in arrays)
         span = np.array([bucket.start_us, bucket.end_us, bucket.version]).tobytes()
         self._last = hashlib.blake2b(self._last + span + content, digest_size=8).digest()

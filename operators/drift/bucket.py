@@ -90,6 +90,8 @@ class Bucket:
     matured: Matured
     version: int
     """The newest that had scored by its end."""
+    late: Matured = NOBODY
+    """Frauds that became known after their maturity: those matured as genuine events before."""
 
     @property
     def events(self) -> int:

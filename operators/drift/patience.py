@@ -29,9 +29,10 @@ class Patient:
         self.scores.merge(scores)
         return end // self._cells > self.since // self._cells
 
-    def bucket(self, end: int, cell_us: int, matured: Matured, version: int) -> Bucket:
-        """All since, up to the cell `end`."""
-        return Bucket(self.since * cell_us, end * cell_us, UNTOLD, self.scores, matured, version)
+    def bucket(self, end: int, cell_us: int, told: tuple[Matured, Matured], version: int) -> Bucket:
+        """All since, up to the cell `end`; `told` are the examples, and those that were late."""
+        span = self.since * cell_us, end * cell_us
+        return Bucket(*span, UNTOLD, self.scores, told[0], version, told[1])
 
     def told(self) -> None:
         """Begin anew with the next bucket."""

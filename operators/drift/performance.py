@@ -20,14 +20,12 @@ from operators.drift.alarm import Finding
 from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.late import RecentMetrics, recent
-from operators.drift.ranking import METRICS, alert_rate, expected, known
+from operators.drift.ranking import METRICS, alert_rate, expected, weighed
 from operators.drift.reference import Current
 from operators.drift.shares import chances, corrected, log_odds
 from operators.drift.spans import (
     DELAYS,
     EVENTS,
-    FRAUDS,
-    GENUINE,
     PLACES,
     TOOK,
     Floats,
@@ -126,6 +124,8 @@ class PerformanceMonitor:
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
         done, whole = self.spans.take(bucket)
+        if len(bucket.late):
+            self.reference.late(self.spans.rows.count(bucket.late))
         self._now[0] = bucket.end_us
         found = [finding for number in whole for finding in self._known(number)]
         return found + [finding for number in done for finding in self._expected(number)]
@@ -133,17 +133,16 @@ class PerformanceMonitor:
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts, settled=number >= self.spans.settled)
+        labelled = self.reference.add(counts, settled=number >= self.spans.settled)
         self.took *= self._fade
         self.took += counts[:, TOOK]
         found = []
-        for row, own in enumerate(counts):
-            frauds = own[FRAUDS].astype(np.float64)
-            events = frauds + own[GENUINE]
+        for row, (genuine, frauds) in enumerate(labelled):
+            events, squares = genuine + frauds, frauds / self.reference.in_time[row]
             told = self.kept[number % len(self.kept), row]
             if frauds.sum() < self._least:
                 continue
-            true = known(events, frauds, self._budget)
+            true = weighed(events, frauds, squares, self._budget)
             told[TRUE_SHARE], told[TRUE:] = frauds.sum() / events.sum(), true
             self._judge(row, np.abs(told[EXPECTED:TRUE_SHARE] - true))
             value = _even(float(true[self._watched]))

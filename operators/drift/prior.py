@@ -16,7 +16,7 @@ from operators.drift.bucket import Bucket, Scope
 from operators.drift.chart import EarlyAndLate, Signal
 from operators.drift.reference import Reference
 from operators.drift.shares import Estimate, chances, log_odds
-from operators.drift.spans import EVENTS, FRAUDS, GENUINE, Rows, Spans, span_of
+from operators.drift.spans import EVENTS, Rows, Spans, span_of
 from streams.schema import duration_us
 
 _NORMAL = 1.96
@@ -71,14 +71,16 @@ class PriorMonitor:
 
     def close(self, bucket: Bucket) -> Sequence[Finding]:
         done, whole = self.spans.take(bucket)
+        if len(bucket.late):
+            self.reference.late(self.spans.rows.count(bucket.late))
         found = [finding for number in whole for finding in self._known(number)]
         return found + [finding for number in done for finding in self._estimated(number)]
 
     def _known(self, number: int) -> list[Finding]:
         """What the labels of a span say, which are all in."""
         counts = self.spans.of(number)
-        self.reference.add(counts, settled=number >= self.spans.settled)
-        frauds, genuine = (counts[:, part].sum(axis=1) for part in (FRAUDS, GENUINE))
+        labelled = self.reference.add(counts, settled=number >= self.spans.settled)
+        genuine, frauds = labelled.sum(axis=2).T
         found = []
         for row, (k, others) in enumerate(zip(frauds.tolist(), genuine.tolist(), strict=True)):
             value = math.sqrt(k / (k + others)) if k >= self._least else math.nan

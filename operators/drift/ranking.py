@@ -81,20 +81,15 @@ def expected(events: Floats, chance: Floats, budget: float) -> Floats:
     return out
 
 
-def known(events: Floats, frauds: Floats, budget: float) -> Floats:
-    """The metrics of events of which these are frauds.
-
-    >>> known(np.array([2.0, 2.0]), np.array([0.0, 1.0]), 0.5).tolist()
-    [0.8333333333333334, 0.75, 1.0]
-    """
-    return weighed(events, frauds, frauds, budget)
-
-
 def weighed(events: Floats, frauds: Floats, squares: Floats, budget: float) -> Floats:
     """The metrics of events whose frauds are sums of weights; `squares` are those of their squares.
 
     A known fraud whose label had chance F to have come by now weighs 1 / F (Horvitz and Thompson,
     1952). Pairs of them weigh as the product, which the sum of squares is taken from.
+
+    >>> frauds = np.array([0.0, 1.0])
+    >>> weighed(np.array([2.0, 2.0]), frauds, frauds, 0.5).tolist()
+    [0.8333333333333334, 0.75, 1.0]
     """
     out = np.empty(len(METRICS))
     step = _step(events, frauds, squares)

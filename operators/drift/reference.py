@@ -33,6 +33,10 @@ class Reference:
     stays there: over weeks that adds up to what a chart would take for a change of events. So
     charts are told how far it is from what the same curve says of the reference.
 
+    A fraud whose label comes after the maturity has counted as genuine by then. So each that came
+    in time stands for as many as there are to one of those, late ones counted in (Horvitz and
+    Thompson, 1952): curves are of all frauds whose labels come while events are remembered.
+
     Memory: 4 kB a row, and as much again for its curve. A row with fewer than `least` frauds, or
     no genuine event, has no curve, and nothing is estimated of it.
     """
@@ -41,21 +45,48 @@ class Reference:
         self.cells = np.zeros((rows, 2, PLACES))
         self.usual = np.ones((rows, 2))
         """The mean misfit of spans that are told by their scores, and of how many."""
+        self.came = np.zeros((rows, 2))
+        """Frauds whose labels came in time, and late; they fade as events do."""
+        self.fresh = np.zeros(rows, np.int64)
+        """Late ones since the last span."""
         self.begun = np.zeros(1, np.int64)
         """Whether these are spans of settled scores."""
         self._fade, self._least = 0.5 ** (1.0 / half_life), least
         self._curves: Sequence[Curve | None] | None = None
 
-    def add(self, counts: Int64s, *, settled: bool) -> None:
-        """Take a span whose labels are in, (rows, spans.WIDTH).
+    def late(self, frauds: Int64s) -> None:
+        """Take how many late labels came, (rows,)."""
+        self.fresh += frauds
+
+    @property
+    def in_time(self) -> Floats:
+        """(rows,) The share of labels that come within the maturity."""
+        came = self.came[:, 0]
+        return np.asarray(np.where(came > 0, came / np.maximum(self.came.sum(axis=1), 1.0), 1.0))
+
+    def add(self, counts: Int64s, *, settled: bool) -> Floats:
+        """Take a span whose labels are in, (rows, spans.WIDTH); its events as `in_the_end`.
 
         The first whose scores had settled is the first: those before are forgotten.
         """
         if settled and not self.begun[0]:
             self.begun[0] = 1
             self._forget()
-        self._take(np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1))
+        self.came *= self._fade
+        self.came += np.stack([counts[:, FRAUDS].sum(axis=1), self.fresh], axis=1)
+        self.fresh[:] = 0
+        labelled = np.stack([counts[:, GENUINE], counts[:, FRAUDS]], axis=1)
+        self._take(labelled)
         self._curves = None
+        return self.in_the_end(labelled)
+
+    def in_the_end(self, labelled: npt.NDArray[Any]) -> Floats:
+        """Events (rows, 2, PLACES), genuine and frauds, with late labels to be expected.
+
+        Where nearly all are frauds, genuine ones may be fewer than none: so sums are not bent.
+        """
+        frauds = labelled[:, 1] / self.in_time[:, None]
+        return np.stack([labelled.sum(axis=1) - frauds, frauds], axis=1)
 
     @property
     def events(self) -> Floats:
@@ -75,7 +106,7 @@ class Reference:
         """The curve of each row: that of all events, and for each slice value what it has more."""
         if self._curves is None:
             enough = tuple(self._enough(row) for row in range(len(self.cells)))
-            believed = self._believed().tobytes()
+            believed = self.in_the_end(self._believed()).tobytes()
             self._curves = _fitted(believed, enough, self._at_their_word)
         return self._curves
 
@@ -124,7 +155,8 @@ class Reference:
 
     def parts(self) -> dict[str, npt.NDArray[Any]]:
         """All that changes, by name."""
-        return {"labelled": self.cells, "usual": self.usual, "begun": self.begun}
+        own = {"labelled": self.cells, "usual": self.usual, "begun": self.begun}
+        return own | {"came": self.came, "fresh": self.fresh}
 
 
 class Current(Reference):
@@ -149,14 +181,15 @@ class Current(Reference):
 
     def _take(self, came: Int64s) -> None:
         if self._enough(0) and self.lately[0, 1].sum() > 0:
-            self._choose(came[0])
+            self._choose(self.in_the_end(came)[0])
         super()._take(came)
         self.lately *= self._late_fade
         self.lately += came
 
-    def _choose(self, came: Int64s) -> None:
+    def _choose(self, came: Floats) -> None:
         """By the labels of a span, (2, PLACES), that none of the three knows yet."""
-        known = chances(LOG_ODDS), Curve.of(*self.lately[0]).chance, Curve.of(*self.cells[0]).chance
+        memories = (self.in_the_end(each)[0] for each in (self.lately, self.cells))
+        known = chances(LOG_ODDS), *(Curve.of(*each).chance for each in memories)
         self.likely *= self._late_fade
         for place, chance in enumerate(known):
             inside = np.clip(chance, _INSIDE, 1.0 - _INSIDE)

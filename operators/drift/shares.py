@@ -128,9 +128,9 @@ class Curve:
 
     @classmethod
     def of(cls, genuine: Floats, frauds: Floats) -> Curve:
-        """Of counts by place, of which some of either are not zero."""
+        """Of counts by place, of which some of either are not zero; no more frauds than events."""
         events = np.asarray(genuine + frauds, np.float64)
-        at = events > 0
+        at, frauds = events > 0, np.minimum(frauds, events)
         fitted = isotonic.fit(LOG_ODDS[at], frauds[at] / events[at], events[at])
         z = _risen(fitted)
         total = float(frauds.sum())

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from operators.drift.bucket import SCALE, SURE, Bucket
+from operators.drift.bucket import SCALE, SURE, Bucket, Matured
 from operators.drift.sketch import (
     BINS,
     BLOCK,
@@ -80,6 +80,16 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def count(self, told: Matured) -> Int64s:
+        """How many examples are of each, (rows,)."""
+        stands = told.stands if len(told.stands) else np.ones(len(told), np.int64)
+        own = np.zeros(len(self), np.int64)
+        own[0] = stands.sum()
+        for first, size, code in zip(self.first, self.sizes, told.codes.T, strict=True):
+            there = (code >= 0) & (code < size)
+            np.add.at(own, first + code[there], stands[there])
+        return own
 
 
 class Spans:

@@ -34,6 +34,7 @@ from operators.drift.filling import fill
 from operators.drift.patience import NEVER, Patient
 from operators.drift.pending import Pending
 from operators.drift.sketch import EVERYWHERE, Sketch
+from operators.labels import BY_LATE_LABEL
 from streams.errors import ConfigError, StateError
 from streams.schema import duration_us
 
@@ -42,7 +43,7 @@ FOREVER = 2**62
 HOUR_US = 3_600_000_000
 _SILENCE = 30
 """How often a silence doubles at most."""
-_FORMAT = 4
+_FORMAT = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class Watching:
         """When responses act next."""
 
     def mature(self, at_us: Int64s, matured: Matured) -> None:
-        """Take examples whose first label became known."""
+        """Take examples whose first label became known, or came after the maturity."""
         if len(matured):
             self._pending.add(at_us // self._cell_us, matured)
 
@@ -237,13 +238,15 @@ class Watching:
 
     def _hand(self, end: int) -> None:
         """End the open bucket before this cell, and begin the next there."""
+        matured, late = self._told(self._start, end) if self._examined else (NOBODY, NOBODY)
         bucket = Bucket(
             self._start * self._cell_us,
             end * self._cell_us,
             self._features,
             self._scores,
-            self._pending.of(self._start, end) if self._examined else NOBODY,
+            matured,
             self._version,
+            late,
         )
         self.buckets += 1
         self._tell(self._prompt, bucket)
@@ -262,8 +265,8 @@ class Watching:
         for each in self._patient:
             if not each.add(first, end, scores):
                 break
-            matured = self._pending.of(each.since, end)
-            self._tell(each.monitors, each.bucket(end, self._cell_us, matured, self._version))
+            told = self._told(each.since, end)
+            self._tell(each.monitors, each.bucket(end, self._cell_us, told, self._version))
             first, scores = each.since, each.scores
             due.append(each)
         for each in due:
@@ -271,6 +274,12 @@ class Watching:
         if due or not self._patient:
             waiting = [each.since for each in self._patient if each.since > NEVER]
             self._pending.forget(min(waiting, default=end))
+
+    def _told(self, first: int, end: int) -> tuple[Matured, Matured]:
+        """The examples of a range of cells, and those of late labels."""
+        told = self._pending.of(first, end)
+        late = told.cause == BY_LATE_LABEL
+        return (told[~late], told[late]) if late.any() else (told, NOBODY)
 
     def _tell(self, monitors: Sequence[Monitor], bucket: Bucket) -> None:
         for monitor in monitors:
