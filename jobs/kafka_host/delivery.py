@@ -23,7 +23,7 @@ MOST_WAITING = 50_000
 COMMIT_SECONDS = 0.5
 """How long a turn waits for a transaction to be committed; the next turn goes on waiting."""
 HEAR_SECONDS = 0.002
-"""How long to wait for input while an acknowledgement is due, and the least between two looks."""
+"""How long to wait for input while an acknowledgement is due, and between two looks for one."""
 _NONE = np.empty(0, np.int64)
 
 
@@ -115,13 +115,13 @@ class Delivery:
         self._reached = [max(new, old) for new, old in zip(positions, self._reached, strict=True)]
         self._marks.append(_Mark(self._sent, self._reached, stamps))
 
-    def turn(self, timeout: float = 0.0) -> None:
+    def turn(self, timeout: float = 0.0, *, busy: bool = False) -> None:
         """Hear of acknowledgements, waiting up to `timeout` for one; commit when that is due.
 
-        To look for them costs as much as some events: it is done once in HEAR_SECONDS.
+        To look for them costs as much as some events: who is `busy` does it once in HEAR_SECONDS.
         """
         now = self._clock()
-        if timeout or now - self._heard >= HEAR_SECONDS:
+        if not busy or now - self._heard >= HEAR_SECONDS:
             self._heard = now
             self._producer.poll(timeout)
             if not self._exactly_once:

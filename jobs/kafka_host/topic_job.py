@@ -89,7 +89,7 @@ class TopicJob(ABC):
         self._due = clock() + settings.snapshot_seconds
         self._begun = self._taken = False
         self._sent, self._next_needed = 0, self._needed[0]
-        self._observed = clock()
+        self._observed, self._busy = clock(), False
         self.monitor.done("start")
 
     def _open(self, broker: Broker, group: str, stack: ExitStack) -> None:
@@ -166,7 +166,7 @@ class TopicJob(ABC):
     def step(self, timeout: float) -> int:
         """One turn: how much was done; waits up to `timeout` seconds for something to do."""
         done = 0
-        self._delivery.turn()
+        self._delivery.turn(busy=self._busy)
         if self._delivery.full:
             self._delivery.turn(timeout)
         else:
@@ -175,6 +175,7 @@ class TopicJob(ABC):
         self._keep()
         if not done or self._clock() - self._observed >= OBSERVE_SECONDS:
             self._observe()
+        self._busy = done > 0
         return done
 
     def _keep(self) -> None:
