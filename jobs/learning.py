@@ -22,7 +22,7 @@ from jobs.lineup import Basis, judge_of, lineup_of
 from operators.drift.bucket import Matured
 from operators.drift.patience import NEVER
 from operators.drift.watch import FOREVER, Watching
-from operators.labels import BY_LABEL, BY_MATURITY, BY_REVERSAL
+from operators.labels import BY_LATE_LABEL, BY_REVERSAL
 from streams.errors import InputError
 from streams.records import Outcomes
 from streams.rows import MappedRows
@@ -311,7 +311,9 @@ class Learning:
 
     def _judge(self, known: Known, learnt: Learnt) -> None:
         """Judge the scores whose labels have become known, each by the first that did."""
-        first = known[(known.cause == BY_LABEL) | (known.cause == BY_MATURITY)]
+        known = known[known.cause != BY_REVERSAL]
+        late = known.cause == BY_LATE_LABEL
+        first = known[~late] if late.any() else known
         learnt.windows.extend(
             self.evaluation.observe(
                 first.words[:, TIME],
@@ -323,13 +325,11 @@ class Learning:
             )
         )
         if self.watching:
-            known = known[known.cause != BY_REVERSAL]
             words, log = known.words, known.log
-            codes = log[:, self._slices].astype(np.int64)
             decided = log[np.arange(len(log)), len(self.names) + self._places(words)]
             own = known.known_us, words[:, TIME], words[:, IDENT], decided, known.y, known.cause
-            at_us = np.maximum(known.known_us, words[:, TIME])
-            self.watching.mature(np.maximum(at_us, self.watching.open_us), Matured(*own, codes))
+            at_us = np.maximum(np.maximum(known.known_us, words[:, TIME]), self.watching.open_us)
+            self.watching.mature(at_us, Matured(*own, log[:, self._slices].astype(np.int64)))
 
     def _watch(self, learnt: Learnt) -> None:
         """Watch predictions go by as far as time has come in all lanes."""

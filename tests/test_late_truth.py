@@ -144,7 +144,12 @@ def test_what_is_expected_is_near_what_is_true_and_its_error_is_known() -> None:
 def test_frauds_whose_labels_come_after_the_maturity_count_as_frauds(
     late: bool, missed: float
 ) -> None:
-    """More than one in six here; where these labels are never seen, nobody knows of those."""
+    """More than one in six here; where these labels are never seen, nobody knows of those.
+
+    How many come late is counted as they come, days after those in time, and forgotten as slowly as
+    all that is labelled: at the end of sixty days the share is still about 3 % too low, and average
+    precision by as much. So neither is asked for more narrowly.
+    """
     whole = stream(60, per_day=10_000, delay=lambda day: np.full(len(day), 0.1))
     true = average_precision(whole.score, whole.y)
     slow = stream(

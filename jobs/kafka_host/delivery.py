@@ -126,7 +126,7 @@ class Delivery:
             self._producer.poll(timeout)
             if not self._exactly_once:
                 self._arrived(self._producer.acknowledged)
-        if self._committing or now >= self._due:
+        if self._committing or self._clock() >= self._due:
             self._commit(COMMIT_SECONDS)
 
     def settle(self, timeout: float) -> bool:
